@@ -1,0 +1,410 @@
+//! Storage in a local directory: atomic, fsynced, private, and blind to planted symlinks.
+//!
+//! Every path is walked with `openat` and `O_NOFOLLOW` from a directory that was opened once, so no symlink below the
+//! repository is ever followed. An object is written to a temporary name (which no [`Key`] can be), fsynced, renamed
+//! and its directory fsynced.
+
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::DateTime;
+use futures::stream::{self, BoxStream, StreamExt};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::io::Errno;
+
+use super::{Key, ObjectMeta, ObjectWriter, PutMode, Storage, Version};
+use crate::error::{During, Error, ErrorKind, Result};
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const DIRECTORY_MODE: Mode = Mode::RWXU;
+const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// Objects as files below a directory: files of mode 0600 in directories of mode 0700.
+#[derive(Debug, Clone)]
+pub struct LocalStorage(Arc<Root>);
+
+#[derive(Debug)]
+struct Root {
+    path: PathBuf,
+    directory: OwnedFd,
+    /// Makes temporary names differ within the process; across processes the random word does.
+    temporary: AtomicU64,
+    word: String,
+}
+
+impl LocalStorage {
+    /// Opens the directory `path`. Errors: `NotFound`, `PermissionDenied`.
+    pub fn open(path: &Path) -> Result<Self> {
+        // The repository's own path may be a symlink: the user typed it.
+        let flags = DIRECTORY.difference(OFlags::NOFOLLOW);
+        let directory = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|errno| io_error(errno, format!("open the directory {}", path.display())))?;
+        let mut word = [0; 8];
+        getrandom::fill(&mut word).map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
+        let root =
+            Root { path: path.to_owned(), directory, temporary: AtomicU64::new(0), word: hex::encode(word) };
+        Ok(Self(Arc::new(root)))
+    }
+
+    /// Opens the directory `path`, making it (and those above) if it is not there.
+    pub fn create(path: &Path) -> Result<Self> {
+        use std::os::unix::fs::DirBuilderExt;
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(path).during(|| format!("create the directory {}", path.display()))?;
+        Self::open(path)
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Root) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let root = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || work(&root))
+            .await
+            .map_err(|error| Error::internal("a storage thread did not end").because(error))?
+    }
+}
+
+fn io_error(errno: Errno, doing: String) -> Error {
+    match errno {
+        Errno::LOOP | Errno::NOTDIR => Error::new(ErrorKind::PermissionDenied, "a symlink or file is in the way")
+            .during(doing)
+            .hint("somebody planted it, or this is no repository; nothing was read or written through it"),
+        errno => Error::io(doing, errno.into()),
+    }
+}
+
+impl Root {
+    fn doing(&self, verb: &str, key: &Key) -> String {
+        format!("{verb} {}", self.path.join(key.as_str()).display())
+    }
+
+    /// Opens the directory that `key` is in; `None` if it is not there.
+    fn parent(&self, key: &Key, create: bool) -> Result<Option<OwnedFd>> {
+        let words: Vec<_> = key.words().collect();
+        let parents = words.split_last().map_or(&[][..], |(_, parents)| parents);
+        self.walk(key, parents, create)
+    }
+
+    fn walk(&self, key: &Key, words: &[&str], create: bool) -> Result<Option<OwnedFd>> {
+        let failed = |errno| io_error(errno, self.doing("open", key));
+        let mut directory = rustix::fs::openat(&self.directory, ".", DIRECTORY, Mode::empty()).map_err(failed)?;
+        for word in words {
+            let mut next = rustix::fs::openat(&directory, *word, DIRECTORY, Mode::empty());
+            if create && next.as_ref().err() == Some(&Errno::NOENT) {
+                match rustix::fs::mkdirat(&directory, *word, DIRECTORY_MODE) {
+                    Ok(()) => rustix::fs::fsync(&directory).map_err(failed)?,
+                    Err(Errno::EXIST) => {}
+                    Err(errno) => return Err(failed(errno)),
+                }
+                next = rustix::fs::openat(&directory, *word, DIRECTORY, Mode::empty());
+            }
+            directory = match next {
+                Ok(next) => next,
+                Err(Errno::NOENT) => return Ok(None),
+                Err(errno) => return Err(failed(errno)),
+            };
+        }
+        Ok(Some(directory))
+    }
+
+    fn begin(&self, key: &Key) -> Result<LocalWriter> {
+        let failed = |errno| io_error(errno, self.doing("write", key));
+        let parent = self.parent(key, true)?.ok_or_else(|| super::missing(key))?;
+        let temporary = format!(".{}-{}", self.word, self.temporary.fetch_add(1, Ordering::Relaxed));
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&parent, &temporary, flags, FILE_MODE).map_err(failed)?;
+        Ok(LocalWriter { key: key.clone(), parent, temporary: Some(temporary), file: file.into() })
+    }
+
+    fn put(&self, key: &Key, bytes: &[u8], mode: &PutMode) -> Result<ObjectMeta> {
+        let mut writer = self.begin(key)?;
+        writer.file.write_all(bytes).during(|| self.doing("write", key))?;
+        writer.publish(self, mode)
+    }
+
+    fn open_file(&self, key: &Key) -> Result<Option<(std::fs::File, Stat)>> {
+        let failed = |errno| io_error(errno, self.doing("read", key));
+        let Some(parent) = self.parent(key, false)? else { return Ok(None) };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = match rustix::fs::openat(&parent, key.name(), flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(failed(errno)),
+        };
+        let stat = rustix::fs::fstat(&file).map_err(failed)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(failed(Errno::LOOP));
+        }
+        Ok(Some((file.into(), stat)))
+    }
+
+    fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Bytes> {
+        let doing = || self.doing("read", key);
+        let (mut file, stat) = self.open_file(key)?.ok_or_else(|| super::missing(key).during(doing()))?;
+        let size = stat.st_size as u64;
+        let range = range.unwrap_or(0..size);
+        if range.start > range.end || range.end > size {
+            return Err(super::outside(key, &range, size));
+        }
+        let mut bytes = vec![0; (range.end - range.start) as usize];
+        file.seek(SeekFrom::Start(range.start)).during(doing)?;
+        file.read_exact(&mut bytes).during(doing)?;
+        Ok(bytes.into())
+    }
+
+    fn delete(&self, key: &Key) -> Result<()> {
+        let failed = |errno| io_error(errno, self.doing("delete", key));
+        let Some(parent) = self.parent(key, false)? else { return Ok(()) };
+        match rustix::fs::unlinkat(&parent, key.name(), AtFlags::empty()) {
+            Ok(()) => rustix::fs::fsync(&parent).map_err(failed),
+            Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(failed(errno)),
+        }
+    }
+
+    /// The objects and directories directly in the directory `key`.
+    fn entries(&self, key: &Key) -> Result<(Vec<ObjectMeta>, Vec<Key>)> {
+        let failed = |errno| io_error(errno, self.doing("list", key));
+        let words: Vec<_> = key.words().collect();
+        let (mut objects, mut directories) = (Vec::new(), Vec::new());
+        let Some(directory) = self.walk(key, &words, false)? else { return Ok((objects, directories)) };
+        for entry in Dir::read_from(&directory).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            // What no key can name is not ours: temporary files, lost+found.
+            let Some(child) = entry.file_name().to_str().ok().and_then(|name| key.join(name).ok()) else { continue };
+            let stat = match rustix::fs::statat(&directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(failed(errno)),
+            };
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => objects.push(meta(child, &stat)),
+                FileType::Directory => directories.push(child),
+                _ => {}
+            }
+        }
+        Ok((objects, directories))
+    }
+}
+
+fn meta(key: Key, stat: &Stat) -> ObjectMeta {
+    let (seconds, nanoseconds) = (stat.st_mtime, stat.st_mtime_nsec as u32);
+    // Every put makes a new inode, so inode and time together change with it.
+    let version = Version(format!("{}-{seconds}.{nanoseconds:09}", stat.st_ino));
+    let modified = DateTime::from_timestamp(seconds, nanoseconds).unwrap_or_default();
+    ObjectMeta { key, size: stat.st_size as u64, modified, version }
+}
+
+#[async_trait]
+impl Storage for LocalStorage {
+    async fn put(&self, key: &Key, bytes: Bytes, mode: PutMode) -> Result<ObjectMeta> {
+        let key = key.clone();
+        self.blocking(move |root| root.put(&key, &bytes, &mode)).await
+    }
+
+    async fn writer(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {
+        let key = key.clone();
+        let writer = self.blocking(move |root| root.begin(&key)).await?;
+        Ok(Box::new(OpenWriter { storage: self.clone(), writer: Some(writer) }))
+    }
+
+    async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Bytes> {
+        let key = key.clone();
+        self.blocking(move |root| root.get(&key, range)).await
+    }
+
+    async fn head(&self, key: &Key) -> Result<Option<ObjectMeta>> {
+        let key = key.clone();
+        self.blocking(move |root| Ok(root.open_file(&key)?.map(|(_, stat)| meta(key, &stat)))).await
+    }
+
+    fn list(&self, prefix: &Key) -> BoxStream<'_, Result<ObjectMeta>> {
+        let start = (vec![prefix.clone()], Some(prefix.clone()));
+        let storage = self.clone();
+        stream::try_unfold(start, move |(mut directories, itself)| {
+            let storage = storage.clone();
+            async move {
+                // The prefix may name an object instead of a directory.
+                if let Some(itself) = itself.filter(|key| *key != Key::ROOT) {
+                    let object = storage.blocking(move |root| match root.open_file(&itself) {
+                        Ok(found) => Ok(found.map(|(_, stat)| meta(itself, &stat))),
+                        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(None),
+                        Err(error) => Err(error),
+                    });
+                    if let Some(object) = object.await? {
+                        return Ok(Some((vec![object], (Vec::new(), None))));
+                    }
+                }
+                let Some(directory) = directories.pop() else { return Ok(None) };
+                let (objects, below) = storage.blocking(move |root| root.entries(&directory)).await?;
+                directories.extend(below);
+                Ok(Some((objects, (directories, None))))
+            }
+        })
+        .flat_map(|batch: Result<Vec<ObjectMeta>>| match batch {
+            Ok(objects) => stream::iter(objects.into_iter().map(Ok).collect::<Vec<_>>()),
+            Err(error) => stream::iter(vec![Err(error)]),
+        })
+        .boxed()
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        let key = key.clone();
+        self.blocking(move |root| root.delete(&key)).await
+    }
+}
+
+/// A file under its temporary name. Dropping it removes it.
+#[derive(Debug)]
+struct LocalWriter {
+    key: Key,
+    parent: OwnedFd,
+    temporary: Option<String>,
+    file: std::fs::File,
+}
+
+impl LocalWriter {
+    fn publish(mut self, root: &Root, mode: &PutMode) -> Result<ObjectMeta> {
+        let failed = |errno| io_error(errno, root.doing("write", &self.key));
+        self.file.sync_all().during(|| root.doing("sync", &self.key))?;
+        let Some(temporary) = &self.temporary else { return Err(super::missing(&self.key)) };
+        let name = self.key.name();
+        match mode {
+            PutMode::Overwrite => rustix::fs::renameat(&self.parent, temporary, &self.parent, name).map_err(failed)?,
+            PutMode::Create => {
+                let flags = RenameFlags::NOREPLACE;
+                match rustix::fs::renameat_with(&self.parent, temporary, &self.parent, name, flags) {
+                    Ok(()) => {}
+                    Err(Errno::EXIST) => return Err(super::conflict(&self.key, mode)),
+                    // Some file systems know no NOREPLACE; a hard link is as exclusive.
+                    Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.publish_by_link(root, temporary)?,
+                    Err(errno) => return Err(failed(errno)),
+                }
+            }
+            PutMode::Update(expected) => {
+                // Between processes this is as good as the lock that the directory gives.
+                rustix::fs::flock(&self.parent, rustix::fs::FlockOperation::LockExclusive).map_err(failed)?;
+                let present = root.open_file(&self.key)?.map(|(_, stat)| meta(self.key.clone(), &stat).version);
+                if present.as_ref() != Some(expected) {
+                    return Err(super::conflict(&self.key, mode));
+                }
+                rustix::fs::renameat(&self.parent, temporary, &self.parent, name).map_err(failed)?;
+            }
+        }
+        self.temporary = None;
+        rustix::fs::fsync(&self.parent).map_err(|errno| io_error(errno, root.doing("sync", &self.key)))?;
+        let stat = rustix::fs::fstat(&self.file).map_err(|errno| io_error(errno, root.doing("write", &self.key)))?;
+        Ok(meta(self.key.clone(), &stat))
+    }
+
+    fn publish_by_link(&self, root: &Root, temporary: &str) -> Result<()> {
+        let linked = rustix::fs::linkat(&self.parent, temporary, &self.parent, self.key.name(), AtFlags::empty());
+        match linked {
+            Ok(()) => rustix::fs::unlinkat(&self.parent, temporary, AtFlags::empty())
+                .map_err(|errno| io_error(errno, root.doing("write", &self.key))),
+            Err(Errno::EXIST) => Err(super::conflict(&self.key, &PutMode::Create)),
+            Err(errno) => Err(io_error(errno, root.doing("write", &self.key))),
+        }
+    }
+}
+
+impl Drop for LocalWriter {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            // Nothing more can be done about it here; prune removes what is left.
+            let _ = rustix::fs::unlinkat(&self.parent, temporary, AtFlags::empty());
+        }
+    }
+}
+
+/// The writer is on a blocking thread while it writes.
+#[derive(Debug)]
+struct OpenWriter {
+    storage: LocalStorage,
+    writer: Option<LocalWriter>,
+}
+
+#[async_trait]
+impl ObjectWriter for OpenWriter {
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        let mut writer = self.writer.take().ok_or_else(|| Error::internal("an object writer failed before"))?;
+        let written = self.storage.blocking(move |root| {
+            writer.file.write_all(&bytes).during(|| root.doing("write", &writer.key))?;
+            Ok(writer)
+        });
+        self.writer = Some(written.await?);
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<ObjectMeta> {
+        let writer = self.writer.take().ok_or_else(|| Error::internal("an object writer failed before"))?;
+        self.storage.blocking(move |root| writer.publish(root, &PutMode::Overwrite)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn key(text: &str) -> Key {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn files_and_directories_are_private() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = LocalStorage::create(&directory.path().join("repository")).unwrap();
+        storage.put(&key("chunks/ab/x"), Bytes::from_static(b"1"), PutMode::Create).await.unwrap();
+        let mode = |path: &str| {
+            std::fs::metadata(directory.path().join("repository").join(path)).unwrap().permissions().mode() & 0o777
+        };
+        assert_eq!((mode(""), mode("chunks/ab"), mode("chunks/ab/x")), (0o700, 0o700, 0o600));
+    }
+
+    #[tokio::test]
+    async fn planted_symlinks_are_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (inside, outside) = (directory.path().join("inside"), directory.path().join("outside"));
+        std::fs::create_dir_all(&outside).unwrap();
+        std::fs::write(outside.join("file"), b"precious").unwrap();
+        let storage = LocalStorage::create(&inside).unwrap();
+        symlink(&outside, inside.join("chunks")).unwrap();
+        symlink(outside.join("file"), inside.join("link")).unwrap();
+        for planted in ["chunks/file", "chunks/new"] {
+            let put = storage.put(&key(planted), Bytes::from_static(b"evil"), PutMode::Overwrite).await;
+            assert_eq!(put.unwrap_err().kind(), ErrorKind::PermissionDenied);
+            assert_eq!(storage.get(&key(planted), None).await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+            assert!(storage.delete(&key(planted)).await.is_err());
+        }
+        assert!(storage.get(&key("link"), None).await.is_err());
+        storage.put(&key("link"), Bytes::from_static(b"ours"), PutMode::Overwrite).await.unwrap();
+        assert_eq!(std::fs::read(outside.join("file")).unwrap(), b"precious");
+        assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_unfinished_object_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = LocalStorage::open(directory.path()).unwrap();
+        let mut writer = storage.writer(&key("file")).await.unwrap();
+        writer.write(Bytes::from_static(b"half")).await.unwrap();
+        assert_eq!(storage.list(&Key::ROOT).count().await, 0);
+        drop(writer);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+}
