@@ -35,7 +35,8 @@ pub(crate) struct CutKeys {
 impl CutKeys {
     pub(crate) fn derive(chunk_key: &[u8; 32]) -> Self {
         let mut keys = [0; 24];
-        let mut output = blake3::Hasher::new_derive_key("lifeboat 2026 chunk cuts").update(chunk_key).finalize_xof();
+        let mut output =
+            blake3::Hasher::new_derive_key("lifeboat 2026 chunk cuts").update(chunk_key).finalize_xof();
         output.fill(&mut keys);
         let (rows, bytes) = keys.split_at(16);
         let mut cut = Self { rows: [0; 16], bytes: 0 };
@@ -92,8 +93,8 @@ impl Cutter {
 
     /// Appends a row of at most a block. `hash` is its hash.
     pub(crate) fn row(&mut self, kind: SegmentKind, row: &[u8], hash: u128) {
-        let room = self.open
-            && self.chunk.segments.last().is_some_and(|s| s.bytes.len() + row.len() <= BLOCK_SIZE);
+        let room =
+            self.open && self.chunk.segments.last().is_some_and(|s| s.bytes.len() + row.len() <= BLOCK_SIZE);
         if !room {
             self.start_segment(kind);
         }
@@ -144,7 +145,8 @@ impl Cutter {
 
     pub(crate) fn end_long_row(&mut self) {
         self.cut_pending(FRAGMENT, true);
-        if let Some(Segment { kind: SegmentKind::Fragment { last, .. }, .. }) = self.chunk.segments.last_mut() {
+        if let Some(Segment { kind: SegmentKind::Fragment { last, .. }, .. }) = self.chunk.segments.last_mut()
+        {
             *last = true;
         }
         self.cut();
@@ -235,7 +237,9 @@ mod tests {
     }
 
     fn row(i: u64) -> Vec<u8> {
-        (0..i % 7 + 3).flat_map(|n| xxh3_128(&(i, n).0.wrapping_mul(n + 1).to_le_bytes()).to_le_bytes()).collect()
+        (0..i % 7 + 3)
+            .flat_map(|n| xxh3_128(&(i, n).0.wrapping_mul(n + 1).to_le_bytes()).to_le_bytes())
+            .collect()
     }
 
     fn chunks_of(rows: impl Iterator<Item = u64>) -> Vec<[u8; 32]> {
@@ -258,7 +262,8 @@ mod tests {
 
     #[test]
     fn a_long_row_is_cut_into_fragments_that_are_its_bytes() {
-        let bytes: Vec<u8> = (0..3_000_000u64).flat_map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_le_bytes()).collect();
+        let bytes: Vec<u8> =
+            (0..3_000_000u64).flat_map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_le_bytes()).collect();
         let mut cutter = cutter();
         cutter.row(ROWS, b"before", xxh3_128(b"before"));
         cutter.start_long_row(&bytes[..1_500_000]);
@@ -278,9 +283,13 @@ mod tests {
             assert_eq!(ends(kind), (i == 0, i == kinds.len() - 1));
         }
         assert!(fragments.iter().all(|segment| segment.bytes.len() <= BLOCK_SIZE));
-        let joined: Vec<u8> = cuts[1..cuts.len() - 1].iter().flat_map(|cut| cut.chunk.bytes.clone()).collect();
+        let joined: Vec<u8> =
+            cuts[1..cuts.len() - 1].iter().flat_map(|cut| cut.chunk.bytes.clone()).collect();
         assert!(joined == bytes);
-        assert_eq!((cuts[0].chunk.bytes.as_slice(), cuts.last().unwrap().chunk.bytes.as_slice()), (&b"before"[..], &b"behind"[..]));
+        assert_eq!(
+            (cuts[0].chunk.bytes.as_slice(), cuts.last().unwrap().chunk.bytes.as_slice()),
+            (&b"before"[..], &b"behind"[..])
+        );
     }
 
     #[test]

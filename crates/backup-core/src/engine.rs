@@ -135,7 +135,13 @@ pub trait RestoreSession: Send + Sync {
     async fn load(&self, ctx: &Ctx, part: &Part, input: &mut PartReader) -> Result<()>;
 
     /// Replays a log segment until `until`. Engines without the capability `log` need not implement it.
-    async fn replay(&self, ctx: &Ctx, segment: &Part, input: &mut PartReader, until: &Until) -> Result<Replay> {
+    async fn replay(
+        &self,
+        ctx: &Ctx,
+        segment: &Part,
+        input: &mut PartReader,
+        until: &Until,
+    ) -> Result<Replay> {
         let _ = (ctx, segment, input, until);
         Err(Error::unsupported("this engine cannot replay a change log"))
     }

@@ -171,13 +171,15 @@ impl Filter {
         if unmatched.is_empty() {
             return Ok(());
         }
-        Err(Error::usage(format!("no table matches {}", unmatched.join(", ")))
-            .hint("names are compared exactly, letter case included; `lifeboat show` lists what a backup has"))
+        Err(Error::usage(format!("no table matches {}", unmatched.join(", "))).hint(
+            "names are compared exactly, letter case included; `lifeboat show` lists what a backup has",
+        ))
     }
 
     /// The patterns as they were written: to include, to exclude.
     pub fn patterns(&self) -> (Vec<String>, Vec<String>) {
-        let texts = |patterns: &[(Pattern, AtomicBool)]| patterns.iter().map(|(p, _)| p.text.clone()).collect();
+        let texts =
+            |patterns: &[(Pattern, AtomicBool)]| patterns.iter().map(|(p, _)| p.text.clone()).collect();
         (texts(&self.include), texts(&self.exclude))
     }
 }

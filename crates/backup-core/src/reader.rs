@@ -155,7 +155,9 @@ impl Statement {
             }
             Item::Bytes(_) => return Err(Error::internal("a statement was read from a part of bytes")),
         };
-        String::from_utf8(whole).map(Some).map_err(|error| Error::damaged("a statement is not UTF-8").because(error))
+        String::from_utf8(whole)
+            .map(Some)
+            .map_err(|error| Error::damaged("a statement is not UTF-8").because(error))
     }
 }
 
@@ -196,7 +198,8 @@ impl Unfolding {
     fn advance(&mut self) -> Result<bool> {
         let Some(piece) = &self.current else { return Ok(false) };
         loop {
-            let Some(segment) = piece.chunk.segments.get(self.segment).filter(|_| self.segment < piece.segments.end)
+            let Some(segment) =
+                piece.chunk.segments.get(self.segment).filter(|_| self.segment < piece.segments.end)
             else {
                 return Ok(false);
             };
@@ -266,8 +269,16 @@ impl Unfolding {
     /// Goes to the next piece; `false` at the end of the part, once its rows have been found complete.
     fn take_in(&mut self, piece: Option<Piece>) -> Result<bool> {
         if let Some(piece) = piece {
-            let bytes = piece.segments.clone().filter_map(|i| piece.chunk.segments.get(i)).map(|s| s.bytes.len() as u64);
-            let rows = piece.segments.clone().filter_map(|i| piece.chunk.segments.get(i)).map(|s| s.rows.len() as u64);
+            let bytes = piece
+                .segments
+                .clone()
+                .filter_map(|i| piece.chunk.segments.get(i))
+                .map(|s| s.bytes.len() as u64);
+            let rows = piece
+                .segments
+                .clone()
+                .filter_map(|i| piece.chunk.segments.get(i))
+                .map(|s| s.rows.len() as u64);
             self.ctx.emit(Event::Advanced { rows: rows.sum(), bytes: bytes.sum() });
             self.segment = piece.segments.start;
             self.started = false;

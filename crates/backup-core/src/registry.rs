@@ -69,7 +69,8 @@ impl Registry {
     ///
     /// A crate that is in Cargo.toml but never named in code is not linked, and so is not here.
     pub fn linked() -> Self {
-        let mut engines: Vec<_> = inventory::iter::<Registration>().map(|registration| registration.0).collect();
+        let mut engines: Vec<_> =
+            inventory::iter::<Registration>().map(|registration| registration.0).collect();
         engines.sort_by_key(|engine| engine.name);
         Self(engines)
     }

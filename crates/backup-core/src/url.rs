@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn a_server_url_has_all_its_parts_and_prints_without_the_password() {
-        let url: DatabaseUrl = "postgres://u%40x:p@ss:w@[::1]:5432,db2/sh%6Fp?sslmode=require".parse().unwrap();
+        let url: DatabaseUrl =
+            "postgres://u%40x:p@ss:w@[::1]:5432,db2/sh%6Fp?sslmode=require".parse().unwrap();
         assert_eq!(url.user.as_deref(), Some("u@x"));
         assert_eq!(url.password.as_ref().map(Secret::expose), Some("p@ss:w"));
         assert_eq!(url.hosts, [("::1".into(), Some(5432)), ("db2".into(), None)]);

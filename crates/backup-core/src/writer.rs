@@ -240,8 +240,9 @@ impl Gathering {
         self.accepts = match &part.kind {
             PartKind::Sql => Accepts::Rows(SegmentKind::Rows { layout: RowLayout::Opaque, columns: 0 }),
             PartKind::Rows { layout, columns } => {
-                let columns = u16::try_from(columns.len())
-                    .map_err(|_| Error::unsupported(format!("{} has more than 65,535 columns", part.object)))?;
+                let columns = u16::try_from(columns.len()).map_err(|_| {
+                    Error::unsupported(format!("{} has more than 65,535 columns", part.object))
+                })?;
                 Accepts::Rows(SegmentKind::Rows { layout: *layout, columns })
             }
             PartKind::Bytes | PartKind::Log => Accepts::Bytes,

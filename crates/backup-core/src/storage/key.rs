@@ -84,7 +84,9 @@ mod tests {
     #[test]
     fn names_that_leave_the_repository_or_collide_are_refused() {
         let long = "a".repeat(600);
-        for bad in ["", "/", "/a", "a/", "a//b", "..", "a/../b", ".hidden", "A", "a b", "a\0", "ä", "a\\b", &long] {
+        for bad in
+            ["", "/", "/a", "a/", "a//b", "..", "a/../b", ".hidden", "A", "a b", "a\0", "ä", "a\\b", &long]
+        {
             assert!(bad.parse::<Key>().is_err(), "{bad:?}");
         }
         let key: Key = "chunks/ab/ab12".parse().unwrap();

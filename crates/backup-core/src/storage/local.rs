@@ -4,6 +4,7 @@
 //! repository is ever followed. An object is written to a temporary name (which no [`Key`] can be), fsynced, renamed
 //! and its directory fsynced.
 
+use std::ffi::OsString;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -15,13 +16,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::DateTime;
 use futures::stream::{self, BoxStream, StreamExt};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::{Key, ObjectMeta, ObjectWriter, PutMode, Storage, Version};
 use crate::error::{During, Error, ErrorKind, Result};
 
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const DIRECTORY_MODE: Mode = Mode::RWXU;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
@@ -45,10 +47,8 @@ impl LocalStorage {
         let flags = DIRECTORY.difference(OFlags::NOFOLLOW);
         let directory = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|errno| io_error(errno, format!("open the directory {}", path.display())))?;
-        let mut word = [0; 8];
-        getrandom::fill(&mut word).map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
         let root =
-            Root { path: path.to_owned(), directory, temporary: AtomicU64::new(0), word: hex::encode(word) };
+            Root { path: path.to_owned(), directory, temporary: AtomicU64::new(0), word: random_word()? };
         Ok(Self(Arc::new(root)))
     }
 
@@ -71,17 +71,17 @@ impl LocalStorage {
         work: impl FnOnce(&Root) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let root = Arc::clone(&self.0);
-        tokio::task::spawn_blocking(move || work(&root))
-            .await
-            .map_err(|error| Error::internal("a storage thread did not end").because(error))?
+        blocking(move || work(&root)).await
     }
 }
 
 fn io_error(errno: Errno, doing: String) -> Error {
     match errno {
-        Errno::LOOP | Errno::NOTDIR => Error::new(ErrorKind::PermissionDenied, "a symlink or file is in the way")
-            .during(doing)
-            .hint("somebody planted it, or this is no repository; nothing was read or written through it"),
+        Errno::LOOP | Errno::NOTDIR => {
+            Error::new(ErrorKind::PermissionDenied, "a symlink or file is in the way")
+                .during(doing)
+                .hint("somebody planted it, or this is no repository; nothing was read or written through it")
+        }
         errno => Error::io(doing, errno.into()),
     }
 }
@@ -100,7 +100,8 @@ impl Root {
 
     fn walk(&self, key: &Key, words: &[&str], create: bool) -> Result<Option<OwnedFd>> {
         let failed = |errno| io_error(errno, self.doing("open", key));
-        let mut directory = rustix::fs::openat(&self.directory, ".", DIRECTORY, Mode::empty()).map_err(failed)?;
+        let mut directory =
+            rustix::fs::openat(&self.directory, ".", DIRECTORY, Mode::empty()).map_err(failed)?;
         for word in words {
             let mut next = rustix::fs::openat(&directory, *word, DIRECTORY, Mode::empty());
             if create && next.as_ref().err() == Some(&Errno::NOENT) {
@@ -121,18 +122,15 @@ impl Root {
     }
 
     fn begin(&self, key: &Key) -> Result<LocalWriter> {
-        let failed = |errno| io_error(errno, self.doing("write", key));
         let parent = self.parent(key, true)?.ok_or_else(|| super::missing(key))?;
         let temporary = format!(".{}-{}", self.word, self.temporary.fetch_add(1, Ordering::Relaxed));
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&parent, &temporary, flags, FILE_MODE).map_err(failed)?;
-        Ok(LocalWriter { key: key.clone(), parent, temporary: Some(temporary), file: file.into() })
+        LocalWriter::begin(key.clone(), self.path.join(key.as_str()), parent, key.name().into(), temporary)
     }
 
     fn put(&self, key: &Key, bytes: &[u8], mode: &PutMode) -> Result<ObjectMeta> {
         let mut writer = self.begin(key)?;
-        writer.file.write_all(bytes).during(|| self.doing("write", key))?;
-        writer.publish(self, mode)
+        writer.write(bytes)?;
+        writer.publish(mode)
     }
 
     fn open_file(&self, key: &Key) -> Result<Option<(std::fs::File, Stat)>> {
@@ -184,7 +182,9 @@ impl Root {
         for entry in Dir::read_from(&directory).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             // What no key can name is not ours: temporary files, lost+found.
-            let Some(child) = entry.file_name().to_str().ok().and_then(|name| key.join(name).ok()) else { continue };
+            let Some(child) = entry.file_name().to_str().ok().and_then(|name| key.join(name).ok()) else {
+                continue;
+            };
             let stat = match rustix::fs::statat(&directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => stat,
                 Err(Errno::NOENT) => continue,
@@ -218,7 +218,7 @@ impl Storage for LocalStorage {
     async fn writer(&self, key: &Key) -> Result<Box<dyn ObjectWriter>> {
         let key = key.clone();
         let writer = self.blocking(move |root| root.begin(&key)).await?;
-        Ok(Box::new(OpenWriter { storage: self.clone(), writer: Some(writer) }))
+        Ok(Box::new(OpenWriter { writer: Some(writer), mode: PutMode::Overwrite }))
     }
 
     async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Bytes> {
@@ -271,52 +271,77 @@ impl Storage for LocalStorage {
 #[derive(Debug)]
 struct LocalWriter {
     key: Key,
+    /// Where it will be, for messages.
+    path: PathBuf,
     parent: OwnedFd,
+    name: OsString,
     temporary: Option<String>,
     file: std::fs::File,
 }
 
 impl LocalWriter {
-    fn publish(mut self, root: &Root, mode: &PutMode) -> Result<ObjectMeta> {
-        let failed = |errno| io_error(errno, root.doing("write", &self.key));
-        self.file.sync_all().during(|| root.doing("sync", &self.key))?;
+    fn begin(key: Key, path: PathBuf, parent: OwnedFd, name: OsString, temporary: String) -> Result<Self> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&parent, &temporary, flags, FILE_MODE)
+            .map_err(|errno| io_error(errno, format!("write {}", path.display())))?;
+        Ok(Self { key, path, parent, name, temporary: Some(temporary), file: file.into() })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).during(|| format!("write {}", self.path.display()))
+    }
+
+    fn failed(&self, errno: Errno) -> Error {
+        io_error(errno, format!("write {}", self.path.display()))
+    }
+
+    fn publish(mut self, mode: &PutMode) -> Result<ObjectMeta> {
+        self.file.sync_all().during(|| format!("sync {}", self.path.display()))?;
         let Some(temporary) = &self.temporary else { return Err(super::missing(&self.key)) };
-        let name = self.key.name();
         match mode {
-            PutMode::Overwrite => rustix::fs::renameat(&self.parent, temporary, &self.parent, name).map_err(failed)?,
+            PutMode::Overwrite => self.rename(temporary)?,
             PutMode::Create => {
                 let flags = RenameFlags::NOREPLACE;
-                match rustix::fs::renameat_with(&self.parent, temporary, &self.parent, name, flags) {
+                match rustix::fs::renameat_with(&self.parent, temporary, &self.parent, &self.name, flags) {
                     Ok(()) => {}
                     Err(Errno::EXIST) => return Err(super::conflict(&self.key, mode)),
                     // Some file systems know no NOREPLACE; a hard link is as exclusive.
-                    Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.publish_by_link(root, temporary)?,
-                    Err(errno) => return Err(failed(errno)),
+                    Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.link(temporary)?,
+                    Err(errno) => return Err(self.failed(errno)),
                 }
             }
             PutMode::Update(expected) => {
-                // Between processes this is as good as the lock that the directory gives.
-                rustix::fs::flock(&self.parent, rustix::fs::FlockOperation::LockExclusive).map_err(failed)?;
-                let present = root.open_file(&self.key)?.map(|(_, stat)| meta(self.key.clone(), &stat).version);
+                // Held until the directory is closed, so that of several processes one comes first.
+                rustix::fs::flock(&self.parent, FlockOperation::LockExclusive)
+                    .map_err(|errno| self.failed(errno))?;
+                let present = match rustix::fs::statat(&self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => Some(meta(self.key.clone(), &stat).version),
+                    Err(Errno::NOENT) => None,
+                    Err(errno) => return Err(self.failed(errno)),
+                };
                 if present.as_ref() != Some(expected) {
                     return Err(super::conflict(&self.key, mode));
                 }
-                rustix::fs::renameat(&self.parent, temporary, &self.parent, name).map_err(failed)?;
+                self.rename(temporary)?;
             }
         }
         self.temporary = None;
-        rustix::fs::fsync(&self.parent).map_err(|errno| io_error(errno, root.doing("sync", &self.key)))?;
-        let stat = rustix::fs::fstat(&self.file).map_err(|errno| io_error(errno, root.doing("write", &self.key)))?;
+        rustix::fs::fsync(&self.parent).map_err(|errno| self.failed(errno))?;
+        let stat = rustix::fs::fstat(&self.file).map_err(|errno| self.failed(errno))?;
         Ok(meta(self.key.clone(), &stat))
     }
 
-    fn publish_by_link(&self, root: &Root, temporary: &str) -> Result<()> {
-        let linked = rustix::fs::linkat(&self.parent, temporary, &self.parent, self.key.name(), AtFlags::empty());
-        match linked {
+    fn rename(&self, temporary: &str) -> Result<()> {
+        rustix::fs::renameat(&self.parent, temporary, &self.parent, &self.name)
+            .map_err(|errno| self.failed(errno))
+    }
+
+    fn link(&self, temporary: &str) -> Result<()> {
+        match rustix::fs::linkat(&self.parent, temporary, &self.parent, &self.name, AtFlags::empty()) {
             Ok(()) => rustix::fs::unlinkat(&self.parent, temporary, AtFlags::empty())
-                .map_err(|errno| io_error(errno, root.doing("write", &self.key))),
+                .map_err(|errno| self.failed(errno)),
             Err(Errno::EXIST) => Err(super::conflict(&self.key, &PutMode::Create)),
-            Err(errno) => Err(io_error(errno, root.doing("write", &self.key))),
+            Err(errno) => Err(self.failed(errno)),
         }
     }
 }
@@ -330,29 +355,61 @@ impl Drop for LocalWriter {
     }
 }
 
+/// Starts a single file outside any repository. It appears under `path` when it is finished, and never
+/// replaces a file that is there.
+pub(crate) fn create_file(path: &Path) -> Result<Box<dyn ObjectWriter>> {
+    let doing = || format!("write {}", path.display());
+    let name =
+        path.file_name().ok_or_else(|| Error::usage(format!("{} is not a file's name", path.display())))?;
+    if path.symlink_metadata().is_ok() {
+        return Err(Error::new(ErrorKind::AlreadyExists, "there is a file of that name").during(doing()));
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = rustix::fs::open(directory, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty())
+        .map_err(|errno| io_error(errno, doing()))?;
+    let temporary = format!(".lifeboat-{}", random_word()?);
+    let writer = LocalWriter::begin(Key::ROOT, path.to_owned(), parent, name.to_owned(), temporary)?;
+    Ok(Box::new(OpenWriter { writer: Some(writer), mode: PutMode::Create }))
+}
+
+fn random_word() -> Result<String> {
+    let mut word = [0; 8];
+    getrandom::fill(&mut word)
+        .map_err(|error| Error::new(ErrorKind::Io, format!("no random numbers: {error}")))?;
+    Ok(hex::encode(word))
+}
+
 /// The writer is on a blocking thread while it writes.
 #[derive(Debug)]
 struct OpenWriter {
-    storage: LocalStorage,
     writer: Option<LocalWriter>,
+    mode: PutMode,
+}
+
+impl OpenWriter {
+    fn take(&mut self) -> Result<LocalWriter> {
+        self.writer.take().ok_or_else(|| Error::internal("a file was written to after it had failed"))
+    }
 }
 
 #[async_trait]
 impl ObjectWriter for OpenWriter {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        let mut writer = self.writer.take().ok_or_else(|| Error::internal("an object writer failed before"))?;
-        let written = self.storage.blocking(move |root| {
-            writer.file.write_all(&bytes).during(|| root.doing("write", &writer.key))?;
-            Ok(writer)
-        });
-        self.writer = Some(written.await?);
+        let mut writer = self.take()?;
+        self.writer = Some(blocking(move || writer.write(&bytes).map(|()| writer)).await?);
         Ok(())
     }
 
     async fn finish(mut self: Box<Self>) -> Result<ObjectMeta> {
-        let writer = self.writer.take().ok_or_else(|| Error::internal("an object writer failed before"))?;
-        self.storage.blocking(move |root| writer.publish(root, &PutMode::Overwrite)).await
+        let writer = self.take()?;
+        blocking(move || writer.publish(&self.mode)).await
     }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::internal("a storage thread did not end").because(error))?
 }
 
 #[cfg(test)]
@@ -371,7 +428,8 @@ mod tests {
         let storage = LocalStorage::create(&directory.path().join("repository")).unwrap();
         storage.put(&key("chunks/ab/x"), Bytes::from_static(b"1"), PutMode::Create).await.unwrap();
         let mode = |path: &str| {
-            std::fs::metadata(directory.path().join("repository").join(path)).unwrap().permissions().mode() & 0o777
+            std::fs::metadata(directory.path().join("repository").join(path)).unwrap().permissions().mode()
+                & 0o777
         };
         assert_eq!((mode(""), mode("chunks/ab"), mode("chunks/ab/x")), (0o700, 0o700, 0o600));
     }
@@ -388,7 +446,10 @@ mod tests {
         for planted in ["chunks/file", "chunks/new"] {
             let put = storage.put(&key(planted), Bytes::from_static(b"evil"), PutMode::Overwrite).await;
             assert_eq!(put.unwrap_err().kind(), ErrorKind::PermissionDenied);
-            assert_eq!(storage.get(&key(planted), None).await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+            assert_eq!(
+                storage.get(&key(planted), None).await.unwrap_err().kind(),
+                ErrorKind::PermissionDenied
+            );
             assert!(storage.delete(&key(planted)).await.is_err());
         }
         assert!(storage.get(&key("link"), None).await.is_err());

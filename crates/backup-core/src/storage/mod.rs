@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub use key::Key;
 pub use local::LocalStorage;
+pub(crate) use local::create_file;
 pub use memory::MemoryStorage;
 pub use throttle::Throttled;
 

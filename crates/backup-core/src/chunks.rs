@@ -1,0 +1,302 @@
+//! Chunks on their way into a repository (or an archive), and back.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
+use tokio::sync::{OnceCell, mpsc};
+
+use crate::block::{ChunkEncoder, RawChunk, TableHints, decode_chunk};
+use crate::context::Ctx;
+use crate::error::{During, Error, ErrorKind, Result};
+use crate::progress::Event;
+use crate::reader::{PartReader, Piece};
+use crate::repository::{ChunkEntry, Hash32, PartRecord};
+use crate::storage::{Key, PutMode, Storage};
+
+pub(crate) fn key(id: &Hash32) -> Result<Key> {
+    id.key("chunks")
+}
+
+/// Where a [`ChunkStore`] puts chunks.
+#[async_trait]
+pub(crate) trait ChunkSink: Send + Sync {
+    /// The chunk `id`, if it is there already and can be relied on.
+    async fn find(&self, ctx: &Ctx, id: &Hash32) -> Result<Option<ChunkEntry>>;
+
+    /// Makes a chunk durable.
+    async fn put(&self, id: &Hash32, stored: Bytes) -> Result<()>;
+}
+
+/// Turns chunks into stored objects: names them, leaves out what is there, encodes, proves by decoding, stores.
+pub(crate) struct ChunkStore {
+    sink: Arc<dyn ChunkSink>,
+    key: [u8; 32],
+    encoder: Arc<ChunkEncoder>,
+    /// Every chunk of this backup, so that none is stored twice however often it occurs.
+    chunks: Mutex<HashMap<Hash32, Arc<OnceCell<ChunkEntry>>>>,
+    stored_size: AtomicU64,
+    new_size: AtomicU64,
+}
+
+impl ChunkStore {
+    pub(crate) fn new(sink: Arc<dyn ChunkSink>, key: [u8; 32], encoder: ChunkEncoder) -> Self {
+        Self {
+            sink,
+            key,
+            encoder: Arc::new(encoder),
+            chunks: Mutex::default(),
+            stored_size: AtomicU64::new(0),
+            new_size: AtomicU64::new(0),
+        }
+    }
+
+    /// The stored size of all chunks so far, and of those that were new.
+    pub(crate) fn sizes(&self) -> (u64, u64) {
+        (self.stored_size.load(Ordering::Relaxed), self.new_size.load(Ordering::Relaxed))
+    }
+
+    /// Stores a chunk, unless it is there. `hints` are those of the table of each segment.
+    pub(crate) async fn put(
+        &self,
+        ctx: &Ctx,
+        chunk: RawChunk,
+        hints: Vec<Arc<TableHints>>,
+    ) -> Result<ChunkEntry> {
+        let key = self.key;
+        let (chunk, id) = ctx
+            .blocking(move || {
+                let id = Hash32(chunk.hash(&key));
+                Ok((chunk, id))
+            })
+            .await?;
+        let cell = {
+            let mut chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(chunks.entry(id).or_default())
+        };
+        cell.get_or_try_init(|| self.put_first(ctx, id, chunk, hints)).await.copied()
+    }
+
+    async fn put_first(
+        &self,
+        ctx: &Ctx,
+        id: Hash32,
+        chunk: RawChunk,
+        hints: Vec<Arc<TableHints>>,
+    ) -> Result<ChunkEntry> {
+        let raw = chunk.bytes.len() as u64;
+        let found = ctx.run(self.sink.find(ctx, &id)).await?;
+        let new = found.is_none();
+        let entry = match found {
+            Some(entry) => entry,
+            None => {
+                let encoder = Arc::clone(&self.encoder);
+                let (entry, stored) = ctx.blocking(move || encode(&encoder, id, &chunk, &hints)).await?;
+                ctx.run(self.sink.put(&id, stored)).await.during(|| format!("store chunk {id}"))?;
+                entry
+            }
+        };
+        let stored = u64::from(entry.stored_size);
+        self.stored_size.fetch_add(stored, Ordering::Relaxed);
+        self.new_size.fetch_add(if new { stored } else { 0 }, Ordering::Relaxed);
+        ctx.emit(Event::ChunkStored { raw, stored, new });
+        Ok(entry)
+    }
+}
+
+/// Encodes a chunk and decodes it again: what does not come back is not stored.
+fn encode(
+    encoder: &ChunkEncoder,
+    id: Hash32,
+    chunk: &RawChunk,
+    hints: &[Arc<TableHints>],
+) -> Result<(ChunkEntry, Bytes)> {
+    let mut stored = Vec::with_capacity(chunk.bytes.len() / 2);
+    encoder.encode(chunk, hints, &mut stored)?;
+    let comes_back = decode_chunk(&stored).is_ok_and(|again| again == *chunk);
+    if !comes_back {
+        return Err(Error::internal(format!(
+            "chunk {id} was encoded to something that does not decode to it"
+        )));
+    }
+    let size = |bytes: usize| {
+        u32::try_from(bytes).map_err(|_| Error::internal(format!("chunk {id} is larger than 4 GiB")))
+    };
+    let entry = ChunkEntry {
+        id,
+        stored_hash: Hash32::of(&stored),
+        stored_size: size(stored.len())?,
+        raw_size: size(chunk.bytes.len())?,
+    };
+    Ok((entry, stored.into()))
+}
+
+/// Chunks in a repository, of which some are known from the backups that have them.
+pub(crate) struct RepositorySink {
+    storage: Arc<dyn Storage>,
+    key: [u8; 32],
+    known: HashMap<Hash32, ChunkEntry>,
+}
+
+impl RepositorySink {
+    pub(crate) fn new(storage: Arc<dyn Storage>, key: [u8; 32], known: HashMap<Hash32, ChunkEntry>) -> Self {
+        Self { storage, key, known }
+    }
+}
+
+#[async_trait]
+impl ChunkSink for RepositorySink {
+    async fn find(&self, ctx: &Ctx, id: &Hash32) -> Result<Option<ChunkEntry>> {
+        let Some(meta) = self.storage.head(&key(id)?).await? else { return Ok(None) };
+        if let Some(known) = self.known.get(id) {
+            // One that has lost bytes is written again.
+            return Ok(Some(*known).filter(|known| u64::from(known.stored_size) == meta.size));
+        }
+        // A backup that was cut off left it. No manifest vouches for it, so it is read and proven before it is used.
+        let stored = self.storage.get(&key(id)?, None).await?;
+        let (id, key) = (*id, self.key);
+        ctx.blocking(move || {
+            let Ok(chunk) = decode_chunk(&stored) else { return Ok(None) };
+            let intact = chunk.hash(&key) == id.0;
+            let sizes = u32::try_from(stored.len()).ok().zip(u32::try_from(chunk.bytes.len()).ok());
+            Ok(sizes.filter(|_| intact).map(|(stored_size, raw_size)| ChunkEntry {
+                id,
+                stored_hash: Hash32::of(&stored),
+                stored_size,
+                raw_size,
+            }))
+        })
+        .await
+    }
+
+    async fn put(&self, id: &Hash32, stored: Bytes) -> Result<()> {
+        self.storage.put(&key(id)?, stored, PutMode::Overwrite).await.map(drop)
+    }
+}
+
+/// How many chunks ahead of the reader are fetched and decoded.
+const READ_AHEAD: usize = 2;
+/// How many chunks that hold several parts are kept decoded.
+const KEPT: usize = 4;
+
+/// The chunks of one backup, to be read.
+#[derive(Clone)]
+pub(crate) struct ChunkReader(Arc<Reading>);
+
+struct Reading {
+    storage: Arc<dyn Storage>,
+    key: [u8; 32],
+    entries: Vec<ChunkEntry>,
+    kept: Mutex<VecDeque<(u32, Arc<OnceCell<Arc<RawChunk>>>)>>,
+}
+
+impl ChunkReader {
+    pub(crate) fn new(storage: Arc<dyn Storage>, key: [u8; 32], entries: Vec<ChunkEntry>) -> Self {
+        Self(Arc::new(Reading { storage, key, entries, kept: Mutex::default() }))
+    }
+
+    pub(crate) fn entries(&self) -> &[ChunkEntry] {
+        &self.0.entries
+    }
+
+    /// A reader of the part `record`. Every chunk is checked before anything of it is given out.
+    pub(crate) fn open(&self, ctx: &Ctx, record: &PartRecord) -> PartReader {
+        let (sender, receiver) = mpsc::channel(1);
+        let (reader, ctx_, spans) = (self.clone(), ctx.clone(), record.spans.clone());
+        tokio::spawn(async move {
+            let mut spans = spans.into_iter();
+            let mut ahead = FuturesOrdered::new();
+            loop {
+                while ahead.len() < READ_AHEAD
+                    && let Some(span) = spans.next()
+                {
+                    let (reader, ctx) = (reader.clone(), ctx_.clone());
+                    ahead.push_back(async move {
+                        let segments = span.1 as usize..span.1 as usize + span.2 as usize;
+                        let chunk = reader.chunk(&ctx, span.0, segments.len()).await?;
+                        if segments.end > chunk.segments.len() {
+                            return Err(Error::damaged("a part lies outside its chunk"));
+                        }
+                        Ok(Piece { chunk, segments })
+                    });
+                }
+                let Some(piece) = ahead.next().await else { return };
+                // Nobody listens any more: the part was dropped.
+                if sender.send(piece).await.is_err() {
+                    return;
+                }
+            }
+        });
+        PartReader::new(ctx, receiver, Some(record.digest))
+    }
+
+    /// The chunk at `place` of the lists, of which `wanted` segments are needed now.
+    async fn chunk(&self, ctx: &Ctx, place: u32, wanted: usize) -> Result<Arc<RawChunk>> {
+        let cell = {
+            let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.iter().find(|(kept, _)| *kept == place).map(|(_, cell)| Arc::clone(cell))
+        };
+        let cell = cell.unwrap_or_default();
+        let chunk = cell.get_or_try_init(|| async { self.load(ctx, place).await.map(Arc::new) }).await?;
+        if wanted < chunk.segments.len() {
+            let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if !kept.iter().any(|(kept, _)| *kept == place) {
+                kept.push_back((place, Arc::clone(&cell)));
+                if kept.len() > KEPT {
+                    kept.pop_front();
+                }
+            }
+        }
+        Ok(Arc::clone(chunk))
+    }
+
+    /// Fetches, checks and decodes the chunk at `place` of the lists.
+    pub(crate) async fn load(&self, ctx: &Ctx, place: u32) -> Result<RawChunk> {
+        let stored = self.fetch(ctx, place).await?;
+        let entry = *self.entry(place)?;
+        let key = self.0.key;
+        ctx.blocking(move || {
+            let chunk = decode_chunk(&stored).during(|| format!("decode chunk {}", entry.id))?;
+            if chunk.hash(&key) != entry.id.0 {
+                return Err(damaged(&entry, "does not hold what its name says"));
+            }
+            Ok(chunk)
+        })
+        .await
+    }
+
+    /// Fetches the chunk at `place` of the lists and checks the hash of its stored bytes.
+    pub(crate) async fn fetch(&self, ctx: &Ctx, place: u32) -> Result<Bytes> {
+        let entry = *self.entry(place)?;
+        let stored = match ctx.run(self.0.storage.get(&key(&entry.id)?, None)).await {
+            Ok(stored) => stored,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(damaged(&entry, "is missing").because(error));
+            }
+            Err(error) => return Err(error),
+        };
+        ctx.blocking(move || {
+            if stored.len() != entry.stored_size as usize || Hash32::of(&stored) != entry.stored_hash {
+                return Err(damaged(&entry, "is not what was stored"));
+            }
+            Ok(stored)
+        })
+        .await
+    }
+
+    fn entry(&self, place: u32) -> Result<&ChunkEntry> {
+        self.0
+            .entries
+            .get(place as usize)
+            .ok_or_else(|| Error::damaged("a part names a chunk that is in no list"))
+    }
+}
+
+fn damaged(entry: &ChunkEntry, what: &str) -> Error {
+    Error::damaged(format!("chunk {} {what}", entry.id))
+        .hint("delete that file and back up again: what the database still has is stored anew")
+}

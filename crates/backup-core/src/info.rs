@@ -1,0 +1,210 @@
+//! What the manager answers.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::engine::ServerInfo;
+use crate::part::Object;
+use crate::position::Position;
+use crate::repository::{BackupId, BackupType, Format, Header, PartRecord};
+use crate::request::Content;
+use crate::rows::RowDigest;
+
+/// One backup.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct BackupInfo {
+    /// Its name.
+    pub id: BackupId,
+    /// Its place in the order of backups, whatever the clocks said.
+    pub ordinal: u64,
+    /// The database that was backed up.
+    pub database: String,
+    /// The engine that made it.
+    pub engine: String,
+    /// The product that the database belongs to.
+    pub product: String,
+    /// Full, incremental or differential.
+    #[serde(rename = "type")]
+    pub backup_type: BackupType,
+    /// How it is stored.
+    pub format: Format,
+    /// Where it is: its manifest or its single file, within the repository.
+    pub path: String,
+    /// Bytes as stored, shared chunks included.
+    pub size: u64,
+    /// Of these, bytes that were not there before it.
+    pub new_size: u64,
+    /// Bytes before compression.
+    pub raw_size: u64,
+    /// Rows of tables.
+    pub rows: u64,
+    /// When it began.
+    pub created_at: DateTime<Utc>,
+    /// When it was complete.
+    pub finished_at: DateTime<Utc>,
+    /// Whether a codec made it smaller.
+    pub compressed: bool,
+    /// The codec.
+    pub codec: String,
+    /// Whether everything that it needs was read and checked after it was made, and when last.
+    pub verified: Option<DateTime<Utc>>,
+    /// Objects, rows or both.
+    pub content: Content,
+    /// Whether patterns selected what is in it.
+    pub partial: bool,
+    /// The backup that it continues.
+    pub parent: Option<BackupId>,
+    /// Its exact end in the change log, if it has one.
+    pub position: Option<Position>,
+    /// Its tags.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl BackupInfo {
+    pub(crate) fn of(header: &Header, verified: Option<DateTime<Utc>>) -> Self {
+        let path =
+            header.file.as_ref().map_or_else(|| format!("manifests/{}", header.id), |file| file.key.clone());
+        Self {
+            id: header.id.clone(),
+            ordinal: header.ordinal,
+            database: header.database.clone(),
+            engine: header.engine.clone(),
+            product: header.product.clone(),
+            backup_type: header.backup_type,
+            format: header.format,
+            path,
+            size: header.stored_size,
+            new_size: header.new_size,
+            raw_size: header.raw_size,
+            rows: header.rows,
+            created_at: header.started,
+            finished_at: header.finished,
+            compressed: header.codec != "none",
+            codec: header.codec.clone(),
+            verified,
+            content: header.content,
+            partial: header.partial,
+            parent: header.parent.clone(),
+            position: header.end.clone(),
+            metadata: header.tags.clone(),
+        }
+    }
+}
+
+/// One backup with all that is known of it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct BackupDetails {
+    /// The backup.
+    #[serde(flatten)]
+    pub info: BackupInfo,
+    /// The server as it was.
+    pub server: ServerInfo,
+    /// The source as it was named, without secrets.
+    pub source: String,
+    /// What was worth a warning.
+    pub warnings: Vec<String>,
+    /// Its tables, with what they came to.
+    pub tables: Vec<TableSummary>,
+    /// Its parts.
+    pub parts: Vec<PartRecord>,
+}
+
+/// What the rows of one table came to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct TableSummary {
+    /// The table; of partitions their root.
+    #[serde(flatten)]
+    pub table: Object,
+    /// The count and the digest of its rows.
+    pub digest: RowDigest,
+    /// Their bytes before compression.
+    pub bytes: u64,
+    /// How many parts they are in.
+    pub parts: u64,
+}
+
+impl TableSummary {
+    /// The tables of `parts`, in the order of their first part.
+    pub(crate) fn of(parts: &[PartRecord]) -> Vec<Self> {
+        let mut tables: Vec<Self> = Vec::new();
+        let mut places = std::collections::HashMap::new();
+        for record in parts.iter().filter(|record| matches!(record.part.kind, crate::PartKind::Rows { .. })) {
+            let object = &record.part.object;
+            let root = (object.schema.clone(), object.selected_as().to_owned(), object.name.clone());
+            // Partitions sum at their root; a table of rows that belongs to another object stays itself.
+            let partition = object.kind == "partition";
+            let name = if partition { root.1.clone() } else { root.2 };
+            let place = *places.entry((root.0, name.clone())).or_insert_with(|| {
+                let mut table = object.clone();
+                if partition {
+                    "table".clone_into(&mut table.kind);
+                    table.name = name;
+                    table.table = None;
+                }
+                tables.push(Self { table, digest: RowDigest::default(), bytes: 0, parts: 0 });
+                tables.len() - 1
+            });
+            if let Some(table) = tables.get_mut(place) {
+                table.digest = table.digest.merge(record.digest);
+                table.bytes += record.bytes;
+                table.parts += 1;
+            }
+        }
+        tables
+    }
+}
+
+/// What a verification read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// Parts whose rows were counted and hashed again.
+    pub parts: u64,
+    /// Chunks that were read, decoded and hashed.
+    pub chunks: u64,
+    /// Rows of tables.
+    pub rows: u64,
+    /// Stored bytes.
+    pub bytes: u64,
+}
+
+/// What a restore loaded.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct RestoreReport {
+    /// The backup that was restored.
+    pub backup: BackupId,
+    /// Where to, without secrets.
+    pub target: String,
+    /// Parts that were loaded.
+    pub parts: u64,
+    /// Rows of tables.
+    pub rows: u64,
+    /// Bytes before compression.
+    pub bytes: u64,
+    /// Parts that were left out because tables that they need were not selected.
+    pub left_out: Vec<String>,
+}
+
+/// What an export wrote.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct ExportReport {
+    /// The backup that was exported.
+    pub backup: BackupId,
+    /// The file.
+    pub path: std::path::PathBuf,
+    /// Its size.
+    pub size: u64,
+}

@@ -1,0 +1,297 @@
+//! A backup, from the first look at the repository to the commit of the manifest.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, SubsecRound, Utc};
+
+use super::dump::{ChunkDump, ScriptDump};
+use crate::block::ChunkEncoder;
+use crate::chunks::{ChunkStore, RepositorySink};
+use crate::codec::{Codec, Level, NoCompression};
+use crate::context::Ctx;
+use crate::cut::CutKeys;
+use crate::engine::{BackupSession, Engine, ServerInfo};
+use crate::error::{During, Error, Result};
+use crate::filter::Filter;
+use crate::options::{BackupConfig, BackupOptions};
+use crate::part::Part;
+use crate::plan;
+use crate::progress::{Event, Stage};
+use crate::registry::EngineFactory;
+use crate::repository::{
+    BackupId, BackupType, Body, BodyRecord, ChunkEntry, FORMAT_VERSION, FileRecord, Format, Hash32, Header,
+    Manifest, PartRecord, Repository,
+};
+use crate::request::BackupRequest;
+use crate::script::ScriptInfo;
+use crate::single_file::{ArchiveWriter, FrameWriter, ScriptBuilder};
+use crate::storage::{Key, Storage};
+use crate::url::DatabaseUrl;
+
+/// One backup to be made.
+pub(super) struct Job<'a> {
+    pub(super) ctx: &'a Ctx,
+    pub(super) config: &'a BackupConfig,
+    pub(super) repository: Repository,
+    pub(super) factory: &'static EngineFactory,
+    pub(super) codec: Arc<dyn Codec>,
+    pub(super) source: &'a DatabaseUrl,
+    pub(super) options: BackupOptions,
+}
+
+/// Parts that are durable.
+pub(super) struct Stored {
+    pub(super) parts: Vec<PartRecord>,
+    pub(super) chunks: Vec<ChunkEntry>,
+}
+
+impl Job<'_> {
+    pub(super) async fn run(self, engine: Arc<dyn Engine>) -> Result<(Repository, Header)> {
+        let started = Utc::now().trunc_subsecs(0);
+        let ctx = self.ctx;
+        let headers = self.repository.headers(ctx).await?;
+        ctx.emit(Event::Stage(Stage::Connect));
+        let server = ctx.run(engine.probe(ctx)).await?;
+        if self.options.backup_type != BackupType::Full && !self.options.or_full {
+            return Err(self.refuse_log(&server));
+        }
+        let filter = Filter::new(self.options.include.clone(), self.options.exclude.clone());
+        let request = BackupRequest {
+            jobs: self.config.jobs.max(1),
+            filter: filter.clone(),
+            content: self.options.content,
+            globals: self.options.globals,
+        };
+        let session = ctx.run(engine.begin_backup(ctx, request)).await?;
+        ctx.emit(Event::Stage(Stage::Plan));
+        let parts: Arc<[Part]> = ctx.run(session.plan(ctx)).await?.into();
+        plan::check(&parts)?;
+        filter.refuse_unmatched()?;
+        let mut manifest = self.manifest(started, &headers, server, &*session, parts.len())?;
+        ctx.emit(Event::Stage(Stage::Dump));
+        let bytes = parts.iter().map(|part| part.size_hint).sum();
+        ctx.emit(Event::Planned { parts: parts.len() as u64, bytes });
+        self.dump(&headers, &mut manifest, Arc::new(session), parts).await?;
+        ctx.emit(Event::Stage(Stage::Commit));
+        ctx.check()?;
+        self.repository.commit(&mut manifest, &*self.codec).await?;
+        Ok((self.repository, manifest.header))
+    }
+
+    fn refuse_log(&self, server: &ServerInfo) -> Error {
+        let what = match self.options.backup_type {
+            BackupType::Differential => "differential",
+            _ => "incremental",
+        };
+        if server.capabilities.log {
+            return Error::unsupported(format!("{what} backups are not there yet"))
+                .hint("ask for --type full");
+        }
+        let message =
+            format!("{} keeps no change log here, so there are no {what} backups of it", server.product);
+        Error::unsupported(message).hint("ask for --type full, or add --or-full")
+    }
+
+    fn manifest(
+        &self,
+        started: DateTime<Utc>,
+        headers: &[Header],
+        server: ServerInfo,
+        session: &dyn BackupSession,
+        parts: usize,
+    ) -> Result<Manifest> {
+        let (include, exclude) =
+            Filter::new(self.options.include.clone(), self.options.exclude.clone()).patterns();
+        let header = Header {
+            lifeboat: FORMAT_VERSION,
+            writer: format!("lifeboat {}", env!("CARGO_PKG_VERSION")),
+            id: BackupId::new(started)?,
+            repository: self.repository.config().id.clone(),
+            ordinal: headers.iter().map(|header| header.ordinal).max().unwrap_or(0) + 1,
+            engine: self.factory.name.to_owned(),
+            product: server.product.clone(),
+            database: server.database.clone(),
+            backup_type: BackupType::Full,
+            format: self.options.format.unwrap_or(self.config.format),
+            parent: None,
+            base: None,
+            started,
+            finished: started,
+            start: None,
+            end: session.position().cloned(),
+            content: self.options.content,
+            partial: !include.is_empty() || !exclude.is_empty(),
+            rows: 0,
+            raw_size: 0,
+            stored_size: 0,
+            new_size: 0,
+            codec: self.codec.name().to_owned(),
+            tags: self.options.tags.clone(),
+            file: None,
+            lists: Vec::new(),
+            body: BodyRecord { size: 0, hash: Hash32::default(), codec: String::new(), sealed: None },
+        };
+        let body = Body {
+            server,
+            source: self.source.to_string(),
+            include,
+            exclude,
+            warnings: Vec::new(),
+            part_list: Vec::new(),
+            parts: parts as u64,
+        };
+        Ok(Manifest { header, body })
+    }
+
+    /// Dumps everything and fills in what the manifest says of it.
+    async fn dump(
+        &self,
+        headers: &[Header],
+        manifest: &mut Manifest,
+        session: Arc<Box<dyn BackupSession>>,
+        parts: Arc<[Part]>,
+    ) -> Result<()> {
+        let known = self.repository.known_chunks(self.ctx, headers).await?;
+        let store =
+            self.store(self.repository.storage(), Arc::clone(&self.codec), self.config.level, known)?;
+        match manifest.header.format {
+            Format::Binary => {
+                let stored = self.into_chunks(&store, &session, parts).await?;
+                self.finish(session).await?;
+                complete(&mut manifest.header, &stored.parts);
+                record(self.ctx, &self.repository, &store, manifest, stored).await?;
+                (manifest.header.stored_size, manifest.header.new_size) = store.sizes();
+            }
+            Format::Compressed => {
+                let name = file_name(&manifest.header.id, "tar", &*self.codec);
+                let (key, frames) = self.frames(&name).await?;
+                let archive = ArchiveWriter::new(frames, manifest.header.started);
+                let inner = self.repository.copy_into(Arc::new(archive.clone())).await?;
+                let plain =
+                    self.store(inner.storage(), Arc::new(NoCompression), Level::default(), HashMap::new())?;
+                let stored = self.into_chunks(&plain, &session, parts).await?;
+                self.finish(session).await?;
+                complete(&mut manifest.header, &stored.parts);
+                let mut inside = manifest.clone();
+                let parts = stored.parts.clone();
+                record(self.ctx, &inner, &plain, &mut inside, stored).await?;
+                inner.commit(&mut inside, &*self.codec).await?;
+                self.single_file(&store, manifest, key, archive.finish().await?, parts).await?;
+            }
+            Format::Sql => {
+                let name = file_name(&manifest.header.id, "sql", &*self.codec);
+                let (key, frames) = self.frames(&name).await?;
+                let writer = self.factory.script.ok_or_else(|| {
+                    Error::unsupported(format!("the engine {} writes no scripts", self.factory.name))
+                        .hint("ask for --format binary")
+                })?;
+                let mut script = ScriptBuilder {
+                    ctx: self.ctx.clone(),
+                    writer: writer().into(),
+                    jobs: self.config.jobs.max(1),
+                    info: ScriptInfo::new(manifest.body.server.clone(), manifest.header.started),
+                    frames,
+                };
+                let keys = CutKeys::derive(&self.repository.chunk_key()?);
+                let origin =
+                    Arc::new(ScriptDump { session: Arc::clone(&session), keys, parts: Arc::clone(&parts) });
+                let records = script.parts(origin.clone(), &parts).await?;
+                drop(origin);
+                self.finish(session).await?;
+                complete(&mut manifest.header, &records);
+                let finished = script.finish(&manifest.header, &manifest.body, &records).await?;
+                self.single_file(&store, manifest, key, finished, records).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn store(
+        &self,
+        storage: &Arc<dyn Storage>,
+        codec: Arc<dyn Codec>,
+        level: Level,
+        known: HashMap<Hash32, ChunkEntry>,
+    ) -> Result<Arc<ChunkStore>> {
+        let key = self.repository.chunk_key()?;
+        let sink = Arc::new(RepositorySink::new(Arc::clone(storage), key, known));
+        Ok(Arc::new(ChunkStore::new(sink, key, ChunkEncoder { codec, level })))
+    }
+
+    async fn into_chunks(
+        &self,
+        store: &Arc<ChunkStore>,
+        session: &Arc<Box<dyn BackupSession>>,
+        parts: Arc<[Part]>,
+    ) -> Result<Stored> {
+        let keys = CutKeys::derive(&self.repository.chunk_key()?);
+        let dump = ChunkDump { session: Arc::clone(session), keys, parts, store: Arc::clone(store) };
+        Arc::new(dump).run(self.ctx, self.config.jobs.max(1)).await
+    }
+
+    async fn frames(&self, name: &str) -> Result<(Key, FrameWriter)> {
+        let key = Key::new(["files", name])?;
+        let object = self.ctx.run(self.repository.storage().writer(&key)).await?;
+        let codec = Arc::clone(&self.codec);
+        Ok((key, FrameWriter::new(self.ctx, codec, self.config.level, self.config.jobs, object)))
+    }
+
+    async fn finish(&self, session: Arc<Box<dyn BackupSession>>) -> Result<()> {
+        let session =
+            Arc::into_inner(session).ok_or_else(|| Error::internal("a dump goes on behind its end"))?;
+        self.ctx.run(session.finish(self.ctx)).await.during(|| "finish the dump")
+    }
+
+    /// Stores what the manifest says of a backup that is one file. Its part list lies in the repository, so that it
+    /// can be shown without the file.
+    async fn single_file(
+        &self,
+        store: &Arc<ChunkStore>,
+        manifest: &mut Manifest,
+        key: Key,
+        finished: crate::single_file::Finished,
+        mut parts: Vec<PartRecord>,
+    ) -> Result<()> {
+        // The spans are places in the archive's lists.
+        parts.iter_mut().for_each(|record| record.spans.clear());
+        manifest.header.file =
+            Some(FileRecord { key: key.as_str().to_owned(), size: finished.size, hash: finished.hash });
+        record(self.ctx, &self.repository, store, manifest, Stored { parts, chunks: Vec::new() }).await?;
+        manifest.header.stored_size = finished.size;
+        manifest.header.new_size = finished.size;
+        Ok(())
+    }
+}
+
+/// Stores the part list and the chunk lists, and names them in the manifest.
+pub(super) async fn record(
+    ctx: &Ctx,
+    repository: &Repository,
+    store: &Arc<ChunkStore>,
+    manifest: &mut Manifest,
+    mut stored: Stored,
+) -> Result<()> {
+    let keys = CutKeys::derive(&repository.chunk_key()?);
+    let list =
+        super::dump::store_bytes(ctx, store, keys, &crate::repository::parts_to_json(&stored.parts)?).await?;
+    let first = stored.chunks.len() as u32;
+    stored.chunks.extend(list);
+    manifest.body.part_list = (first..stored.chunks.len() as u32).collect();
+    manifest.body.parts = stored.parts.len() as u64;
+    manifest.header.lists = ctx.run(repository.store_lists(&stored.chunks)).await?;
+    Ok(())
+}
+
+pub(super) fn complete(header: &mut Header, parts: &[PartRecord]) {
+    header.rows = parts.iter().map(PartRecord::rows).sum();
+    header.raw_size = parts.iter().map(|record| record.bytes).sum();
+    header.finished = Utc::now().trunc_subsecs(0).max(header.started);
+}
+
+fn file_name(id: &BackupId, kind: &str, codec: &dyn Codec) -> String {
+    match codec.extension() {
+        Some(extension) => format!("{id}.{kind}.{extension}"),
+        None => format!("{id}.{kind}"),
+    }
+}

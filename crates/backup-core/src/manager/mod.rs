@@ -1,0 +1,289 @@
+//! The manager: back up, restore, list, show, verify, export, delete.
+
+mod backup;
+mod dump;
+mod export;
+mod open;
+mod restore;
+mod verify;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::codec::codec;
+use crate::context::Ctx;
+use crate::engine::ServerInfo;
+use crate::error::{During, Error, ErrorKind, Result};
+use crate::info::{BackupDetails, BackupInfo, ExportReport, RestoreReport, TableSummary, VerifyReport};
+use crate::options::{BackupConfig, BackupOptions, BackupRef, RestoreOptions};
+use crate::progress::Stage;
+use crate::registry::Registry;
+use crate::repository::{BackupId, Format, Header, Repository};
+use crate::storage::{LocalStorage, Storage, Throttled};
+use crate::url::DatabaseUrl;
+
+/// Backs databases up into a repository, and restores them.
+///
+/// ```no_run
+/// # async fn example() -> backup_core::Result<()> {
+/// use backup_core::{BackupConfig, BackupManager, BackupRef, RestoreOptions};
+///
+/// let manager = BackupManager::new(BackupConfig::default());
+/// let backup = manager.backup(&"sqlite:shop.db".parse()?).await?;
+/// manager.restore(&BackupRef::from(&backup.id), &"sqlite:copy.db".parse()?, RestoreOptions::default()).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct BackupManager {
+    config: BackupConfig,
+    registry: Registry,
+    storage: Option<Arc<dyn Storage>>,
+    ctx: Ctx,
+}
+
+impl BackupManager {
+    /// A manager with every linked engine, and the repository in the directory that `config` names. Touches nothing yet.
+    pub fn new(config: BackupConfig) -> Self {
+        Self { config, registry: Registry::linked(), storage: None, ctx: Ctx::new() }
+    }
+
+    /// Uses these engines in place of the linked ones.
+    #[must_use]
+    pub fn with_registry(mut self, registry: Registry) -> Self {
+        self.registry = registry;
+        self
+    }
+
+    /// Uses the repository in this storage.
+    #[must_use]
+    pub fn with_storage(mut self, storage: Arc<dyn Storage>) -> Self {
+        self.storage = Some(storage);
+        self
+    }
+
+    /// Runs operations under this context: it cancels them, and hears of their progress.
+    #[must_use]
+    pub fn with_context(mut self, ctx: Ctx) -> Self {
+        self.ctx = ctx;
+        self
+    }
+
+    /// The engines that can be used.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// How it works.
+    pub fn config(&self) -> &BackupConfig {
+        &self.config
+    }
+
+    fn storage(&self, create: bool) -> Result<Arc<dyn Storage>> {
+        let storage = match &self.storage {
+            Some(storage) => Arc::clone(storage),
+            None if create => Arc::new(LocalStorage::create(&self.config.directory)?),
+            None => match LocalStorage::open(&self.config.directory) {
+                Ok(storage) => Arc::new(storage),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    let message = format!("there is no directory {}", self.config.directory.display());
+                    return Err(Error::new(ErrorKind::NoRepository, message)
+                        .hint("check --repo; `lifeboat init` or a first backup makes a repository"));
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        Ok(match self.config.bytes_per_second {
+            Some(limit) => Arc::new(Throttled::new(storage, limit)),
+            None => storage,
+        })
+    }
+
+    async fn repository(&self) -> Result<Repository> {
+        let storage = self.storage(false)?;
+        self.ctx.run(Repository::open(storage)).await.during(|| self.place("open the repository"))
+    }
+
+    fn place(&self, doing: &str) -> String {
+        match &self.storage {
+            Some(_) => doing.to_owned(),
+            None => format!("{doing} {}", self.config.directory.display()),
+        }
+    }
+
+    /// Makes the repository and returns its id. Errors: `AlreadyExists`; `NoRepository` if the place holds something else.
+    pub async fn init(&self) -> Result<String> {
+        let storage = self.storage(true)?;
+        let repository = self.ctx.run(Repository::init(storage)).await;
+        Ok(repository.during(|| self.place("make a repository in"))?.config().id.clone())
+    }
+
+    /// Asks a database what it is and what can be done with it.
+    pub async fn probe(&self, source: &DatabaseUrl) -> Result<ServerInfo> {
+        let engine = (self.registry.by_scheme(&source.scheme)?.from_url)(source)?;
+        self.ctx.run(engine.probe(&self.ctx)).await.during(|| format!("probe {source}"))
+    }
+
+    /// Backs up everything in `source`, in the configured format.
+    pub async fn backup(&self, source: &DatabaseUrl) -> Result<BackupInfo> {
+        self.backup_with(source, BackupOptions::default()).await
+    }
+
+    /// Backs up `source`. A first backup into an empty place makes the repository.
+    ///
+    /// When it returns `Ok`, the backup is durable, and unless the configuration says otherwise it has been read back and
+    /// checked. After an error no new backup is listed, except where checking it failed: that one stays, unverified,
+    /// to be looked into. Cancelling leaves nothing visible.
+    pub async fn backup_with(&self, source: &DatabaseUrl, options: BackupOptions) -> Result<BackupInfo> {
+        let factory = self.registry.by_scheme(&source.scheme)?;
+        let engine = (factory.from_url)(source)?;
+        // Whatever is wrong with the configuration or the repository shows before the database is asked for anything.
+        let codec = codec(&self.config.codec)?;
+        let repository = self.ctx.run(Repository::open_or_init(self.storage(true)?)).await;
+        let repository = repository.during(|| self.place("open the repository"))?;
+        let job =
+            backup::Job { ctx: &self.ctx, config: &self.config, repository, factory, codec, source, options };
+        let (repository, header) = job.run(engine).await.during(|| format!("back up {source}"))?;
+        if self.config.verify {
+            let id = BackupRef::from(&header.id);
+            self.verify(&id).await.map_err(|error| {
+                let hint = "the backup is kept, unverified; do not rely on it, and back up again";
+                if error.kind() == ErrorKind::Cancelled { error } else { error.hint(hint) }
+            })?;
+        }
+        self.info(&repository, header).await
+    }
+
+    /// Restores `backup` into `target`.
+    ///
+    /// What is stored is checked, and the engine agrees to the target, before anything there is touched. After an error the
+    /// target is as it was, or the error says what state it is in.
+    pub async fn restore(
+        &self,
+        backup: &BackupRef,
+        target: &DatabaseUrl,
+        options: RestoreOptions,
+    ) -> Result<RestoreReport> {
+        let engine = (self.registry.by_scheme(&target.scheme)?.from_url)(target)?;
+        let opened = self.open(backup).await?;
+        let id = opened.header.id.clone();
+        let job =
+            restore::Job { ctx: &self.ctx, config: &self.config, registry: &self.registry, target, options };
+        job.run(engine, opened).await.during(|| format!("restore {id} into {target}"))
+    }
+
+    /// All backups, oldest first. Those whose manifest cannot be read are warned of.
+    pub async fn list_backups(&self) -> Result<Vec<BackupInfo>> {
+        let repository = self.repository().await?;
+        let headers = repository.headers(&self.ctx).await?;
+        let mut infos = Vec::with_capacity(headers.len());
+        for header in headers {
+            infos.push(self.info(&repository, header).await?);
+        }
+        Ok(infos)
+    }
+
+    /// All that is known of a backup.
+    pub async fn get_backup(&self, backup: &BackupRef) -> Result<BackupDetails> {
+        let opened = self.open(backup).await?;
+        let info = match &opened.repository {
+            Some(repository) => self.info(repository, opened.header.clone()).await?,
+            None => BackupInfo::of(&opened.header, None),
+        };
+        Ok(BackupDetails {
+            info,
+            server: opened.body.server,
+            source: opened.body.source,
+            warnings: opened.body.warnings,
+            tables: TableSummary::of(&opened.parts),
+            parts: opened.parts,
+        })
+    }
+
+    /// Deletes a backup and says what it was. Chunks that other backups share stay. Errors: `Locked` if other backups continue it.
+    pub async fn delete_backup(&self, backup: &BackupRef) -> Result<BackupInfo> {
+        let repository = self.repository().await?;
+        let headers = repository.headers(&self.ctx).await?;
+        let header = self.resolve(&repository, backup, &headers).await?;
+        let continues = |other: &&Header| {
+            other.parent.as_ref() == Some(&header.id) || other.base.as_ref() == Some(&header.id)
+        };
+        if let Some(other) = headers.iter().find(continues) {
+            return Err(Error::new(ErrorKind::Locked, format!("{} continues {}", other.id, header.id))
+                .hint("delete the newer one first"));
+        }
+        let info = self.info(&repository, header.clone()).await?;
+        repository.delete(&header).await.during(|| format!("delete {}", header.id))?;
+        Ok(info)
+    }
+
+    /// Reads everything that a backup needs, decodes it, hashes and counts it again, and notes beside the backup
+    /// that it was found good. Errors: `Damaged`.
+    pub async fn verify(&self, backup: &BackupRef) -> Result<VerifyReport> {
+        let opened = self.open(backup).await?;
+        self.ctx.emit(crate::Event::Stage(Stage::Verify));
+        let (repository, header) = (opened.repository.clone(), opened.header.clone());
+        let report = verify::run(&self.ctx, self.config.jobs, opened).await;
+        let report = report.during(|| format!("verify {}", header.id))?;
+        if let Some(repository) = repository {
+            repository.mark_verified(&header).await?;
+        }
+        Ok(report)
+    }
+
+    /// Writes a backup as one file. The file appears when it is complete, and replaces none. Errors: `AlreadyExists`;
+    /// `Unsupported` where the format cannot be made of this backup.
+    pub async fn export(&self, backup: &BackupRef, path: &Path, format: Format) -> Result<ExportReport> {
+        let opened = self.open(backup).await?;
+        self.ctx.emit(crate::Event::Stage(Stage::Export));
+        let id = opened.header.id.clone();
+        let job =
+            export::Job { ctx: &self.ctx, config: &self.config, registry: &self.registry, path, format };
+        let size = job.run(opened).await.during(|| format!("export {id}"))?;
+        Ok(ExportReport { backup: id, path: path.to_owned(), size })
+    }
+
+    async fn info(&self, repository: &Repository, header: Header) -> Result<BackupInfo> {
+        let verified = self.ctx.run(repository.verified(&header)).await?;
+        Ok(BackupInfo::of(&header, verified))
+    }
+
+    /// Finds the backup that is meant.
+    async fn resolve(
+        &self,
+        repository: &Repository,
+        backup: &BackupRef,
+        headers: &[Header],
+    ) -> Result<Header> {
+        let choose = |what: String| Error::usage(what).hint("name it by its id; `lifeboat list` shows them");
+        match backup {
+            BackupRef::File(path) => {
+                Err(Error::usage(format!("{} is a file, not a backup here", path.display())))
+            }
+            BackupRef::Latest => {
+                let Some(last) = headers.last() else {
+                    return Err(Error::new(ErrorKind::NotFound, "the repository has no backups"));
+                };
+                let same =
+                    |other: &Header| (&other.engine, &other.database) == (&last.engine, &last.database);
+                if let Some(other) = headers.iter().find(|header| !same(header)) {
+                    let message = format!("`latest` could be of {} or of {}", other.database, last.database);
+                    return Err(choose(message));
+                }
+                Ok(last.clone())
+            }
+            BackupRef::Id(start) => {
+                let mut found = headers.iter().filter(|header| header.id.as_str().starts_with(start));
+                match (found.next(), found.next()) {
+                    (Some(header), None) => Ok(header.clone()),
+                    (Some(_), Some(_)) => Err(choose(format!("several backups begin with {start}"))),
+                    // A manifest that cannot be read is not among the headers: say what is wrong with it.
+                    (None, _) => {
+                        let id: BackupId = start.parse()?;
+                        Ok(repository.manifest(&self.ctx, &id).await?.header)
+                    }
+                }
+            }
+        }
+    }
+}

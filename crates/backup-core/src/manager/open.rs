@@ -1,0 +1,183 @@
+//! A backup that is open for reading, whatever its format and wherever it lies.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::BackupManager;
+use crate::chunks::ChunkReader;
+use crate::codec::sniff;
+use crate::context::Ctx;
+use crate::error::{During, Error, ErrorKind, Result};
+use crate::options::BackupRef;
+use crate::reader::PartReader;
+use crate::repository::{Body, FileRecord, Header, Manifest, PartRecord, Repository};
+use crate::single_file::{ArchiveStorage, FileSource, ScriptFile, ScriptParts};
+
+/// An open backup.
+pub(crate) struct Opened {
+    /// The repository that it is in, unless it is a file carried from elsewhere.
+    pub(crate) repository: Option<Repository>,
+    pub(crate) header: Header,
+    pub(crate) body: Body,
+    pub(crate) parts: Vec<PartRecord>,
+    pub(crate) contents: Contents,
+    /// The single file, and what it was when it was written, if that is known from elsewhere than the file.
+    pub(crate) file: Option<(FileSource, Option<FileRecord>)>,
+}
+
+/// Where the parts are.
+#[derive(Clone)]
+pub(crate) enum Contents {
+    Chunks(ChunkReader),
+    Script(ScriptFile),
+}
+
+impl BackupManager {
+    /// Opens a backup.
+    pub(super) async fn open(&self, backup: &BackupRef) -> Result<Opened> {
+        match backup {
+            BackupRef::File(path) => self.open_file(path).await,
+            BackupRef::Latest | BackupRef::Id(_) => {
+                let repository = self.repository().await?;
+                let headers = repository.headers(&self.ctx).await?;
+                let header = self.resolve(&repository, backup, &headers).await?;
+                let manifest = repository.manifest(&self.ctx, &header.id).await?;
+                open(&self.ctx, repository, manifest).await.during(|| format!("open {}", header.id))
+            }
+        }
+    }
+
+    async fn open_file(&self, path: &Path) -> Result<Opened> {
+        let source = FileSource::open(path)?;
+        let doing = || format!("open {}", path.display());
+        if is_archive(&self.ctx, &source).await.during(doing)? {
+            return open_archive(&self.ctx, source, None).await.during(doing);
+        }
+        let script = ScriptFile::new(source.clone());
+        let checked = script.check(&self.ctx).await?;
+        Ok(Opened {
+            repository: None,
+            header: checked.header,
+            body: checked.body,
+            parts: checked.parts,
+            contents: Contents::Script(script),
+            file: Some((source, None)),
+        })
+    }
+}
+
+async fn open(ctx: &Ctx, repository: Repository, manifest: Manifest) -> Result<Opened> {
+    let chunks = repository.chunks(ctx, &manifest.header).await?;
+    let parts = repository.parts(ctx, &manifest, &chunks).await?;
+    let Manifest { header, body } = manifest;
+    let Some(record) = header.file.clone() else {
+        let contents = Contents::Chunks(chunks);
+        return Ok(Opened { repository: Some(repository), header, body, parts, contents, file: None });
+    };
+    let source = FileSource::object(repository.storage(), record.key.parse()?).await?;
+    if header.format == crate::Format::Compressed {
+        let opened = open_archive(ctx, source, Some(record)).await?;
+        if opened.header.id != header.id {
+            return Err(Error::damaged(format!("its archive is that of {}", opened.header.id)));
+        }
+        return Ok(Opened { repository: Some(repository), header, body, ..opened });
+    }
+    let contents = Contents::Script(ScriptFile::new(source.clone()));
+    let file = Some((source, Some(record)));
+    Ok(Opened { repository: Some(repository), header, body, parts, contents, file })
+}
+
+async fn open_archive(ctx: &Ctx, source: FileSource, record: Option<FileRecord>) -> Result<Opened> {
+    let archive = Arc::new(ArchiveStorage::open(ctx, source.clone()).await?);
+    let inner = match Repository::open(archive).await {
+        Err(error) if error.kind() == ErrorKind::NoRepository => {
+            return Err(
+                Error::new(ErrorKind::Foreign, "this archive was not written by lifeboat").because(error)
+            );
+        }
+        other => other?,
+    };
+    let headers = inner.headers(ctx).await?;
+    let [header] = headers.as_slice() else {
+        return Err(Error::damaged(format!("the archive holds {} backups, not one", headers.len())));
+    };
+    let manifest = inner.manifest(ctx, &header.id).await?;
+    let chunks = inner.chunks(ctx, &manifest.header).await?;
+    let parts = inner.parts(ctx, &manifest, &chunks).await?;
+    let Manifest { header, body } = manifest;
+    let contents = Contents::Chunks(chunks);
+    Ok(Opened { repository: None, header, body, parts, contents, file: Some((source, record)) })
+}
+
+/// Whether a file is an archive: its first entry is that of ours, or at least a tar file's.
+async fn is_archive(ctx: &Ctx, source: &FileSource) -> Result<bool> {
+    let mut reader = source.reader(ctx);
+    ctx.blocking(move || {
+        use std::io::{BufRead, Read};
+        let head = reader.fill_buf().map_err(|error| Error::io("read", error))?;
+        let mut start = [0; 512];
+        // What cannot be decoded is told apart, and complained of, by those who read it whole.
+        let decoded = sniff(head)?.reader(Box::new(reader)).map(|mut decoded| decoded.read_exact(&mut start));
+        Ok(matches!(decoded, Ok(Ok(()))) && start.get(257..262) == Some(b"ustar"))
+    })
+    .await
+}
+
+impl Opened {
+    /// A reader of a part. Those of a script must be asked for in the script's order.
+    pub(crate) fn is_sequential(&self) -> bool {
+        matches!(self.contents, Contents::Script(_))
+    }
+
+    /// Checks the stored bytes of everything that `parts` need, without decoding it.
+    pub(crate) async fn check_stored(&self, ctx: &Ctx, parts: &[PartRecord], jobs: usize) -> Result<()> {
+        use futures::{StreamExt, TryStreamExt, stream};
+        match (&self.file, &self.contents) {
+            (Some((source, Some(record))), _) => source.check(ctx, record.size, record.hash).await,
+            // It was read from end to end when it was opened.
+            (Some((_, None)), Contents::Script(_)) => Ok(()),
+            (_, Contents::Chunks(chunks)) => {
+                let places: std::collections::BTreeSet<u32> =
+                    parts.iter().flat_map(|record| record.spans.iter().map(|span| span.0)).collect();
+                let checks =
+                    stream::iter(places).map(|place| async move { chunks.fetch(ctx, place).await.map(drop) });
+                checks.buffer_unordered(jobs.max(1)).try_collect().await
+            }
+            (None, Contents::Script(_)) => Err(Error::internal("a script without a file")),
+        }
+    }
+}
+
+/// Gives out parts for loading, verifying or exporting.
+#[derive(Clone)]
+pub(crate) enum Parts {
+    Chunks(ChunkReader),
+    Script(ScriptParts),
+}
+
+impl Contents {
+    pub(crate) fn parts(&self) -> Parts {
+        match self {
+            Self::Chunks(chunks) => Parts::Chunks(chunks.clone()),
+            Self::Script(script) => Parts::Script(script.sequential()),
+        }
+    }
+}
+
+impl Parts {
+    /// A reader of the part.
+    pub(crate) fn open(&self, ctx: &Ctx, record: &PartRecord) -> PartReader {
+        match self {
+            Self::Chunks(chunks) => chunks.open(ctx, record),
+            Self::Script(script) => script.open(ctx, record),
+        }
+    }
+
+    /// The part as the engine gets it.
+    pub(crate) fn part(&self, record: &PartRecord) -> crate::Part {
+        match self {
+            Self::Chunks(_) => record.part.clone(),
+            Self::Script(_) => ScriptParts::part_of(record),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Verification: everything that a backup needs is read, decoded, hashed and counted again.
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::open::{Contents, Opened};
+use crate::context::Ctx;
+use crate::error::{During, Error, Result};
+use crate::info::VerifyReport;
+use crate::progress::Event;
+use crate::repository::PartRecord;
+
+pub(super) async fn run(ctx: &Ctx, jobs: usize, opened: Opened) -> Result<VerifyReport> {
+    let bytes = opened.parts.iter().map(|record| record.bytes).sum();
+    ctx.emit(Event::Planned { parts: opened.parts.len() as u64, bytes });
+    let mut report = VerifyReport {
+        parts: opened.parts.len() as u64,
+        rows: opened.parts.iter().map(PartRecord::rows).sum(),
+        ..VerifyReport::default()
+    };
+    if let Some((source, record)) = &opened.file {
+        report.bytes = source.size();
+        if let Some(record) = record {
+            source.check(ctx, record.size, record.hash).await?;
+        }
+    }
+    match &opened.contents {
+        Contents::Chunks(chunks) => {
+            report.chunks = chunks.entries().len() as u64;
+            if opened.file.is_none() {
+                report.bytes = chunks.entries().iter().map(|entry| u64::from(entry.stored_size)).sum();
+            }
+            let source = opened.contents.parts();
+            let counted = stream::iter(&opened.parts).map(|record| {
+                let mut reader = source.open(ctx, record);
+                async move {
+                    // Counts and digests are compared at the end of the part.
+                    while reader.next().await.during(|| format!("read {}", record.part.object))?.is_some() {}
+                    Ok::<(), Error>(())
+                }
+            });
+            counted.buffer_unordered(jobs.max(1)).try_collect::<()>().await?;
+        }
+        Contents::Script(script) => {
+            let checked = script.check(ctx).await?;
+            if checked.header.id != opened.header.id {
+                return Err(Error::damaged(format!("its script is that of {}", checked.header.id)));
+            }
+            let of_script = |record: &PartRecord| (record.part.id, record.digest, record.script.clone());
+            if !checked.parts.iter().map(of_script).eq(opened.parts.iter().map(of_script)) {
+                return Err(Error::damaged(
+                    "the script's own manifest says something else than the repository's",
+                ));
+            }
+        }
+    }
+    Ok(report)
+}

@@ -1,0 +1,137 @@
+//! What the manager is asked to do.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+
+use crate::codec::{Level, codecs};
+use crate::error::{Error, Result};
+use crate::filter::Pattern;
+use crate::repository::{BackupId, BackupType, Format};
+use crate::request::Content;
+
+/// How a [`crate::BackupManager`] works. `default()` is what the system we succeed has.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct BackupConfig {
+    /// The directory of the repository, unless a storage is given to the manager.
+    pub directory: PathBuf,
+    /// The format of backups that do not ask for another.
+    pub format: Format,
+    /// The name of the codec.
+    pub codec: String,
+    /// How hard the codec tries.
+    pub level: Level,
+    /// How many parts are worked on at once.
+    pub jobs: usize,
+    /// Whether every backup is verified when it is complete.
+    pub verify: bool,
+    /// At most so many bytes a second to and from the repository.
+    pub bytes_per_second: Option<u64>,
+    /// How many backups retention keeps.
+    pub max_backups: Option<u32>,
+    /// For how many days retention keeps backups.
+    pub days: Option<u32>,
+    /// When the scheduler makes backups, as five cron fields.
+    pub schedule: String,
+}
+
+impl Default for BackupConfig {
+    fn default() -> Self {
+        Self {
+            directory: PathBuf::from("./backups"),
+            format: Format::Sql,
+            codec: codecs().first().map_or("none", |codec| codec.name()).to_owned(),
+            level: Level::default(),
+            jobs: std::thread::available_parallelism().map_or(1, usize::from).min(8),
+            verify: true,
+            bytes_per_second: None,
+            max_backups: Some(10),
+            days: Some(30),
+            schedule: "0 2 * * *".to_owned(),
+        }
+    }
+}
+
+/// What to back up, beyond the source.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct BackupOptions {
+    /// Full, incremental or differential.
+    pub backup_type: BackupType,
+    /// Make a full backup where there is none to continue.
+    pub or_full: bool,
+    /// The format, if not the manager's.
+    pub format: Option<Format>,
+    /// Tables to include; none means all.
+    pub include: Vec<Pattern>,
+    /// Tables to leave out.
+    pub exclude: Vec<Pattern>,
+    /// Objects, rows or both.
+    pub content: Content,
+    /// Include what lies outside databases.
+    pub globals: bool,
+    /// Words to find the backup by.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// What to restore, and how.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct RestoreOptions {
+    /// Replace what is in the target.
+    pub drop_existing: bool,
+    /// Create the target database if there is none.
+    pub create_database: bool,
+    /// Restore the database as it was at this time.
+    pub point_in_time: Option<DateTime<Utc>>,
+    /// Do not check what is stored before the target is touched.
+    pub skip_verification: bool,
+    /// The name to restore under.
+    pub target_database: Option<String>,
+    /// Only these tables, with what they need.
+    pub tables: Vec<Pattern>,
+    /// Objects, rows or both.
+    pub content: Content,
+    /// How many parts are loaded at once, if not the manager's number.
+    pub jobs: Option<usize>,
+    /// Leave out owners and grants.
+    pub no_owner: bool,
+    /// Restore what lies outside databases.
+    pub globals: bool,
+}
+
+/// Which backup is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BackupRef {
+    /// The newest.
+    Latest,
+    /// The one with this id, or the only one whose id begins like this.
+    Id(String),
+    /// A script or archive of ours that lies somewhere.
+    File(PathBuf),
+}
+
+impl From<&BackupId> for BackupRef {
+    fn from(id: &BackupId) -> Self {
+        Self::Id(id.as_str().to_owned())
+    }
+}
+
+impl FromStr for BackupRef {
+    type Err = Error;
+
+    /// `latest`, an id or the start of one, or else the path of a file: whatever holds a slash or a dot.
+    fn from_str(text: &str) -> Result<Self> {
+        if text == "latest" {
+            return Ok(Self::Latest);
+        }
+        if text.contains(['/', '.']) {
+            return Ok(Self::File(PathBuf::from(text)));
+        }
+        text.parse::<BackupId>().map(|id| Self::Id(id.as_str().to_owned()))
+    }
+}

@@ -1,0 +1,85 @@
+//! Chunk lists: which chunks a backup is made of, in clear (the ids are keyed), so that whoever cannot read a
+//! backup can still copy, check and prune it.
+
+use bytes::Bytes;
+
+use super::id::Hash32;
+use super::manifest::ListRecord;
+use crate::error::{Error, Result};
+use crate::storage::{Key, PutMode, Storage};
+
+const MAGIC: &[u8; 8] = b"LBLIST\0\x01";
+const ENTRY: usize = 72;
+/// How many chunks one list names at most: 4.5 MiB.
+const LIST_MAX: usize = 1 << 16;
+
+/// A chunk as a list names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ChunkEntry {
+    /// The keyed BLAKE3 of what it holds, which is its name.
+    pub(crate) id: Hash32,
+    /// The BLAKE3 of its stored bytes.
+    pub(crate) stored_hash: Hash32,
+    pub(crate) stored_size: u32,
+    /// The bytes of rows that it holds.
+    pub(crate) raw_size: u32,
+}
+
+fn key(id: &Hash32) -> Result<Key> {
+    id.key("lists")
+}
+
+/// Stores `entries` as lists, unless they are there already.
+pub(crate) async fn store(storage: &dyn Storage, entries: &[ChunkEntry]) -> Result<Vec<ListRecord>> {
+    let mut records = Vec::new();
+    for entries in entries.chunks(LIST_MAX) {
+        let mut list = Vec::with_capacity(MAGIC.len() + ENTRY * entries.len());
+        list.extend_from_slice(MAGIC);
+        for entry in entries {
+            list.extend_from_slice(&entry.id.0);
+            list.extend_from_slice(&entry.stored_hash.0);
+            list.extend_from_slice(&entry.stored_size.to_le_bytes());
+            list.extend_from_slice(&entry.raw_size.to_le_bytes());
+        }
+        let id = Hash32::of(&list);
+        // Written again even if it is there: it costs little, and it mends a damaged one.
+        storage.put(&key(&id)?, Bytes::from(list), PutMode::Overwrite).await?;
+        records.push(ListRecord { id, chunks: entries.len() as u32 });
+    }
+    Ok(records)
+}
+
+/// Reads and checks the lists that `records` name.
+pub(crate) async fn load(storage: &dyn Storage, records: &[ListRecord]) -> Result<Vec<ChunkEntry>> {
+    let mut entries = Vec::new();
+    for record in records {
+        let list = storage.get(&key(&record.id)?, None).await?;
+        if Hash32::of(&list) != record.id {
+            return Err(Error::damaged(format!("the chunk list {} does not fit its hash", record.id)));
+        }
+        entries.extend(parse(&list, record)?);
+    }
+    Ok(entries)
+}
+
+fn parse(list: &[u8], record: &ListRecord) -> Result<Vec<ChunkEntry>> {
+    let malformed = || Error::damaged(format!("the chunk list {} is malformed", record.id));
+    let body = list.strip_prefix(MAGIC).ok_or_else(malformed)?;
+    if body.len() != ENTRY * record.chunks as usize {
+        return Err(malformed());
+    }
+    body.chunks_exact(ENTRY)
+        .map(|entry| {
+            let (id, rest) = entry.split_first_chunk::<32>().ok_or_else(malformed)?;
+            let (stored_hash, rest) = rest.split_first_chunk::<32>().ok_or_else(malformed)?;
+            let (stored_size, rest) = rest.split_first_chunk::<4>().ok_or_else(malformed)?;
+            let raw_size = rest.first_chunk::<4>().ok_or_else(malformed)?;
+            Ok(ChunkEntry {
+                id: Hash32(*id),
+                stored_hash: Hash32(*stored_hash),
+                stored_size: u32::from_le_bytes(*stored_size),
+                raw_size: u32::from_le_bytes(*raw_size),
+            })
+        })
+        .collect()
+}

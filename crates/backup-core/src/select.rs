@@ -1,0 +1,140 @@
+//! Which parts of a backup are restored.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::error::Result;
+use crate::filter::Filter;
+use crate::options::RestoreOptions;
+use crate::part::{PartId, PartKind, Phase};
+use crate::repository::PartRecord;
+use crate::request::Content;
+
+/// The parts to restore, in plan order, and those left out although they belong to a selected table.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    pub(crate) records: Vec<PartRecord>,
+    pub(crate) left_out: Vec<String>,
+    pub(crate) partial: bool,
+}
+
+/// Selects what `options` ask for: the parts of the tables that match, what these parts come after, and of
+/// what comes behind the rows (indexes, constraints, triggers) that which needs nothing else. A constraint that
+/// needs a table which was not selected is left out, and named.
+pub(crate) fn select(
+    records: Vec<PartRecord>,
+    database: &str,
+    options: &RestoreOptions,
+) -> Result<Selection> {
+    let partial = !options.tables.is_empty();
+    let mut wanted = HashSet::new();
+    let mut left_out = Vec::new();
+    if partial {
+        let filter = Filter::new(options.tables.iter().cloned(), []);
+        let matches = |record: &PartRecord| {
+            let object = &record.part.object;
+            filter.selects(Some(database), object.schema.as_deref(), object.selected_as())
+        };
+        let by_id: HashMap<PartId, &PartRecord> =
+            records.iter().map(|record| (record.part.id, record)).collect();
+        let matched: Vec<_> = records.iter().filter(|record| matches(record)).collect();
+        filter.refuse_unmatched()?;
+        let mut ahead: Vec<_> = matched
+            .iter()
+            .filter(|record| record.part.phase != Phase::PostData)
+            .map(|record| record.part.id)
+            .collect();
+        while let Some(id) = ahead.pop() {
+            if wanted.insert(id) {
+                ahead.extend(by_id.get(&id).into_iter().flat_map(|record| record.part.after.iter().copied()));
+            }
+        }
+        // Parts come in an order in which what they need comes first.
+        for record in matched.iter().filter(|record| record.part.phase == Phase::PostData) {
+            if record.part.after.iter().all(|id| wanted.contains(id) || is_other_rows(&by_id, *id, record)) {
+                wanted.insert(record.part.id);
+            } else {
+                left_out.push(record.part.object.to_string());
+            }
+        }
+    }
+    let of_content = |record: &PartRecord| {
+        let is_rows = record.part.phase == Phase::Data;
+        match options.content {
+            Content::All => true,
+            Content::SchemaOnly => !is_rows || matches!(record.part.kind, PartKind::Sql),
+            Content::DataOnly => is_rows,
+        }
+    };
+    let selected = records
+        .into_iter()
+        .filter(|record| !partial || wanted.contains(&record.part.id))
+        .filter(of_content)
+        .collect();
+    Ok(Selection { records: selected, left_out, partial })
+}
+
+/// Whether the part `id` only has to be loaded before `record` for the sake of order: rows of a table that
+/// was not selected.
+fn is_other_rows(by_id: &HashMap<PartId, &PartRecord>, id: PartId, record: &PartRecord) -> bool {
+    by_id.get(&id).is_some_and(|other| {
+        other.part.phase == Phase::Data && other.part.object.selected_as() != record.part.object.selected_as()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::part::{Object, Part};
+    use crate::rows::{RowDigest, RowLayout};
+
+    fn record(part: Part) -> PartRecord {
+        PartRecord::new(part, RowDigest::default(), 0)
+    }
+
+    fn sample() -> Vec<PartRecord> {
+        let table = |id, name: &str| record(Part::sql(id, Phase::PreData, Object::new("table", name)));
+        let rows = |id, name: &str| {
+            record(
+                Part::rows(id, Object::new("table", name), RowLayout::Opaque, vec![])
+                    .after([PartId(id - 10)]),
+            )
+        };
+        let post = |id, name: &str, table: &str, after: &[u32]| {
+            let object = Object::new("constraint", name).of_table(table);
+            record(Part::sql(id, Phase::PostData, object).after(after.iter().copied().map(PartId)))
+        };
+        vec![
+            table(1, "a"),
+            table(2, "b"),
+            rows(11, "a"),
+            rows(12, "b"),
+            post(21, "a_index", "a", &[1, 11, 12]),
+            post(22, "a_to_b", "a", &[1, 2, 11, 12]),
+        ]
+    }
+
+    fn ids(options: &RestoreOptions) -> (Vec<u32>, Vec<String>) {
+        let selection = select(sample(), "db", options).unwrap();
+        (selection.records.iter().map(|record| record.part.id.0).collect(), selection.left_out)
+    }
+
+    #[test]
+    fn one_table_comes_with_what_it_needs_and_names_what_it_cannot_have() {
+        let options = RestoreOptions { tables: vec!["a".parse().unwrap()], ..Default::default() };
+        assert_eq!(ids(&options), (vec![1, 11, 21], vec!["constraint a_to_b".to_owned()]));
+    }
+
+    #[test]
+    fn the_schema_and_the_rows_are_halves_of_the_whole() {
+        let only = |content| ids(&RestoreOptions { content, ..Default::default() }).0;
+        assert_eq!(only(Content::SchemaOnly), [1, 2, 21, 22]);
+        assert_eq!(only(Content::DataOnly), [11, 12]);
+        assert_eq!(only(Content::All).len(), 6);
+    }
+
+    #[test]
+    fn a_pattern_that_matches_nothing_is_refused() {
+        let options = RestoreOptions { tables: vec!["nope".parse().unwrap()], ..Default::default() };
+        assert!(select(sample(), "db", &options).is_err());
+    }
+}

@@ -1,0 +1,177 @@
+//! A single file to be read, wherever it lies.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+
+use crate::context::Ctx;
+use crate::error::{During, Error, Result};
+use crate::repository::Hash32;
+use crate::storage::{Key, Storage};
+
+/// How much of an object is asked for at once.
+const READ: u64 = 2 << 20;
+
+/// A file on a disk, or an object of a storage.
+#[derive(Debug, Clone)]
+pub(crate) enum FileSource {
+    Path { file: Arc<File>, name: String, size: u64 },
+    Object { storage: Arc<dyn Storage>, key: Key, size: u64 },
+}
+
+impl FileSource {
+    /// Opens the file `path`.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let doing = || format!("open {name}");
+        let file = File::open(path).during(doing)?;
+        let metadata = file.metadata().during(doing)?;
+        if !metadata.is_file() {
+            return Err(Error::usage(format!("{name} is not a file")));
+        }
+        Ok(Self::Path { size: metadata.len(), file: Arc::new(file), name })
+    }
+
+    /// The object `key`.
+    pub(crate) async fn object(storage: &Arc<dyn Storage>, key: Key) -> Result<Self> {
+        let meta = storage.head(&key).await?;
+        let meta = meta.ok_or_else(|| Error::damaged(format!("the backup's file {key} is missing")))?;
+        Ok(Self::Object { storage: Arc::clone(storage), key, size: meta.size })
+    }
+
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Path { name, .. } => name.clone(),
+            Self::Object { key, .. } => key.to_string(),
+        }
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Path { size, .. } | Self::Object { size, .. } => *size,
+        }
+    }
+
+    /// Reads some of it.
+    pub(crate) async fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        match self {
+            Self::Object { storage, key, .. } => storage.get(key, Some(range)).await,
+            Self::Path { file, name, .. } => {
+                let (file, name) = (Arc::clone(file), name.clone());
+                let read = move || {
+                    let mut bytes = vec![0; (range.end - range.start) as usize];
+                    file.read_exact_at(&mut bytes, range.start).during(|| format!("read {name}"))?;
+                    Ok(bytes.into())
+                };
+                tokio::task::spawn_blocking(read)
+                    .await
+                    .map_err(|error| Error::internal("a reading thread did not end").because(error))?
+            }
+        }
+    }
+
+    /// Reads it from the start, on a thread that may block.
+    pub(crate) fn reader(&self, ctx: &Ctx) -> BufReader<SourceReader> {
+        let reader = SourceReader {
+            source: self.clone(),
+            ctx: ctx.clone(),
+            runtime: Handle::current(),
+            position: 0,
+            piece: Bytes::new(),
+        };
+        BufReader::with_capacity(1 << 17, reader)
+    }
+
+    /// Whether its bytes are those that were stored.
+    pub(crate) async fn check(&self, ctx: &Ctx, size: u64, hash: Hash32) -> Result<()> {
+        let damaged = |what: &str| Error::damaged(format!("{} {what}", self.name()));
+        if self.size() != size {
+            return Err(damaged(&format!("has {} bytes, not {size}", self.size())));
+        }
+        let mut reader = self.reader(ctx);
+        let found = ctx
+            .blocking(move || {
+                let mut hasher = blake3::Hasher::new();
+                io::copy(&mut reader, &mut hasher).map_err(into_error)?;
+                Ok(Hash32(*hasher.finalize().as_bytes()))
+            })
+            .await?;
+        if found == hash { Ok(()) } else { Err(damaged("is not what was stored")) }
+    }
+}
+
+/// Reads a [`FileSource`] on a thread that may block.
+#[derive(Debug)]
+pub(crate) struct SourceReader {
+    source: FileSource,
+    ctx: Ctx,
+    runtime: Handle,
+    position: u64,
+    piece: Bytes,
+}
+
+impl Read for SourceReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.piece.is_empty() {
+            let end = (self.position + READ).min(self.source.size());
+            if self.position == end {
+                return Ok(0);
+            }
+            self.ctx.check().map_err(io::Error::other)?;
+            let read = self.source.read(self.position..end);
+            self.piece = self.runtime.block_on(self.ctx.run(read)).map_err(io::Error::other)?;
+            self.position = end;
+        }
+        let n = buffer.len().min(self.piece.len());
+        buffer[..n].copy_from_slice(&self.piece.split_to(n));
+        Ok(n)
+    }
+}
+
+impl Seek for SourceReader {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let SeekFrom::Start(position) = to else { return Err(io::ErrorKind::Unsupported.into()) };
+        self.piece = Bytes::new();
+        self.position = position.min(self.source.size());
+        Ok(self.position)
+    }
+}
+
+/// Takes one of our errors out of the I/O error that it travelled in.
+pub(crate) fn into_error(error: io::Error) -> Error {
+    match error.downcast::<Error>() {
+        Ok(error) => error,
+        Err(error) => Error::io("read", error),
+    }
+}
+
+/// Counts what was taken from a reader, to know where a frame ends.
+pub(crate) struct Counting<R> {
+    pub(crate) reader: R,
+    pub(crate) taken: u64,
+}
+
+impl<R: BufRead> Read for Counting<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.reader.read(buffer)?;
+        self.taken += n as u64;
+        Ok(n)
+    }
+}
+
+impl<R: BufRead> BufRead for Counting<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.reader.fill_buf()
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.reader.consume(n);
+        self.taken += n as u64;
+    }
+}
