@@ -187,11 +187,14 @@ const KEPT: usize = 4;
 #[derive(Clone)]
 pub(crate) struct ChunkReader(Arc<Reading>);
 
+/// A chunk that is decoded once, however many wait for it.
+type Decoded = Arc<OnceCell<Arc<RawChunk>>>;
+
 struct Reading {
     storage: Arc<dyn Storage>,
     key: [u8; 32],
     entries: Vec<ChunkEntry>,
-    kept: Mutex<VecDeque<(u32, Arc<OnceCell<Arc<RawChunk>>>)>>,
+    kept: Mutex<VecDeque<(u32, Decoded)>>,
 }
 
 impl ChunkReader {

@@ -157,7 +157,7 @@ impl Job<'_> {
             self.store(self.repository.storage(), Arc::clone(&self.codec), self.config.level, known)?;
         match manifest.header.format {
             Format::Binary => {
-                let stored = self.into_chunks(&store, &session, parts).await?;
+                let stored = self.dump_chunks(&store, &session, parts).await?;
                 self.finish(session).await?;
                 complete(&mut manifest.header, &stored.parts);
                 record(self.ctx, &self.repository, &store, manifest, stored).await?;
@@ -170,7 +170,7 @@ impl Job<'_> {
                 let inner = self.repository.copy_into(Arc::new(archive.clone())).await?;
                 let plain =
                     self.store(inner.storage(), Arc::new(NoCompression), Level::default(), HashMap::new())?;
-                let stored = self.into_chunks(&plain, &session, parts).await?;
+                let stored = self.dump_chunks(&plain, &session, parts).await?;
                 self.finish(session).await?;
                 complete(&mut manifest.header, &stored.parts);
                 let mut inside = manifest.clone();
@@ -219,7 +219,7 @@ impl Job<'_> {
         Ok(Arc::new(ChunkStore::new(sink, key, ChunkEncoder { codec, level })))
     }
 
-    async fn into_chunks(
+    async fn dump_chunks(
         &self,
         store: &Arc<ChunkStore>,
         session: &Arc<Box<dyn BackupSession>>,

@@ -256,7 +256,7 @@ impl Manifest {
     }
 
     /// The manifest file. Fills in what the header says of the body.
-    pub(crate) fn to_bytes(&mut self, codec: &dyn Codec) -> Result<Bytes> {
+    pub(crate) fn encode(&mut self, codec: &dyn Codec) -> Result<Bytes> {
         let not_json = |error: serde_json::Error| Error::internal("a manifest is not JSON").because(error);
         let mut body = Vec::new();
         codec.encode(&serde_json::to_vec(&self.body).map_err(not_json)?, &[], Level::default(), &mut body)?;
@@ -332,7 +332,7 @@ mod tests {
     #[test]
     fn a_manifest_comes_back_and_no_flipped_byte_or_cut_goes_unnoticed() {
         let mut manifest = sample();
-        let file = manifest.to_bytes(&NoCompression).unwrap();
+        let file = manifest.encode(&NoCompression).unwrap();
         let again = Manifest::parse(&file).unwrap();
         assert_eq!((&again.header, &again.body), (&manifest.header, &manifest.body));
         for i in 0..file.len() {
@@ -349,7 +349,7 @@ mod tests {
         let mut manifest = sample();
         manifest.header.lifeboat = FORMAT_VERSION + 1;
         manifest.header.writer = "lifeboat 9.9".into();
-        let error = Manifest::parse(&manifest.to_bytes(&NoCompression).unwrap()).unwrap_err();
+        let error = Manifest::parse(&manifest.encode(&NoCompression).unwrap()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NewerFormat);
         assert!(error.to_string().contains("lifeboat 9.9"), "{error}");
     }

@@ -153,7 +153,7 @@ impl Repository {
 
     /// Makes a backup exist. Everything that the manifest names is durable already.
     pub(crate) async fn commit(&self, manifest: &mut Manifest, codec: &dyn Codec) -> Result<()> {
-        let file = manifest.to_bytes(codec)?;
+        let file = manifest.encode(codec)?;
         let id = &manifest.header.id;
         let key = Self::manifest_key(id)?;
         self.storage.put(&key, file, PutMode::Create).await.map(drop).during(|| format!("commit backup {id}"))

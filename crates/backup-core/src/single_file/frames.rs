@@ -26,9 +26,10 @@ pub(crate) struct FrameWriter {
     jobs: usize,
     frame: Vec<u8>,
     encoding: FuturesOrdered<AbortOnDropHandle<Result<Bytes>>>,
-    stored: blake3::Hasher,
+    // Hashers are large, and futures that hold them too.
+    stored: Box<blake3::Hasher>,
     stored_size: u64,
-    raw: blake3::Hasher,
+    raw: Box<blake3::Hasher>,
     raw_size: u64,
 }
 
@@ -55,9 +56,9 @@ impl FrameWriter {
             jobs: jobs.max(1),
             frame: Vec::with_capacity(FRAME),
             encoding: FuturesOrdered::new(),
-            stored: blake3::Hasher::new(),
+            stored: Box::default(),
             stored_size: 0,
-            raw: blake3::Hasher::new(),
+            raw: Box::default(),
             raw_size: 0,
         }
     }
