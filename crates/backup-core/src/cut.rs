@@ -115,7 +115,7 @@ impl Cutter {
     /// A row ends a chunk with a chance in proportion to its length, so that sizes do not depend on the rows'.
     fn ends_chunk(&self, length: usize, hash: u128) -> bool {
         let mut hasher = SipHasher13::new_with_key(&self.keys.rows);
-        hasher.write_u128(hash);
+        hasher.write(&hash.to_le_bytes());
         let chance = ((length as u128) << 64) / ROWS_AVERAGE as u128;
         u128::from(hasher.finish()) < chance
     }

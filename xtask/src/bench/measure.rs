@@ -1,0 +1,54 @@
+//! Runs commands and measures them: wall time, and the peak memory of the largest process.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::Result;
+
+/// What one run took.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run {
+    pub(crate) seconds: f64,
+    /// The peak resident memory of the process, as the kernel counts it, last looked at within 10 ms of its end.
+    pub(crate) peak_mib: f64,
+}
+
+/// Runs a command to its end.
+pub(crate) fn measure(command: &mut Command) -> Result<Run> {
+    let start = Instant::now();
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let status_file = format!("/proc/{}/status", child.id());
+    let mut peak_kib = 0;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        let peak = fs::read_to_string(&status_file).ok().and_then(|text| {
+            text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok())
+        });
+        peak_kib = peak_kib.max(peak.unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let seconds = start.elapsed().as_secs_f64();
+    if status.success() {
+        return Ok(Run { seconds, peak_mib: peak_kib as f64 / 1024.0 });
+    }
+    let mut complaint = String::new();
+    if let Some(mut stderr) = child.stderr {
+        std::io::Read::read_to_string(&mut stderr, &mut complaint)?;
+    }
+    Err(format!("{command:?} failed: {status}: {complaint}").into())
+}
+
+/// The middle of some figures.
+pub(crate) fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.into_iter().collect();
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The largest of some figures.
+pub(crate) fn largest(figures: impl IntoIterator<Item = f64>) -> f64 {
+    figures.into_iter().fold(0.0, f64::max)
+}
