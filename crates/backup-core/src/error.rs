@@ -149,8 +149,12 @@ impl Error {
         };
         let error = Self::new(kind, source.to_string()).during(doing);
         match kind {
-            ErrorKind::NoSpace => error.hint("free some space and run it again; what is stored already is kept"),
-            ErrorKind::PermissionDenied => error.hint("check the owner and the mode of the path, and the mount"),
+            ErrorKind::NoSpace => {
+                error.hint("free some space and run it again; what is stored already is kept")
+            }
+            ErrorKind::PermissionDenied => {
+                error.hint("check the owner and the mode of the path, and the mount")
+            }
             _ => error,
         }
         .because(source)
@@ -163,7 +167,8 @@ impl Error {
 
     /// A broken promise between parts of the program: never the user's fault.
     pub fn internal(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(ErrorKind::Internal, message).hint("this is a bug in lifeboat or in a plugin; please report it")
+        Self::new(ErrorKind::Internal, message)
+            .hint("this is a bug in lifeboat or in a plugin; please report it")
     }
 
     /// Stored bytes that are not what they should be.
