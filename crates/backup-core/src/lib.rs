@@ -1,5 +1,6 @@
 //! The core of lifeboat.
 
+pub mod block;
 pub mod codec;
 mod error;
 pub mod rows;
