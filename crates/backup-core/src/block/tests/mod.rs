@@ -43,16 +43,9 @@ fn encode_with(chunk: &RawChunk, name: &str, hints: &[Arc<TableHints>]) -> Vec<u
     stored
 }
 
-/// Hints after a comparison that columns have won.
-fn columns_please() -> Arc<TableHints> {
-    let hints = TableHints::default();
-    hints.compared(hints::Form::Columns);
-    Arc::new(hints)
-}
-
 /// Encodes by column wherever that can be done.
 fn encode_by_column(chunk: &RawChunk, name: &str) -> Vec<u8> {
-    let hints: Vec<_> = chunk.segments.iter().map(|_| columns_please()).collect();
+    let hints: Vec<_> = chunk.segments.iter().map(|_| Arc::new(TableHints::always_columns())).collect();
     encode_with(chunk, name, &hints)
 }
 
