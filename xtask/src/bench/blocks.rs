@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use backup_core::block::{
     BLOCK_SIZE, ChunkEncoder, RawChunk, Segment, SegmentKind, TableHints, decode_chunk,
 };
-use backup_core::codec::{Codec, Level, codec};
+use backup_core::codec::{Level, codec};
 use backup_core::rows::RowLayout;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -236,14 +236,15 @@ fn json(random: &mut Random, row: &mut Row) {
     let mut text = String::from("{\"items\": [");
     while text.len() < 2000 {
         text += &format!(
-            "{{\"sku\": \"{}-{:05}\", \"name\": \"{} {}\", \"quantity\": {}, \"price\": {}.{:02}, \"gift\": {}}}, ",
+            "{{\"sku\": \"{}-{:07}\", \"name\": \"{} {}\", \"quantity\": {}, \"price\": {}.{:02}, \"code\": \"{:x}\", \"gift\": {}}}, ",
             random.word(),
-            random.below(100_000),
+            random.below(10_000_000),
             random.word(),
             random.word(),
             random.below(20),
             random.below(500),
             random.below(100),
+            random.below(1 << 20),
             random.below(2) == 0,
         );
     }
@@ -258,9 +259,12 @@ fn sparse(random: &mut Random, row: &mut Row) {
             row.null();
         } else {
             match column % 3 {
-                0 => row.text(random.below(1000)),
+                0 => row.text(random.below(10)),
                 1 => row.text(random.word()),
-                _ => row.text(format_args!("2026-{:02}-{:02}", 1 + random.below(12), 1 + random.below(28))),
+                _ => row.text(
+                    ["waiting for payment", "confirmed by mail", "on its way", "returned"]
+                        [random.skewed(4) as usize],
+                ),
             }
         }
     }
@@ -268,17 +272,13 @@ fn sparse(random: &mut Random, row: &mut Row) {
 
 fn correlated(random: &mut Random, row: &mut Row) {
     row.id();
-    // Everything else follows from the customer, of whom few order often.
-    let customer = random.skewed(3000);
-    let mut of = Random(customer);
-    row.text(customer);
-    row.text(format_args!("{} {}", of.word(), of.word()));
-    row.text(format_args!("{}.{}@{}.example", of.word(), of.below(1000), of.word()));
-    row.text(format_args!("{} {} street", of.below(300), of.word()));
-    row.text(format_args!("{:05}", of.below(100_000)));
-    row.text(format_args!("{}ton", of.word()));
-    row.text(format_args!("+{:012}", of.below(1_000_000_000_000)));
-    row.text(random.below(1000));
+    // Everything else follows from the product, of which some sell better.
+    let product = random.skewed(400);
+    let mut of = Random(product);
+    row.text(1000 + product);
+    row.text(format_args!("{} {} of {:x}", of.word(), of.word(), of.next()));
+    row.text(format_args!("{}/{}/{:x}.jpeg", of.word(), of.word(), of.next()));
+    row.text(random.below(100));
 }
 
 /// SplitMix64.

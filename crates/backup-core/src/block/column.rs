@@ -1,8 +1,9 @@
 //! One column's values as numbers and strings: what goes into a block's two streams.
 
+use super::grid::{Cell, Column, Grid};
 use super::hints::{pause_number, try_number};
 use super::number;
-use super::split::{Cell, Grid, tagged_integer};
+use super::split::tagged_integer;
 use crate::rows::tag;
 
 /// How many bytes gather before a stream's statistics may start anew.
@@ -87,102 +88,72 @@ fn bytes_needed(value: u64) -> usize {
     (64 - value.leading_zeros() as usize).div_ceil(8)
 }
 
-/// What is needed beside the streams; kept from one block to the next.
-#[derive(Debug, Default)]
-pub(super) struct ColumnScratch {
-    present: Vec<Cell>,
-    tags: Vec<u8>,
-    values: Vec<i64>,
-}
-
 /// Appends every column of `grid`, whose cells point into `bytes`, to the streams `n` and `s`. `pauses` has what
-/// is known about each column.
+/// is known about each column; `values` is scratch.
 pub(super) fn write_columns(
     grid: &Grid,
     tagged: bool,
     bytes: &[u8],
     pauses: &mut [u8],
-    scratch: &mut ColumnScratch,
+    values: &mut Vec<i64>,
     n: &mut Stream,
     s: &mut Stream,
 ) {
-    for (column, pause) in (0..grid.columns).zip(pauses) {
-        let cells = grid.column(column);
-        let tags = if tagged { Some(grid.tags(column)) } else { None };
-        write_column(cells, tags, bytes, pause, scratch, n, s);
+    for (i, pause) in (0..grid.columns).zip(pauses) {
+        let Column { cells, tags, nulls } = grid.column(i);
+        if cells.is_empty() {
+            n.bytes.push(Nulls::All as u8);
+            continue;
+        }
+        let head = n.bytes.len();
+        n.bytes.push(0);
+        let some = if cells.len() == grid.rows {
+            Nulls::None
+        } else {
+            n.boundary();
+            n.bytes.extend_from_slice(nulls);
+            Nulls::Some
+        };
+        let tag = if tagged { Some(write_tags(tags, n)) } else { None };
+        let encoding = match tag {
+            Some(tag::INTEGER) => {
+                values.clear();
+                values.extend(cells.iter().filter_map(|cell| tagged_integer(cell.of(bytes))));
+                write_integers(values, 0, n);
+                Encoding::Integer
+            }
+            Some(tag::FLOAT) => {
+                write_transposed(cells, bytes, 8, n);
+                Encoding::Transpose
+            }
+            Some(MIXED_TAGS) => {
+                write_strings(cells, bytes, n, s);
+                Encoding::String
+            }
+            // Text without tags, or all text, or all bytes.
+            _ => write_text(cells, bytes, pause, values, n, s),
+        };
+        if let Some(head) = n.bytes.get_mut(head) {
+            *head = some as u8 | (encoding as u8) << 2;
+        }
     }
 }
 
-fn write_column(
-    cells: &[Cell],
-    tags: Option<&[u8]>,
-    bytes: &[u8],
-    pause: &mut u8,
-    scratch: &mut ColumnScratch,
-    n: &mut Stream,
-    s: &mut Stream,
-) {
-    let nulls = cells.iter().filter(|cell| cell.is_null()).count();
-    if nulls == cells.len() {
-        n.bytes.push(Nulls::All as u8);
-        return;
+/// Appends the tag that all fields have and returns it, or else all tags.
+fn write_tags(tags: &[u8], n: &mut Stream) -> u8 {
+    let first = tags.first().copied().unwrap_or(MIXED_TAGS);
+    if tags.iter().all(|&tag| tag == first) {
+        n.bytes.push(first);
+        return first;
     }
-    let head = n.bytes.len();
-    n.bytes.push(0);
-    let ColumnScratch { present, tags: present_tags, values } = scratch;
-    let present =
-        if nulls == 0 {
-            cells
-        } else {
-            n.boundary();
-            n.bytes.extend(cells.chunks(8).map(|eight| {
-                eight.iter().rev().fold(0u8, |bits, cell| bits << 1 | u8::from(cell.is_null()))
-            }));
-            present.clear();
-            present.extend(cells.iter().filter(|cell| !cell.is_null()));
-            present
-        };
-
-    let common_tag = tags.map(|tags| {
-        present_tags.clear();
-        present_tags.extend(tags.iter().filter(|&&tag| tag != tag::NULL));
-        let first = present_tags.first().copied().unwrap_or(MIXED_TAGS);
-        if present_tags.iter().all(|&tag| tag == first) {
-            n.bytes.push(first);
-            first
-        } else {
-            n.bytes.push(MIXED_TAGS);
-            n.boundary();
-            n.bytes.extend_from_slice(present_tags);
-            MIXED_TAGS
-        }
-    });
-    let encoding = match common_tag {
-        Some(tag::INTEGER) => {
-            values.clear();
-            values.extend(present.iter().filter_map(|cell| tagged_integer(cell.of(bytes))));
-            write_integers(values, 0, n);
-            Encoding::Integer
-        }
-        Some(tag::FLOAT) => {
-            write_transposed(present, bytes, 8, n);
-            Encoding::Transpose
-        }
-        Some(MIXED_TAGS) => {
-            write_strings(present, bytes, n, s);
-            Encoding::String
-        }
-        // Text without tags, or all text, or all bytes.
-        _ => write_text(present, bytes, pause, values, n, s),
-    };
-    let nulls = if nulls == 0 { Nulls::None } else { Nulls::Some };
-    if let Some(head) = n.bytes.get_mut(head) {
-        *head = nulls as u8 | (encoding as u8) << 2;
-    }
+    n.bytes.push(MIXED_TAGS);
+    n.boundary();
+    n.bytes.extend_from_slice(tags);
+    MIXED_TAGS
 }
 
 fn write_text(
-    present: &[Cell],
+    cells: &[Cell],
     bytes: &[u8],
     pause: &mut u8,
     values: &mut Vec<i64>,
@@ -190,7 +161,7 @@ fn write_text(
     s: &mut Stream,
 ) -> Encoding {
     if try_number(pause) {
-        match read_numbers(present, bytes, values) {
+        match read_numbers(cells, bytes, values) {
             Some(scale) => {
                 write_integers(values, scale, n);
                 return Encoding::Integer;
@@ -198,24 +169,24 @@ fn write_text(
             None => pause_number(pause),
         }
     }
-    match regular_length(present, bytes) {
+    match regular_length(cells, bytes) {
         Some(length) => {
-            write_transposed(present, bytes, length, n);
+            write_transposed(cells, bytes, length, n);
             Encoding::Transpose
         }
         None => {
-            write_strings(present, bytes, n, s);
+            write_strings(cells, bytes, n, s);
             Encoding::String
         }
     }
 }
 
 /// Reads all fields as numbers of the first one's scale, and returns it.
-fn read_numbers(present: &[Cell], bytes: &[u8], values: &mut Vec<i64>) -> Option<u8> {
-    let scale = number::scale_of(present.first()?.of(bytes))?;
+fn read_numbers(cells: &[Cell], bytes: &[u8], values: &mut Vec<i64>) -> Option<u8> {
+    let scale = number::scale_of(cells.first()?.of(bytes))?;
     values.clear();
-    values.reserve(present.len());
-    for cell in present {
+    values.reserve(cells.len());
+    for cell in cells {
         let start = cell.start as usize;
         values.push(number::parse(bytes, start, start + cell.length as usize, scale)?);
     }
@@ -258,16 +229,16 @@ fn distance(value: i64, from: i64) -> u64 {
 }
 
 /// The common length of all fields, if it is one that is worth transposing: some position never changes.
-fn regular_length(present: &[Cell], bytes: &[u8]) -> Option<usize> {
-    let first = present.first()?;
+fn regular_length(cells: &[Cell], bytes: &[u8]) -> Option<usize> {
+    let first = cells.first()?;
     let length = first.length as usize;
-    if !TRANSPOSE_LENGTHS.contains(&length) || present.iter().any(|cell| cell.length != first.length) {
+    if !TRANSPOSE_LENGTHS.contains(&length) || cells.iter().any(|cell| cell.length != first.length) {
         return None;
     }
     let first = first.of(bytes);
     // Bit i says that position i has not changed yet.
     let mut constant = (1u64 << length) - 1;
-    for cell in present.iter().step_by(present.len().div_ceil(SAMPLES)) {
+    for cell in cells.iter().step_by(cells.len().div_ceil(SAMPLES)) {
         for (position, (a, b)) in first.iter().zip(cell.of(bytes)).enumerate() {
             if a != b {
                 constant &= !(1 << position);
@@ -278,20 +249,20 @@ fn regular_length(present: &[Cell], bytes: &[u8]) -> Option<usize> {
 }
 
 /// Appends the first byte of each field, then the second of each, and so on.
-fn write_transposed(present: &[Cell], bytes: &[u8], length: usize, n: &mut Stream) {
+fn write_transposed(cells: &[Cell], bytes: &[u8], length: usize, n: &mut Stream) {
     n.bytes.push(length as u8);
     for position in 0..length {
         n.boundary();
         n.bytes.extend(
-            present.iter().map(|cell| bytes.get(cell.start as usize + position).copied().unwrap_or_default()),
+            cells.iter().map(|cell| bytes.get(cell.start as usize + position).copied().unwrap_or_default()),
         );
     }
     n.boundary();
 }
 
-fn write_strings(present: &[Cell], bytes: &[u8], n: &mut Stream, s: &mut Stream) {
-    n.lengths(present.iter().map(|cell| cell.length));
-    for cell in present {
+fn write_strings(cells: &[Cell], bytes: &[u8], n: &mut Stream, s: &mut Stream) {
+    n.lengths(cells.iter().map(|cell| cell.length));
+    for cell in cells {
         s.bytes.extend_from_slice(cell.of(bytes));
     }
     s.boundary();

@@ -2,9 +2,9 @@
 
 use std::cell::RefCell;
 
+use super::grid::Grid;
 use super::input::Input;
 use super::join::join;
-use super::split::{Cell, Grid};
 use super::stored::{BlockHeader, BlockKind, ChunkHeader, segment_kind};
 use super::uncolumn::{ColumnReader, read_lengths};
 use super::{MAX_COLUMN_BYTES, RawChunk, Segment, SegmentKind, bundle};
@@ -22,7 +22,6 @@ struct Scratch {
     arena: Vec<u8>,
     grid: Grid,
     values: Vec<u64>,
-    filled: Vec<Cell>,
 }
 
 thread_local! {
@@ -152,7 +151,7 @@ fn columns(
     chunk: &mut RawChunk,
     scratch: &mut Scratch,
 ) -> Result<()> {
-    let Scratch { n, arena, grid, values, filled } = scratch;
+    let Scratch { n, arena, grid, values } = scratch;
     let columns = usize::from(header.columns);
     let kind = segment_kind(header.kind, header.detail, header.columns)?;
     let SegmentKind::Rows { layout, .. } = kind else { return Err(wrong_rows()) };
@@ -168,7 +167,7 @@ fn columns(
     frame(codec, s, header.s.raw, arena)?;
     let tagged = layout == RowLayout::Tagged;
     grid.resize(header.count, columns, tagged);
-    ColumnReader::new(n, arena, header.bytes, values, filled).read(grid, tagged)?;
+    ColumnReader::new(n, arena, header.bytes, values).read(grid, tagged)?;
     let begin = chunk.bytes.len();
     join(grid, arena, layout, &mut chunk.bytes, &mut chunk.ends);
     if chunk.bytes.len() - begin == header.bytes { Ok(()) } else { Err(wrong_rows()) }

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::column::{ColumnScratch, Stream, write_columns};
+use super::column::{Stream, write_columns};
+use super::grid::Grid;
 use super::hints::{Form, TableHints};
-use super::split::Grid;
 use super::stored::{BlockHeader, BlockKind, ChunkHeader, Frame, describe};
 use super::{MAX_COLUMN_BYTES, MAX_FRAME_BYTES, OWN_BLOCK, RawChunk, Segment, SegmentKind, bundle};
 use crate::codec::{Codec, Level};
@@ -36,8 +36,8 @@ enum Content {
 #[derive(Debug, Default)]
 struct Scratch {
     grid: Grid,
-    columns: ColumnScratch,
     pauses: Vec<u8>,
+    values: Vec<i64>,
     n: Stream,
     s: Stream,
 }
@@ -205,7 +205,7 @@ fn regroup(
     hints: &TableHints,
     scratch: &mut Scratch,
 ) -> bool {
-    let Scratch { grid, columns: column_scratch, pauses, n, s } = scratch;
+    let Scratch { grid, pauses, values, n, s } = scratch;
     let bytes = chunk.segment_bytes(i);
     let Some(segment) = chunk.segments.get(i) else { return false };
     let ends = chunk.ends.get(segment.rows.clone()).unwrap_or_default();
@@ -216,7 +216,7 @@ fn regroup(
     n.clear();
     s.clear();
     hints.read_pauses(columns, pauses);
-    write_columns(grid, layout == RowLayout::Tagged, bytes, pauses, column_scratch, n, s);
+    write_columns(grid, layout == RowLayout::Tagged, bytes, pauses, values, n, s);
     hints.write_pauses(pauses);
     n.bytes.len() <= MAX_FRAME_BYTES && s.bytes.len() <= MAX_FRAME_BYTES
 }

@@ -1,36 +1,53 @@
 //! Makes rows of fields again: the inverse of `split`.
 
-use super::split::{Cell, Grid};
+use super::grid::Grid;
 use crate::rows::{RowLayout, tag, write_varint};
 
 /// Appends the rows of `grid`, whose cells point into `arena`, to `bytes`, and where each ends to `ends`.
-pub(super) fn join(grid: &Grid, arena: &[u8], layout: RowLayout, bytes: &mut Vec<u8>, ends: &mut Vec<u32>) {
-    for row in 0..grid.rows {
+pub(super) fn join(
+    grid: &mut Grid,
+    arena: &[u8],
+    layout: RowLayout,
+    bytes: &mut Vec<u8>,
+    ends: &mut Vec<u32>,
+) {
+    grid.rewind();
+    for i in 0..grid.rows {
+        let row = grid.row(i);
         match layout {
             // Never regrouped.
             RowLayout::Opaque => {}
             RowLayout::LengthEncoded => {
-                for cell in grid.row(row) {
-                    if cell.is_null() {
-                        bytes.push(0xfb);
-                    } else {
-                        push_length(cell.length, bytes);
-                        bytes.extend_from_slice(cell.of(arena));
+                for field in row {
+                    match field {
+                        None => bytes.push(0xfb),
+                        Some((cell, _)) => {
+                            push_length(cell.length, bytes);
+                            bytes.extend_from_slice(cell.of(arena));
+                        }
                     }
                 }
             }
             RowLayout::CopyText => {
-                for (column, cell) in grid.row(row).enumerate() {
+                for (column, field) in row.enumerate() {
                     if column > 0 {
                         bytes.push(b'\t');
                     }
-                    bytes.extend_from_slice(if cell.is_null() { b"\\N" } else { cell.of(arena) });
+                    bytes.extend_from_slice(field.map_or(b"\\N", |(cell, _)| cell.of(arena)));
                 }
                 bytes.push(b'\n');
             }
             RowLayout::Tagged => {
-                for (cell, tag) in grid.row(row).zip(grid.row_tags(row)) {
-                    push_tagged(cell, tag, arena, bytes);
+                for field in row {
+                    let Some((cell, tag)) = field else {
+                        bytes.push(tag::NULL);
+                        continue;
+                    };
+                    bytes.push(tag);
+                    if matches!(tag, tag::TEXT | tag::BYTES) {
+                        write_varint(bytes, cell.length.into());
+                    }
+                    bytes.extend_from_slice(cell.of(arena));
                 }
             }
         }
@@ -54,15 +71,4 @@ fn push_length(length: u32, bytes: &mut Vec<u8>) {
             bytes.extend_from_slice(&u64::from(length).to_le_bytes());
         }
     }
-}
-
-fn push_tagged(cell: Cell, field_tag: u8, arena: &[u8], bytes: &mut Vec<u8>) {
-    bytes.push(field_tag);
-    if field_tag == tag::NULL || cell.is_null() {
-        return;
-    }
-    if matches!(field_tag, tag::TEXT | tag::BYTES) {
-        write_varint(bytes, cell.length.into());
-    }
-    bytes.extend_from_slice(cell.of(arena));
 }

@@ -7,7 +7,7 @@
 //! - `chunk`: the chunk in memory
 //! - `stored`: the headers of the stored form
 //! - `encode`, `decode`: the road there and back; `bundle`: many small segments in one block
-//! - `split`: finds the fields of rows; `join`: makes rows of fields again
+//! - `grid`: the fields of rows; `split` finds them, `join` makes rows of them again
 //! - `column`: one column's values as numbers and strings; `uncolumn`: back to fields
 //! - `number`: text that is really a number
 //! - `hints`: what a table has shown to be worth while
@@ -17,6 +17,7 @@ mod chunk;
 mod column;
 mod decode;
 mod encode;
+mod grid;
 mod hints;
 mod input;
 mod join;

@@ -102,34 +102,53 @@ fn up_to_eight(bytes: &[u8], end: usize, length: usize) -> Option<u64> {
     Some(fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff)
 }
 
-/// Appends `value` as text with `scale` decimals.
+/// All pairs of digits, one behind the other.
+const PAIRS: [u8; 200] = {
+    let mut pairs = [0; 200];
+    let mut i = 0;
+    while i < 100 {
+        pairs[2 * i] = b'0' + (i / 10) as u8;
+        pairs[2 * i + 1] = b'0' + (i % 10) as u8;
+        i += 1;
+    }
+    pairs
+};
+
+/// Appends `value` as text with `scale` decimals, at most 18.
 #[inline]
 pub(super) fn print(value: i64, scale: u8, out: &mut Vec<u8>) {
     let mut text = [b'0'; MAX_TEXT];
-    let mut left = value.unsigned_abs();
-    // How much of `text`, from its end, is in use.
-    let mut used = 0;
-    let places = text.iter_mut().rev();
-    for place in places {
-        if used == usize::from(scale) && scale > 0 {
-            *place = b'.';
-            used += 1;
-            continue;
-        }
-        // At least one digit before the point.
-        let needed = if scale > 0 { usize::from(scale) + 2 } else { 1 };
-        if left == 0 && used >= needed {
-            if value < 0 {
-                *place = b'-';
-                used += 1;
-            }
-            break;
-        }
-        *place = b'0' + (left % 10) as u8;
-        left /= 10;
-        used += 1;
+    let mut whole = value.unsigned_abs();
+    let mut begin = MAX_TEXT;
+    if let Some(power) = POWERS.get(usize::from(scale)).filter(|_| scale > 0) {
+        print_before(whole % power, &mut text, begin);
+        whole /= power;
+        // Leading zeros are there already.
+        begin -= usize::from(scale) + 1;
+        text[begin] = b'.';
     }
-    out.extend_from_slice(&text[MAX_TEXT - used..]);
+    begin = print_before(whole, &mut text, begin).min(begin - 1);
+    if value < 0 {
+        begin -= 1;
+        text[begin] = b'-';
+    }
+    out.extend_from_slice(&text[begin..]);
+}
+
+/// Writes the digits of `value` so that they end at `end`, and returns where they begin; none for zero.
+#[inline]
+fn print_before(mut value: u64, text: &mut [u8; MAX_TEXT], mut end: usize) -> usize {
+    while value >= 10 {
+        let pair = 2 * (value % 100) as usize;
+        text[end - 2..end].copy_from_slice(&PAIRS[pair..pair + 2]);
+        value /= 100;
+        end -= 2;
+    }
+    if value > 0 {
+        end -= 1;
+        text[end] = b'0' + value as u8;
+    }
+    end
 }
 
 #[cfg(test)]

@@ -2,85 +2,10 @@
 
 use memchr::memchr_iter;
 
-use crate::rows::{RowLayout, TaggedHead, read_tagged_head, read_varint, tag};
-
-/// Where a field's content is, without what its layout puts around it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Cell {
-    pub(super) start: u32,
-    pub(super) length: u32,
-}
-
-impl Cell {
-    pub(super) const NULL: Self = Self { start: 0, length: u32::MAX };
-
-    pub(super) fn new(start: usize, length: usize) -> Self {
-        Self { start: start as u32, length: length as u32 }
-    }
-
-    pub(super) fn is_null(self) -> bool {
-        self == Self::NULL
-    }
-
-    pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
-        let start = self.start as usize;
-        bytes.get(start..start + self.length as usize).unwrap_or_default()
-    }
-}
-
-/// The fields of a block of rows, column after column.
-#[derive(Debug, Default)]
-pub(super) struct Grid {
-    pub(super) rows: usize,
-    pub(super) columns: usize,
-    stride: usize,
-    cells: Vec<Cell>,
-    /// The tag of each cell, where the layout has tags.
-    tags: Vec<u8>,
-}
+use super::grid::{Cell, Grid, Row};
+use crate::rows::{RowLayout, TaggedHead, read_tagged_head, read_varint};
 
 impl Grid {
-    /// Makes room for `rows` rows of `columns` fields. What the cells hold is unspecified.
-    pub(super) fn resize(&mut self, rows: usize, columns: usize, tagged: bool) {
-        self.rows = rows;
-        self.columns = columns;
-        // Columns that lie a power of two apart would share their places in the processor's caches.
-        self.stride = if rows.is_multiple_of(64) { rows + 8 } else { rows };
-        let needed = self.stride * columns;
-        if self.cells.len() < needed {
-            self.cells.resize(needed, Cell::NULL);
-        }
-        if tagged && self.tags.len() < needed {
-            self.tags.resize(needed, tag::NULL);
-        }
-    }
-
-    pub(super) fn column(&self, column: usize) -> &[Cell] {
-        self.cells.get(column * self.stride..).and_then(|cells| cells.get(..self.rows)).unwrap_or_default()
-    }
-
-    pub(super) fn column_mut(&mut self, column: usize) -> (&mut [Cell], &mut [u8]) {
-        let range = column * self.stride..column * self.stride + self.rows;
-        (self.cells.get_mut(range.clone()).unwrap_or_default(), self.tags.get_mut(range).unwrap_or_default())
-    }
-
-    /// The tags of a column of [`RowLayout::Tagged`].
-    pub(super) fn tags(&self, column: usize) -> &[u8] {
-        self.tags.get(column * self.stride..).and_then(|tags| tags.get(..self.rows)).unwrap_or_default()
-    }
-
-    /// The fields of one row.
-    pub(super) fn row(&self, row: usize) -> impl Iterator<Item = Cell> {
-        let cells = self.cells.get(row..).unwrap_or_default();
-        cells.iter().step_by(self.stride.max(1)).take(self.columns).copied()
-    }
-
-    /// The tags of one row.
-    pub(super) fn row_tags(&self, row: usize) -> impl Iterator<Item = u8> {
-        let tags = self.tags.get(row..).unwrap_or_default();
-        tags.iter().step_by(self.stride.max(1)).take(self.columns).copied()
-    }
-
     /// Finds the fields of the rows of `bytes` that end at `ends`. `false`, with the grid in no particular
     /// state, if some row would not be exactly the same when made again of `columns` fields.
     pub(super) fn split(
@@ -97,97 +22,92 @@ impl Grid {
         }
         self.resize(rows, columns, layout == RowLayout::Tagged);
         let mut begin = 0;
-        for (row, end) in ends.enumerate() {
+        for (i, end) in ends.enumerate() {
+            let mut row = self.row(i);
             let fits = match layout {
-                RowLayout::Opaque => false,
-                RowLayout::LengthEncoded => self.split_length_encoded(bytes, begin, end, row).is_some(),
-                RowLayout::CopyText => self.split_copy_text(bytes, begin, end, row).is_some(),
-                RowLayout::Tagged => self.split_tagged(bytes, begin, end, row).is_some(),
+                RowLayout::Opaque => None,
+                RowLayout::LengthEncoded => split_length_encoded(bytes, begin, end, &mut row),
+                RowLayout::CopyText => split_copy_text(bytes, begin, end, &mut row),
+                RowLayout::Tagged => split_tagged(bytes, begin, end, &mut row),
             };
-            if !fits {
+            if fits.is_none() || !row.is_full() {
                 return false;
             }
             begin = end;
         }
         true
     }
+}
 
-    fn split_length_encoded(&mut self, bytes: &[u8], begin: usize, end: usize, row: usize) -> Option<()> {
-        let mut at = begin;
-        let bytes = bytes.get(..end)?;
-        let mut places = self.cells.get_mut(row..)?.iter_mut().step_by(self.stride);
-        for _ in 0..self.columns {
-            let cell = match *bytes.get(at)? {
-                0xfb => {
-                    at += 1;
-                    Cell::NULL
-                }
-                short @ 0..=0xfa => {
-                    let start = at + 1;
-                    at = start + usize::from(short);
-                    Cell::new(start, short.into())
-                }
-                first => {
-                    let (width, least) = match first {
-                        0xfc => (2, 0xfb),
-                        0xfd => (3, 1 << 16),
-                        0xfe => (8, 1 << 24),
-                        _ => return None,
-                    };
-                    let start = at + 1 + width;
-                    let mut length = [0; 8];
-                    for (place, byte) in length.iter_mut().zip(bytes.get(at + 1..start)?) {
-                        *place = *byte;
-                    }
-                    let length = u64::from_le_bytes(length);
-                    if length < least || length > (end - start) as u64 {
-                        return None;
-                    }
-                    at = start + length as usize;
-                    Cell::new(start, length as usize)
-                }
-            };
-            *places.next()? = cell;
+fn split_length_encoded(bytes: &[u8], begin: usize, end: usize, row: &mut Row<'_>) -> Option<()> {
+    let mut at = begin;
+    let bytes = bytes.get(..end)?;
+    while let Some(&first) = bytes.get(at) {
+        let (width, least) = match first {
+            0..=0xfa => {
+                let start = at + 1;
+                at = start + usize::from(first);
+                row.push(Cell::new(start, first.into()))?;
+                continue;
+            }
+            0xfb => {
+                at += 1;
+                row.push_null()?;
+                continue;
+            }
+            0xfc => (2, 0xfb),
+            0xfd => (3, 1 << 16),
+            0xfe => (8, 1 << 24),
+            0xff => return None,
+        };
+        let start = at + 1 + width;
+        let mut length = [0; 8];
+        for (place, byte) in length.iter_mut().zip(bytes.get(at + 1..start)?) {
+            *place = *byte;
         }
-        (at == end).then_some(())
+        let length = u64::from_le_bytes(length);
+        // The shortest form only, or another would come back.
+        if length < least || length > (end - start) as u64 {
+            return None;
+        }
+        at = start + length as usize;
+        row.push(Cell::new(start, length as usize))?;
     }
+    (at == end).then_some(())
+}
 
-    fn split_copy_text(&mut self, bytes: &[u8], begin: usize, end: usize, row: usize) -> Option<()> {
-        let line = bytes.get(begin..end)?.strip_suffix(b"\n")?;
-        let mut places = self.cells.get_mut(row..)?.iter_mut().step_by(self.stride).take(self.columns);
-        let mut start = 0;
-        for tab in memchr_iter(b'\t', line).chain([line.len()]) {
-            let null = tab - start == 2 && line.get(start..tab) == Some(b"\\N");
-            *places.next()? = if null { Cell::NULL } else { Cell::new(begin + start, tab - start) };
-            start = tab + 1;
+fn split_copy_text(bytes: &[u8], begin: usize, end: usize, row: &mut Row<'_>) -> Option<()> {
+    let line = bytes.get(begin..end)?.strip_suffix(b"\n")?;
+    let mut start = 0;
+    for tab in memchr_iter(b'\t', line).chain([line.len()]) {
+        if tab - start == 2 && line.get(start..tab) == Some(b"\\N") {
+            row.push_null()?;
+        } else {
+            row.push(Cell::new(begin + start, tab - start))?;
         }
-        places.next().is_none().then_some(())
+        start = tab + 1;
     }
+    Some(())
+}
 
-    fn split_tagged(&mut self, bytes: &[u8], begin: usize, end: usize, row: usize) -> Option<()> {
-        let mut rest = bytes.get(begin..end)?;
-        let mut places = self.cells.get_mut(row..)?.iter_mut().step_by(self.stride);
-        let mut tags = self.tags.get_mut(row..)?.iter_mut().step_by(self.stride);
-        for _ in 0..self.columns {
-            let field_tag = *rest.first()?;
-            let payload = end - rest.len() + 1;
-            let cell = match read_tagged_head(&mut rest)? {
-                TaggedHead::Null => Cell::NULL,
-                TaggedHead::Integer(_) | TaggedHead::Float(_) => {
-                    Cell::new(payload, end - rest.len() - payload)
-                }
-                TaggedHead::Text(length) | TaggedHead::Bytes(length) => {
-                    let start = end - rest.len();
-                    let (content, behind) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-                    rest = behind;
-                    Cell::new(start, content.len())
-                }
-            };
-            *places.next()? = cell;
-            *tags.next()? = field_tag;
+fn split_tagged(bytes: &[u8], begin: usize, end: usize, row: &mut Row<'_>) -> Option<()> {
+    let mut rest = bytes.get(begin..end)?;
+    while let Some(&tag) = rest.first() {
+        let payload = end - rest.len() + 1;
+        match read_tagged_head(&mut rest)? {
+            TaggedHead::Null => row.push_null()?,
+            TaggedHead::Integer(_) | TaggedHead::Float(_) => {
+                row.push_tagged(Cell::new(payload, end - rest.len() - payload), tag)?;
+            }
+            TaggedHead::Text(length) | TaggedHead::Bytes(length) => {
+                let start = end - rest.len();
+                let (content, behind) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+                rest = behind;
+                row.push_tagged(Cell::new(start, content.len()), tag)?;
+            }
         }
-        rest.is_empty().then_some(())
     }
+    Some(())
 }
 
 /// The value of an integer of a tagged row, whose payload `split` has found well-formed.

@@ -1,9 +1,9 @@
 //! Makes fields of a block's two streams again.
 
 use super::column::{DELTA, Encoding, MIXED_TAGS, Nulls};
+use super::grid::{Cell, ColumnMut, Grid};
 use super::input::Input;
 use super::number;
-use super::split::{Cell, Grid};
 use crate::error::{Error, Result};
 use crate::rows::{tag, write_varint, zigzag};
 
@@ -21,34 +21,21 @@ pub(super) struct ColumnReader<'a> {
     /// How large the arena may become.
     most: usize,
     values: &'a mut Vec<u64>,
-    filled: &'a mut Vec<Cell>,
-}
-
-/// Whether bit `i` of `bitmap` is set.
-fn bit(bitmap: &[u8], i: usize) -> bool {
-    bitmap.get(i / 8).is_some_and(|byte| byte >> (i % 8) & 1 != 0)
 }
 
 impl<'a> ColumnReader<'a> {
     /// Reads from `n` and from the strings in `arena`, for rows of `most` bytes together.
-    pub(super) fn new(
-        n: &'a [u8],
-        arena: &'a mut Vec<u8>,
-        most: usize,
-        values: &'a mut Vec<u64>,
-        filled: &'a mut Vec<Cell>,
-    ) -> Self {
+    pub(super) fn new(n: &'a [u8], arena: &'a mut Vec<u8>, most: usize, values: &'a mut Vec<u64>) -> Self {
         let strings = 0..arena.len();
         // Printed numbers take as many bytes in the rows; integers of tagged rows do, too.
         let most = arena.len() + most;
-        Self { n: Input(n), arena, strings, most, values, filled }
+        Self { n: Input(n), arena, strings, most, values }
     }
 
     /// Reads every column of `grid`, which has the right size.
     pub(super) fn read(&mut self, grid: &mut Grid, tagged: bool) -> Result<()> {
-        for column in 0..grid.columns {
-            let (cells, tags) = grid.column_mut(column);
-            self.column(cells, if tagged { Some(tags) } else { None })?;
+        for i in 0..grid.columns {
+            self.column(grid.column_mut(i), tagged)?;
         }
         if !self.strings.is_empty() {
             return Err(Error::damaged("a block with strings that no column has"));
@@ -56,89 +43,65 @@ impl<'a> ColumnReader<'a> {
         self.n.end()
     }
 
-    fn column(&mut self, cells: &mut [Cell], tags: Option<&mut [u8]>) -> Result<()> {
+    fn column(&mut self, column: ColumnMut<'_>, tagged: bool) -> Result<()> {
+        let ColumnMut { cells, tags, nulls } = column;
         let head = self.n.u8()?;
-        let bitmap = match head & 3 {
+        let count = match head & 3 {
             x if x == Nulls::All as u8 && head >> 2 == 0 => {
-                cells.fill(Cell::NULL);
-                if let Some(tags) = tags {
-                    tags.fill(tag::NULL);
-                }
+                nulls.fill(0xff);
                 return Ok(());
             }
-            x if x == Nulls::None as u8 => None,
-            x if x == Nulls::Some as u8 => Some(self.n.take(cells.len().div_ceil(8))?),
+            x if x == Nulls::None as u8 => cells.len(),
+            x if x == Nulls::Some as u8 => {
+                nulls.copy_from_slice(self.n.take(nulls.len())?);
+                let set: u32 = nulls.iter().map(|byte| byte.count_ones()).sum();
+                // The bits behind the last row must not be set, or they would count.
+                let spare = nulls.last().map_or(0, |byte| byte.leading_zeros() as usize);
+                if spare < nulls.len() * 8 - cells.len() {
+                    return Err(Error::damaged("a null map of too many rows"));
+                }
+                cells.len() - set as usize
+            }
             _ => return Err(Error::damaged("a column with an unknown null map")),
         };
-        let count = match bitmap {
-            None => cells.len(),
-            Some(bitmap) => (0..cells.len()).filter(|&row| !bit(bitmap, row)).count(),
-        };
-        let integers = match tags {
-            Some(tags) => self.tags(tags, bitmap, count)?,
-            None => false,
-        };
-        let encoding = match head >> 2 {
-            x if x == Encoding::String as u8 => Encoding::String,
-            x if x == Encoding::Integer as u8 => Encoding::Integer,
-            x if x == Encoding::Transpose as u8 => Encoding::Transpose,
-            _ => return Err(Error::damaged("a column with an unknown encoding")),
-        };
-        self.filled.clear();
-        match encoding {
-            Encoding::String => self.strings(count)?,
-            Encoding::Integer => self.integers(count, integers)?,
-            Encoding::Transpose => self.transposed(count)?,
+        let (cells, tags) = (cells.get_mut(..count).unwrap_or_default(), tags.get_mut(..count));
+        let integers = if tagged { self.tags(tags.unwrap_or_default())? } else { false };
+        match head >> 2 {
+            x if x == Encoding::String as u8 => self.strings(cells),
+            x if x == Encoding::Integer as u8 => self.integers(cells, integers),
+            x if x == Encoding::Transpose as u8 => self.transposed(cells),
+            _ => Err(Error::damaged("a column with an unknown encoding")),
         }
-        match bitmap {
-            None => cells.copy_from_slice(self.filled.get(..cells.len()).unwrap_or_default()),
-            Some(bitmap) => {
-                let mut filled = self.filled.iter();
-                for (row, cell) in cells.iter_mut().enumerate() {
-                    *cell = if bit(bitmap, row) {
-                        Cell::NULL
-                    } else {
-                        filled.next().copied().unwrap_or(Cell::NULL)
-                    };
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Reads a column's tags; says whether all its values are integers.
-    fn tags(&mut self, tags: &mut [u8], bitmap: Option<&[u8]>, count: usize) -> Result<bool> {
-        let known = |tag: &u8| (tag::INTEGER..=tag::BYTES).contains(tag);
+    fn tags(&mut self, tags: &mut [u8]) -> Result<bool> {
         let common = self.n.u8()?;
-        let plane = if common == MIXED_TAGS { Some(self.n.take(count)?) } else { None };
-        if !plane.map_or(known(&common), |plane| plane.iter().all(known)) {
-            return Err(Error::damaged("a column with unknown tags"));
+        if common == MIXED_TAGS {
+            tags.copy_from_slice(self.n.take(tags.len())?);
+        } else {
+            tags.fill(common);
         }
-        let mut plane = plane.map(|plane| plane.iter());
-        for (row, place) in tags.iter_mut().enumerate() {
-            let null = bitmap.is_some_and(|bitmap| bit(bitmap, row));
-            *place = match &mut plane {
-                _ if null => tag::NULL,
-                None => common,
-                Some(plane) => plane.next().copied().unwrap_or(tag::NULL),
-            };
+        if tags.iter().all(|tag| (tag::INTEGER..=tag::BYTES).contains(tag)) {
+            Ok(common == tag::INTEGER)
+        } else {
+            Err(Error::damaged("a column with unknown tags"))
         }
-        Ok(common == tag::INTEGER)
     }
 
-    fn strings(&mut self, count: usize) -> Result<()> {
-        read_lengths(&mut self.n, count, self.values)?;
-        self.filled.reserve(count);
-        for &length in self.values.iter() {
+    fn strings(&mut self, cells: &mut [Cell]) -> Result<()> {
+        read_lengths(&mut self.n, cells.len(), self.values)?;
+        for (cell, &length) in cells.iter_mut().zip(self.values.iter()) {
             let length = usize::try_from(length).ok().filter(|&length| length <= self.strings.len());
             let length = length.ok_or_else(|| Error::damaged("a block with too few strings"))?;
-            self.filled.push(Cell::new(self.strings.start, length));
+            *cell = Cell::new(self.strings.start, length);
             self.strings.start += length;
         }
         Ok(())
     }
 
-    fn integers(&mut self, count: usize, as_varints: bool) -> Result<()> {
+    fn integers(&mut self, cells: &mut [Cell], as_varints: bool) -> Result<()> {
+        let count = cells.len();
         let scale = self.n.u8()?;
         let width = self.n.u8()?;
         let (delta, width) = (width & DELTA != 0, width & !DELTA);
@@ -164,8 +127,7 @@ impl<'a> ColumnReader<'a> {
                 *value = value.wrapping_add(least);
             }
         }
-        self.filled.reserve(count);
-        for &value in self.values.iter() {
+        for (cell, &value) in cells.iter_mut().zip(self.values.iter()) {
             let start = self.arena.len();
             if as_varints {
                 write_varint(self.arena, zigzag(value.cast_signed()));
@@ -175,12 +137,13 @@ impl<'a> ColumnReader<'a> {
             if self.arena.len() > self.most {
                 return Err(Error::damaged("a block of more numbers than its rows have room for"));
             }
-            self.filled.push(Cell::new(start, self.arena.len() - start));
+            *cell = Cell::new(start, self.arena.len() - start);
         }
         Ok(())
     }
 
-    fn transposed(&mut self, count: usize) -> Result<()> {
+    fn transposed(&mut self, cells: &mut [Cell]) -> Result<()> {
+        let count = cells.len();
         let length = usize::from(self.n.u8()?);
         let planes = self.n.take(length.saturating_mul(count))?;
         if planes.len() > self.most.saturating_sub(self.arena.len()) {
@@ -194,7 +157,9 @@ impl<'a> ColumnReader<'a> {
                 *place = *byte;
             }
         }
-        self.filled.extend((0..count).map(|row| Cell::new(start + row * length, length)));
+        for (i, cell) in cells.iter_mut().enumerate() {
+            *cell = Cell::new(start + i * length, length);
+        }
         Ok(())
     }
 }
