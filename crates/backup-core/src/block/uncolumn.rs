@@ -1,6 +1,6 @@
 //! Makes fields of a block's two streams again.
 
-use super::column::{DELTA, Encoding, MIXED_TAGS, Nulls};
+use super::column::{DELTA, Encoding, MIXED_TAGS, Nulls, TILE};
 use super::grid::{Cell, ColumnMut, Grid};
 use super::input::Input;
 use super::number;
@@ -152,9 +152,12 @@ impl<'a> ColumnReader<'a> {
         let start = self.arena.len();
         self.arena.resize(start + planes.len(), 0);
         let fields = self.arena.get_mut(start..).unwrap_or_default();
-        for (position, plane) in planes.chunks_exact(count.max(1)).enumerate() {
-            for (place, byte) in fields.iter_mut().skip(position).step_by(length.max(1)).zip(plane) {
-                *place = *byte;
+        for (i, group) in fields.chunks_mut((TILE * length).max(1)).enumerate() {
+            for (position, plane) in planes.chunks_exact(count.max(1)).enumerate() {
+                let places = group.iter_mut().skip(position).step_by(length.max(1));
+                for (place, byte) in places.zip(plane.iter().skip(i * TILE)) {
+                    *place = *byte;
+                }
             }
         }
         for (i, cell) in cells.iter_mut().enumerate() {
