@@ -1,111 +1,50 @@
-//! PLACEHOLDER until the block module lands.
-use crate::codec::{Codec, Level};
-use crate::error::{Error, Result};
-use crate::rows::RowLayout;
-use std::ops::Range;
-use std::sync::Arc;
+//! Chunks made of blocks: how rows are regrouped by column, compressed, and brought back byte for byte.
+//!
+//! A [`RawChunk`] is what a backup cuts its data into: some megabytes of rows, and of bytes that are no rows.
+//! [`ChunkEncoder`] turns it into its stored form and [`decode_chunk`] turns that back. `docs/format.md`
+//! specifies the stored form to the byte.
+//!
+//! - `chunk`: the chunk in memory
+//! - `stored`: the headers of the stored form
+//! - `encode`, `decode`: the road there and back; `bundle`: many small segments in one block
+//! - `grid`: the fields of rows; `split` finds them, `join` makes rows of them again
+//! - `column`: one column's values as numbers and strings; `uncolumn`: back to fields
+//! - `number`: text that is really a number
+//! - `hints`: what a table has shown to be worth while
 
-/// How many bytes of rows a block holds, about.
+mod bundle;
+mod chunk;
+mod column;
+mod decode;
+mod encode;
+mod grid;
+mod hints;
+mod input;
+mod join;
+mod number;
+mod split;
+mod stored;
+#[cfg(test)]
+mod tests;
+mod uncolumn;
+
+pub use chunk::{RawChunk, Segment, SegmentKind};
+pub use decode::decode_chunk;
+pub use encode::ChunkEncoder;
+pub use hints::TableHints;
+
+/// How many bytes a segment holds, about: one of rows ends with the row that reaches this size.
 pub const BLOCK_SIZE: usize = 1 << 20;
+/// The most bytes that a chunk holds.
 pub const MAX_CHUNK_BYTES: usize = 16 << 20;
+/// The most rows that a chunk holds.
 pub const MAX_CHUNK_ROWS: usize = 1 << 21;
+/// The most segments that a chunk holds.
 pub const MAX_CHUNK_SEGMENTS: usize = 1 << 16;
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RawChunk {
-    pub bytes: Vec<u8>,
-    pub ends: Vec<u32>,
-    pub segments: Vec<Segment>,
-}
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Segment {
-    pub kind: SegmentKind,
-    pub bytes: Range<usize>,
-    pub rows: Range<usize>,
-}
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SegmentKind {
-    Rows { layout: RowLayout, columns: u16 },
-    Bytes,
-    Fragment { first: bool, last: bool },
-}
-#[derive(Debug, Default)]
-pub struct TableHints;
-#[derive(Debug)]
-pub struct ChunkEncoder {
-    pub codec: Arc<dyn Codec>,
-    pub level: Level,
-}
-
-impl RawChunk {
-    pub fn hash(&self, key: &[u8; 32]) -> [u8; 32] {
-        *blake3::keyed_hash(key, &self.naive()).as_bytes()
-    }
-    fn naive(&self) -> Vec<u8> {
-        let segs: Vec<(u8, u16, bool, bool, usize, usize, usize, usize)> = self
-            .segments
-            .iter()
-            .map(|s| {
-                let (a, b, c, d) = match s.kind {
-                    SegmentKind::Rows { layout, columns } => (
-                        match layout {
-                            RowLayout::Opaque => 0,
-                            RowLayout::LengthEncoded => 1,
-                            RowLayout::CopyText => 2,
-                            RowLayout::Tagged => 3,
-                        },
-                        columns,
-                        false,
-                        false,
-                    ),
-                    SegmentKind::Bytes => (8, 0, false, false),
-                    SegmentKind::Fragment { first, last } => (9, 0, first, last),
-                };
-                (a, b, c, d, s.bytes.start, s.bytes.end, s.rows.start, s.rows.end)
-            })
-            .collect();
-        let head = serde_json::to_vec(&(segs, &self.ends, self.bytes.len())).unwrap_or_default();
-        let mut out = (head.len() as u32).to_le_bytes().to_vec();
-        out.extend_from_slice(&head);
-        out.extend_from_slice(&self.bytes);
-        out
-    }
-}
-impl ChunkEncoder {
-    pub fn encode(&self, chunk: &RawChunk, _hints: &[Arc<TableHints>], out: &mut Vec<u8>) -> Result<()> {
-        let name = self.codec.name();
-        out.push(name.len() as u8);
-        out.extend_from_slice(name.as_bytes());
-        self.codec.encode(&chunk.naive(), &[], self.level, out)
-    }
-}
-pub fn decode_chunk(stored: &[u8]) -> Result<RawChunk> {
-    let bad = || Error::damaged("bad chunk");
-    let n = *stored.first().ok_or_else(bad)? as usize;
-    let name = std::str::from_utf8(stored.get(1..1 + n).ok_or_else(bad)?).map_err(|_| bad())?;
-    let mut raw = Vec::new();
-    crate::codec::codec(name)?.decode(&stored[1 + n..], &mut raw, 2 * MAX_CHUNK_BYTES)?;
-    let len = u32::from_le_bytes(raw.get(..4).ok_or_else(bad)?.try_into().map_err(|_| bad())?) as usize;
-    let (segs, ends, blen): (Vec<(u8, u16, bool, bool, usize, usize, usize, usize)>, Vec<u32>, usize) =
-        serde_json::from_slice(raw.get(4..4 + len).ok_or_else(bad)?).map_err(|_| bad())?;
-    let bytes = raw.get(4 + len..).ok_or_else(bad)?.to_vec();
-    if bytes.len() != blen {
-        return Err(bad());
-    }
-    let segments = segs
-        .into_iter()
-        .map(|(a, b, c, d, e, f, g, h)| Segment {
-            kind: match a {
-                0 => SegmentKind::Rows { layout: RowLayout::Opaque, columns: b },
-                1 => SegmentKind::Rows { layout: RowLayout::LengthEncoded, columns: b },
-                2 => SegmentKind::Rows { layout: RowLayout::CopyText, columns: b },
-                3 => SegmentKind::Rows { layout: RowLayout::Tagged, columns: b },
-                8 => SegmentKind::Bytes,
-                _ => SegmentKind::Fragment { first: c, last: d },
-            },
-            bytes: e..f,
-            rows: g..h,
-        })
-        .collect();
-    Ok(RawChunk { bytes, ends, segments })
-}
+/// Segments from this size on get a block of their own; smaller neighbours share one.
+const OWN_BLOCK: usize = 16 << 10;
+/// The most bytes of rows that are regrouped by column, which bounds what the decoder needs beside the chunk.
+const MAX_COLUMN_BYTES: usize = 2 * BLOCK_SIZE;
+/// The most bytes that a frame of a block unpacks to.
+const MAX_FRAME_BYTES: usize = MAX_CHUNK_BYTES;

@@ -3,6 +3,8 @@
 #[cfg(feature = "gzip")]
 mod gzip;
 mod none;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "zstd")]
 mod zstd;
 
