@@ -1,0 +1,79 @@
+//! One running backup.
+
+use std::sync::Arc;
+
+use backup_core::{
+    BackupRequest, BackupSession, Content, Ctx, Error, Part, PartKind, PartWriter, Position, Result,
+    async_trait,
+};
+
+use crate::catalog::plan::{self, SqlSpec};
+use crate::catalog::settings;
+use crate::connect::Readers;
+use crate::rows::read;
+
+/// The snapshot and what was asked for.
+#[derive(Debug)]
+pub(crate) struct Backup {
+    readers: Arc<Readers>,
+    request: BackupRequest,
+}
+
+impl Backup {
+    pub(crate) fn new(readers: Readers, request: BackupRequest) -> Self {
+        Self { readers: Arc::new(readers), request }
+    }
+}
+
+#[async_trait]
+impl BackupSession for Backup {
+    fn position(&self) -> Option<&Position> {
+        None
+    }
+
+    async fn plan(&self, ctx: &Ctx) -> Result<Vec<Part>> {
+        let permit = self.readers.wait(ctx).await?;
+        let (readers, request) = (Arc::clone(&self.readers), self.request.clone());
+        ctx.blocking(move || {
+            let _permit = permit;
+            readers.lend(|reader| plan::plan(reader, &request))
+        })
+        .await
+    }
+
+    async fn dump(&self, ctx: &Ctx, part: &Part, out: &mut PartWriter) -> Result<()> {
+        let permit = self.readers.wait(ctx).await?;
+        let readers = Arc::clone(&self.readers);
+        let (part, content) = (part.clone(), self.request.content);
+        out.blocking(move |out| {
+            let _permit = permit;
+            readers.lend(|reader| match &part.kind {
+                PartKind::Sql => {
+                    let statements = match spec(&part)? {
+                        SqlSpec::Settings if content == Content::DataOnly => Vec::new(),
+                        SqlSpec::Settings => settings::statements(reader)?,
+                        SqlSpec::Schema(rowid) => vec![plan::statement(reader, rowid)?],
+                    };
+                    statements.iter().try_for_each(|statement| out.statement(statement))
+                }
+                PartKind::Rows { columns, .. } => {
+                    read::rows(reader, &part.object.name, columns, &spec(&part)?, out)
+                }
+                _ => Err(Error::internal("a part is planned that SQLite has not")),
+            })
+        })
+        .await
+    }
+
+    async fn finish(self: Box<Self>, _ctx: &Ctx) -> Result<()> {
+        // The snapshot excluded whatever happened meanwhile. Closing its connections ends it.
+        Ok(())
+    }
+}
+
+/// The spec of a part, as `plan` made it.
+pub(crate) fn spec<T: serde::de::DeserializeOwned>(part: &Part) -> Result<T> {
+    T::deserialize(&part.spec).map_err(|error| {
+        Error::damaged(format!("the description of {} is not SQLite's", part.object)).because(error)
+    })
+}

@@ -1,0 +1,160 @@
+//! Rows out of a table.
+
+use backup_core::{Column, Error, Result, TaggedRow};
+use rusqlite::limits::Limit;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row};
+
+use super::large::Large;
+use super::{RowSink, out_of_utf16};
+use crate::catalog::settings::Encoding;
+use crate::catalog::table::RowsSpec;
+use crate::ddl::quote::identifier;
+use crate::error::{Doing, is_too_big};
+
+/// The longest value that rows are read with as a whole, where there is another way for longer ones.
+const SHORT: i32 = 1 << 20;
+/// SQLite's own limit.
+const LONGEST: i32 = 1_000_000_000;
+
+/// Writes the rows of a part to `sink`, in the order of their rowids (or primary keys, WITHOUT ROWID).
+pub(crate) fn rows(
+    connection: &Connection,
+    table: &str,
+    columns: &[Column],
+    spec: &RowsSpec,
+    sink: &mut dyn RowSink,
+) -> Result<()> {
+    let reader = Reader { connection, table, columns, spec };
+    let result = if spec.incremental { reader.by_key(sink) } else { reader.whole(sink) };
+    let reset = connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LONGEST).doing(|| "reset a limit");
+    result.and(reset.map(drop))
+}
+
+struct Reader<'a> {
+    connection: &'a Connection,
+    table: &'a str,
+    columns: &'a [Column],
+    spec: &'a RowsSpec,
+}
+
+impl Reader<'_> {
+    fn doing(&self) -> String {
+        format!("read table {}", self.table.escape_debug())
+    }
+
+    /// The SELECT, of the range `?1` to `?2` if the table has a key.
+    fn select(&self) -> String {
+        let names = self.spec.names(self.columns);
+        let key = self.spec.key.and_then(|key| names.get(key));
+        let field = |(i, name): (usize, &String)| match self.spec.encoding {
+            Encoding::Utf8 => name.clone(),
+            _ if Some(i) == self.spec.key => name.clone(),
+            _ => out_of_utf16(name),
+        };
+        let fields: Vec<_> = names.iter().enumerate().map(field).collect();
+        // Through an index rows would come in another order.
+        let from = format!("SELECT {} FROM main.{} NOT INDEXED", fields.join(","), identifier(self.table));
+        match key {
+            Some(key) => format!("{from} WHERE {key} BETWEEN ?1 AND ?2 ORDER BY {key}"),
+            None => from,
+        }
+    }
+
+    /// Every value is held whole, one row at a time.
+    fn whole(&self, sink: &mut dyn RowSink) -> Result<()> {
+        let doing = || self.doing();
+        let mut statement = self.connection.prepare(&self.select()).doing(doing)?;
+        let mut rows = match (self.spec.key, self.spec.range.unwrap_or((i64::MIN, i64::MAX))) {
+            (Some(_), (low, high)) => statement.query([low, high]),
+            (None, _) => statement.query(()),
+        }
+        .doing(doing)?;
+        let mut tagged = TaggedRow::new();
+        while let Some(row) = rows.next().doing(doing)? {
+            self.tag(row, &mut tagged)?;
+            sink.row(tagged.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// SQLite refuses to read values that are longer than a limit. With a low one, ordinary rows are read as fast as can
+    /// be, and a row that is refused is read value by value, in pieces.
+    fn by_key(&self, sink: &mut dyn RowSink) -> Result<()> {
+        let doing = || self.doing();
+        let key = self.spec.key.ok_or_else(|| Error::internal("a table without key is read by key"))?;
+        let (mut low, high) = self.spec.range.unwrap_or((i64::MIN, i64::MAX));
+        let mut statement = self.connection.prepare(&self.select()).doing(doing)?;
+        let mut large: Option<Large<'_>> = None;
+        let mut tagged = TaggedRow::new();
+        loop {
+            let mut last = None;
+            self.limit(SHORT)?;
+            let mut rows = statement.query([low, high]).doing(doing)?;
+            loop {
+                match rows.next() {
+                    Ok(Some(row)) => {
+                        self.tag(row, &mut tagged)?;
+                        last = Some(row.get(key).doing(doing)?);
+                        sink.row(tagged.as_bytes())?;
+                    }
+                    Ok(None) => return Ok(()),
+                    Err(error) if is_too_big(&error) => break,
+                    Err(error) => return Err(error).doing(doing),
+                }
+            }
+            drop(rows);
+            self.limit(LONGEST)?;
+            let from = match last {
+                Some(last) => i64::checked_add(last, 1)
+                    .ok_or_else(|| Error::damaged("a row lies behind the last").during(doing()))?,
+                None => low,
+            };
+            let large = match &mut large {
+                Some(large) => large,
+                none => none.insert(Large::of(self.connection, self.table, self.columns, self.spec)?),
+            };
+            let rowid = large.row(from, sink)?;
+            match rowid.checked_add(1).filter(|next| *next <= high) {
+                Some(next) => low = next,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn limit(&self, bytes: i32) -> Result<()> {
+        self.connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, bytes).doing(|| "set a limit").map(drop)
+    }
+
+    fn tag(&self, row: &Row<'_>, tagged: &mut TaggedRow) -> Result<()> {
+        tagged.clear();
+        for i in 0..self.columns.len() {
+            tag(row.get_ref(i).doing(|| self.doing())?, self.spec.encoding, tagged)?;
+        }
+        Ok(())
+    }
+}
+
+/// Appends a value, as the SELECT of its encoding gives it.
+pub(super) fn tag(value: ValueRef<'_>, encoding: Encoding, row: &mut TaggedRow) -> Result<()> {
+    match value {
+        ValueRef::Null => row.null(),
+        ValueRef::Integer(value) => row.integer(value),
+        ValueRef::Real(value) => row.float(value),
+        ValueRef::Text(value) if encoding == Encoding::Utf8 => row.text(value),
+        ValueRef::Blob(value) if encoding == Encoding::Utf8 => row.bytes(value),
+        ValueRef::Blob(value) => row.text(value),
+        ValueRef::Text(value) => row.bytes(&unhex(value)?),
+    }
+    Ok(())
+}
+
+fn unhex(digits: &[u8]) -> Result<Vec<u8>> {
+    let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let byte = |pair: &[u8]| Some(nibble(*pair.first()?)? << 4 | nibble(*pair.get(1)?)?);
+    digits
+        .chunks(2)
+        .map(byte)
+        .collect::<Option<_>>()
+        .ok_or_else(|| Error::internal("a blob came as no hexadecimal"))
+}
