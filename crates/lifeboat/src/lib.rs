@@ -1,0 +1,3 @@
+pub use backup_core::*;
+#[cfg(feature = "sqlite")]
+pub use backup_sqlite as sqlite;
