@@ -1,4 +1,4 @@
-//! `docs/recover_blocks.py` reads what the encoder writes, so the specification says what is true.
+//! `docs/recover.py` reads what the encoder writes, so the specification says what is true.
 
 use std::io::Write;
 use std::path::Path;
@@ -14,7 +14,7 @@ const SCRIPT: &str = r#"
 import pathlib, sys
 sys.path.insert(0, sys.argv[1])
 sys.dont_write_bytecode = True
-from recover_blocks import decode_chunk
+from recover import decode_chunk
 for path in pathlib.Path(sys.argv[2]).glob("*.chunk"):
     with open(path.with_suffix(".out"), "wb") as out:
         for kind, detail, columns, content in decode_chunk(path.read_bytes()):

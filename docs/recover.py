@@ -1,8 +1,11 @@
-"""Turns a stored chunk back into rows and bytes, without lifeboat: see "Chunks and blocks" in format.md.
+#!/usr/bin/env python3
+"""Gets a backup out of a repository without lifeboat: recover.py REPOSITORY BACKUP DIRECTORY
 
-Needs Python 3 and, for zstd, the module compression.zstd, pyzstd or zstandard, or the program zstd.
+Each part becomes a file, numbered in the order in which they are to be loaded: statements and tagged rows as SQL, other rows and
+bytes as the engine wrote them. Needs Python 3 and, for zstd, the module compression.zstd, pyzstd or zstandard, or the program zstd.
+A .sql file of a repository needs no recovery, and a .tar file holds such a repository. See format.md.
 """
-import gzip, struct, subprocess
+import gzip, json, math, pathlib, re, struct, subprocess, sys
 
 LAYOUTS = ["opaque", "length-encoded", "copy-text", "tagged"]
 
@@ -119,3 +122,88 @@ def decode_chunk(data):
             segments.append((name, detail, columns, content))
     assert size == total and chunk.at == len(data), "damaged"
     return segments
+
+def varint_at(row, at):
+    value = shift = 0
+    while True:
+        value, shift, at = value | (row[at] & 127) << shift, shift + 7, at + 1
+        if row[at - 1] < 128:
+            return value, at
+
+def literals(row):
+    """The fields of a tagged row, in SQL."""
+    at = 0
+    while at < len(row):
+        tag, at = row[at], at + 1
+        if tag == 0:
+            yield "NULL"
+        elif tag == 2:
+            value, at = struct.unpack_from("<d", row, at)[0], at + 8
+            yield repr(value) if math.isfinite(value) else "9e999" if value > 0 else "-9e999"
+        else:
+            value, at = varint_at(row, at)
+            if tag == 1:
+                yield str(value >> 1 ^ -(value & 1))
+                continue
+            content, at = row[at:at + value], at + value
+            try:
+                text = content.decode() if tag == 3 and b"\0" not in content else None
+            except UnicodeDecodeError:
+                text = None
+            if text is not None:
+                yield "'" + text.replace("'", "''") + "'"
+            else:
+                yield ("CAST(X'%s' AS TEXT)" if tag == 3 else "X'%s'") % content.hex()
+
+def quoted(name):
+    return '"' + name.replace('"', '""') + '"'
+
+def rows_of(segments):
+    """Whole rows, fragments joined."""
+    long = b""
+    for name, detail, _, content in segments:
+        if name == "rows":
+            yield from content
+        elif name == "fragment":
+            long = content if detail & 1 else long + content
+            if detail & 2:
+                yield long
+
+def recover(repository, backup, directory):
+    header, _, body = (repository / "manifests" / backup).read_bytes().split(b"\n", 2)
+    header = json.loads(header)
+    decode = {"zstd": unzstd, "gzip": gzip.decompress, "none": bytes}[header["body"]["codec"]]
+    ids = []
+    for entry in header["lists"]:
+        chunks = (repository / "lists" / entry["id"][:2] / entry["id"]).read_bytes()[8:]
+        ids += [chunks[at:at + 32].hex() for at in range(0, len(chunks), 72)]
+    decoded = {}
+    def chunk(place):
+        if place not in decoded:
+            decoded.clear()
+            decoded[place] = decode_chunk((repository / "chunks" / ids[place][:2] / ids[place]).read_bytes())
+        return decoded[place]
+    part_list = b"".join(s[3] for place in json.loads(decode(body))["part-list"] for s in chunk(place))
+    for number, part in enumerate(map(json.loads, part_list.splitlines())):
+        segments = (s for place, first, count in part["spans"] for s in chunk(place)[first:first + count])
+        object, kind = part["object"], part["kind"]
+        layout = kind["rows"]["layout"] if isinstance(kind, dict) else kind
+        name = re.sub(r"[^A-Za-z0-9_-]", "_", f"{number:06}-{part['phase']}-{object['kind']}-{object['name'][:80]}")
+        with open(directory / (name + (".sql" if layout in ("sql", "tagged") else ".rows")), "wb") as file:
+            if layout == "sql":
+                file.writelines(statement + b";\n" for statement in rows_of(segments))
+            elif layout == "tagged":
+                columns = ", ".join(quoted(column["name"]) for column in kind["rows"]["columns"])
+                into = f"INSERT INTO {quoted(object['name'])} ({columns}) VALUES "
+                file.writelines(f"{into}({', '.join(literals(row))});\n".encode() for row in rows_of(segments))
+            elif isinstance(kind, dict):
+                file.writelines(rows_of(segments))
+            else:
+                file.writelines(s[3] for s in segments)
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
+    repository, directory = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[3])
+    directory.mkdir(parents=True, exist_ok=True)
+    recover(repository, sys.argv[2], directory)
