@@ -41,13 +41,14 @@ pub fn decode_chunk(stored: &[u8]) -> Result<RawChunk> {
         segments: Vec::with_capacity(header.segments),
     };
     SCRATCH.with_borrow_mut(|scratch| {
-        while chunk.segments.len() < header.segments {
-            block(&*codec, &mut input, &header, &mut chunk, scratch)?;
+        let mut outcome = Ok(());
+        while outcome.is_ok() && chunk.segments.len() < header.segments {
+            outcome = block(&*codec, &mut input, &header, &mut chunk, scratch);
         }
         if scratch.n.capacity().max(scratch.arena.capacity()) > KEEP_SCRATCH {
             *scratch = Scratch::default();
         }
-        Ok(())
+        outcome
     })?;
     input.end()?;
     if chunk.bytes.len() != header.bytes || chunk.ends.len() != header.rows {
