@@ -1,0 +1,124 @@
+//! `restore`: a backup into a database.
+
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use lifeboat::{BackupConfig, BackupRef, Pattern, RestoreOptions, RestoreReport, Result};
+use serde_json::json;
+
+use super::flags::{self, Half};
+use crate::output::{count, duration, fields, plain, rate, size, time};
+use crate::session::Session;
+
+const HELP: &str = "\
+Everything that is needed is read and checked before the target is touched. A target that holds \
+data is refused, unless --drop-existing says that it is to be replaced: on a terminal that is \
+asked about, elsewhere it needs --yes.
+
+Examples:
+  lifeboat restore latest --target sqlite:copy.db
+  lifeboat restore 20250131-020000-5f3a9c01 --target shop --drop-existing
+  lifeboat restore ./shop.sql --target sqlite:copy.db --table orders";
+
+/// Restore a backup into a database
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Args {
+    /// The ID of a backup (its beginning will do), latest, or a file that was exported
+    #[arg(value_name = "ID|latest|FILE")]
+    backup: String,
+    /// The URL of the database to restore into, or its name in the configuration file
+    #[arg(long)]
+    target: String,
+    /// The name to restore under, in place of the one in the target's URL
+    #[arg(long, value_name = "NAME")]
+    target_database: Option<String>,
+    /// Create the target database if there is none
+    #[arg(long)]
+    create_database: bool,
+    /// Replace what is in the target
+    #[arg(long)]
+    drop_existing: bool,
+    /// Restore the database as it was at this time, as in 2025-01-31T23:59:59Z
+    #[arg(long, value_name = "RFC3339", value_parser = flags::time)]
+    point_in_time: Option<DateTime<Utc>>,
+    /// Only tables like this, with what they need: [[database.]schema.]table, with * for any characters
+    #[arg(long = "table", value_name = "PATTERN")]
+    tables: Vec<Pattern>,
+    #[command(flatten)]
+    half: Half,
+    /// Leave out owners and grants
+    #[arg(long)]
+    no_owner: bool,
+    /// Do not check what is stored before the target is touched
+    #[arg(long)]
+    skip_verification: bool,
+    /// How many parts to load at once [default: the number of processors, at most 8]
+    #[arg(short, long, value_name = "N", value_parser = flags::jobs())]
+    jobs: Option<usize>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Args {
+    pub(crate) async fn run(self, session: &Session) -> Result<()> {
+        let file = session.config_file()?;
+        let target = session.source(&file, &self.target)?;
+        let mut backup: BackupRef = self.backup.parse()?;
+        if self.drop_existing {
+            session.require_confirmation(
+                self.yes,
+                &format!("--drop-existing replaces what is in {}", target.url),
+            )?;
+        }
+        let mut config = BackupConfig::default();
+        target.apply(&mut config);
+        let manager = session.manager_with(&file, config)?;
+        if self.drop_existing && !self.yes {
+            let found = manager.get_backup(&backup).await?.info;
+            if backup == BackupRef::Latest {
+                // What was asked about is what is restored, whatever is added meanwhile.
+                backup = BackupRef::from(&found.id);
+            }
+            let (made, database) = (time(found.created_at), found.database);
+            let question =
+                format!("Replace what is in {} by {database} as of {made} UTC ({})?", target.url, found.id);
+            session.confirm(self.yes, &question).await?;
+        }
+        let started = Instant::now();
+        let report = manager.restore(&backup, &target.url, self.options()).await?;
+        session.result(&json!({ "restore": report }), || summary(&report, started.elapsed()))
+    }
+
+    fn options(self) -> RestoreOptions {
+        let mut options = RestoreOptions::default();
+        options.content = self.half.content();
+        options.drop_existing = self.drop_existing;
+        options.create_database = self.create_database;
+        options.point_in_time = self.point_in_time;
+        options.skip_verification = self.skip_verification;
+        options.target_database = self.target_database;
+        options.tables = self.tables;
+        options.jobs = self.jobs;
+        options.no_owner = self.no_owner;
+        options
+    }
+}
+
+fn summary(report: &RestoreReport, took: std::time::Duration) -> String {
+    let mut text = format!("restored {} into {}\n", report.backup, plain(&report.target));
+    text += &fields([
+        ("rows", count(report.rows)),
+        ("parts", count(report.parts)),
+        ("size", size(report.bytes)),
+        ("time", format!("{}, {}", duration(took), rate(report.bytes, took))),
+    ]);
+    if !report.left_out.is_empty() {
+        text += "left out, because it needs tables that were not selected:\n";
+        for part in &report.left_out {
+            text += &format!("  {}\n", plain(part));
+        }
+    }
+    text
+}

@@ -1,0 +1,126 @@
+//! `verify`: what is stored is what was written.
+
+use lifeboat::{BackupRef, Error, ErrorKind, Result, VerifyReport};
+use serde_json::{Value, json};
+
+use crate::output::{count, error_json, message, plain, size};
+use crate::session::Session;
+
+const HELP: &str = "\
+Everything that a restore would need is read, decoded and hashed, and the rows of every table are \
+counted and hashed again. No database is needed. Damage ends with exit code 4.
+
+Examples:
+  lifeboat verify latest
+  lifeboat verify --all";
+
+/// Read backups back and check every byte and every row
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Args {
+    /// The ID of a backup (its beginning will do), latest, or a file that was exported
+    #[arg(value_name = "ID|latest|FILE", required_unless_present = "all")]
+    backup: Option<String>,
+    /// Every backup in the repository, even after one that is damaged
+    #[arg(long, conflicts_with = "backup")]
+    all: bool,
+}
+
+/// A backup as it is printed, and what came of it.
+type Verified = (String, Result<VerifyReport>);
+
+impl Args {
+    pub(crate) async fn run(self, session: &Session) -> Result<()> {
+        let manager = session.manager()?;
+        let mut verified: Vec<Verified> = Vec::new();
+        match self.backup {
+            Some(text) => {
+                let backup: BackupRef = text.parse()?;
+                let name = match &backup {
+                    BackupRef::File(_) => text,
+                    _ => manager.get_backup(&backup).await?.info.id.to_string(),
+                };
+                // What was found under the name is what is verified, whatever is added meanwhile.
+                verified.push((name.clone(), manager.verify(&name.parse()?).await));
+            }
+            None => {
+                for backup in manager.list_backups().await? {
+                    let report = manager.verify(&BackupRef::from(&backup.id)).await;
+                    let stopped = report.as_ref().is_err_and(|error| error.kind() == ErrorKind::Cancelled);
+                    verified.push((backup.id.to_string(), report));
+                    if stopped {
+                        break;
+                    }
+                }
+            }
+        }
+        if verified.is_empty() {
+            return Err(Error::new(ErrorKind::NotFound, "there are no backups to verify"));
+        }
+        let documents: Vec<Value> = verified.iter().map(document).collect();
+        session.result(&json!({ "verified": documents }), || verified.iter().map(line).collect())?;
+        conclude(verified)
+    }
+}
+
+fn document((backup, report): &Verified) -> Value {
+    match report {
+        Ok(report) => json!({ "backup": backup, "ok": true, "report": report }),
+        Err(error) => {
+            json!({ "backup": backup, "ok": false, "error": error_json(error, error.kind().exit_code()) })
+        }
+    }
+}
+
+fn line((backup, report): &Verified) -> String {
+    let backup = plain(backup);
+    match report {
+        Ok(report) => format!(
+            "{backup}  ok      rows {}, parts {}, {} read\n",
+            count(report.rows),
+            count(report.parts),
+            size(report.bytes)
+        ),
+        Err(error) => format!("{backup}  FAILED  {}\n", plain(&message(error))),
+    }
+}
+
+/// An error of the kind of the first failure, if there is one: damage goes before whatever else failed.
+fn conclude(verified: Vec<Verified>) -> Result<()> {
+    let total = verified.len();
+    let mut failures: Vec<Error> = verified.into_iter().filter_map(|(_, report)| report.err()).collect();
+    failures.sort_by_key(|error| error.kind() != ErrorKind::Damaged);
+    let failed = failures.len();
+    match failures.into_iter().next() {
+        None => Ok(()),
+        Some(error) if total == 1 => Err(error),
+        Some(error) => {
+            let message = format!("{failed} of {total} backups did not pass");
+            Err(Error::new(error.kind(), message).because(error).hint("the others can be relied on"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_damaged_backup_of_several_decides_the_exit_code() {
+        let verified = vec![
+            ("a".to_owned(), Ok(VerifyReport::default())),
+            ("b".to_owned(), Err(Error::new(ErrorKind::TimedOut, "no answer"))),
+            ("c".to_owned(), Err(Error::damaged("chunk 12 is not what it was"))),
+        ];
+        let lines: String = verified.iter().map(line).collect();
+        assert!(lines.contains("a  ok ") && lines.contains("c  FAILED  chunk 12"), "{lines}");
+        let error = conclude(verified).unwrap_err();
+        assert_eq!(error.kind().exit_code(), 4);
+        assert!(error.to_string().contains("2 of 3 backups"), "{error}");
+    }
+
+    #[test]
+    fn when_all_pass_there_is_no_error() {
+        assert!(conclude(vec![("a".to_owned(), Ok(VerifyReport::default()))]).is_ok());
+    }
+}

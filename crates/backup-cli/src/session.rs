@@ -1,0 +1,105 @@
+//! What every command needs: flags, configuration, repository, and somebody who watches.
+
+use std::env::VarError;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lifeboat::{BackupConfig, BackupManager, ConfigFile, Ctx, Error, Registry, Result, SourceConfig};
+use serde::Serialize;
+
+use crate::args::Global;
+use crate::confirm;
+use crate::output::{Output, shell_word};
+use crate::progress::Watcher;
+
+/// One run of the program.
+pub(crate) struct Session {
+    global: Global,
+    output: Output,
+    ctx: Ctx,
+    watcher: Arc<dyn Watcher>,
+}
+
+/// Where the repository is if nobody says.
+const DEFAULT_REPOSITORY: &str = "./backups";
+
+impl Session {
+    pub(crate) fn new(global: Global, output: Output, ctx: Ctx, watcher: Arc<dyn Watcher>) -> Self {
+        Self { global, output, ctx, watcher }
+    }
+
+    /// The configuration file, or an empty one.
+    pub(crate) fn config_file(&self) -> Result<ConfigFile> {
+        ConfigFile::find(self.global.config.as_deref())
+    }
+
+    /// The directory of the repository: by flag, environment, file, or habit.
+    pub(crate) fn directory(&self, file: &ConfigFile) -> Result<PathBuf> {
+        let environment = match std::env::var("LIFEBOAT_REPO") {
+            Err(VarError::NotUnicode(_)) => return Err(Error::usage("LIFEBOAT_REPO is not UTF-8")),
+            place => place.ok().filter(|place| !place.is_empty()),
+        };
+        let place = self.global.repo.clone().or(environment).or_else(|| file.repository.clone());
+        lifeboat::repository_directory(place.as_deref().unwrap_or(DEFAULT_REPOSITORY))
+    }
+
+    /// The manager of the repository, with the library's own defaults.
+    pub(crate) fn manager(&self) -> Result<BackupManager> {
+        let file = self.config_file()?;
+        self.manager_with(&file, BackupConfig::default())
+    }
+
+    /// The manager of the repository, working as `config` says.
+    pub(crate) fn manager_with(&self, file: &ConfigFile, mut config: BackupConfig) -> Result<BackupManager> {
+        config.directory = self.directory(file)?;
+        Ok(BackupManager::new(config).with_context(self.ctx.clone()))
+    }
+
+    /// The source or target that `name_or_url` stands for. An engine that is not there is refused here, before
+    /// anything is made.
+    pub(crate) fn source(&self, file: &ConfigFile, name_or_url: &str) -> Result<SourceConfig> {
+        let source = file.source(name_or_url)?;
+        Registry::linked().by_scheme(&source.url.scheme)?;
+        Ok(source)
+    }
+
+    /// Prints the result: one JSON document, or text.
+    pub(crate) fn result(&self, json: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
+        self.watcher.close();
+        self.output.result(json, text)
+    }
+
+    /// Tells something that is no part of the result.
+    pub(crate) fn note(&self, text: &str) {
+        self.watcher.note(text);
+    }
+
+    pub(crate) fn quiet(&self) -> bool {
+        self.global.quiet
+    }
+
+    /// Refuses at once what would have to be confirmed and cannot be.
+    pub(crate) fn require_confirmation(&self, yes: bool, what: &str) -> Result<()> {
+        if yes || (!self.global.json && confirm::is_possible()) {
+            Ok(())
+        } else {
+            Err(confirm::impossible(what))
+        }
+    }
+
+    /// Asks, unless `yes` was said beforehand; an error unless the answer is yes.
+    pub(crate) async fn confirm(&self, yes: bool, question: &str) -> Result<()> {
+        if yes {
+            return Ok(());
+        }
+        self.watcher.close();
+        confirm::ask(&self.ctx, question).await
+    }
+
+    /// The command line that restores the backup `id` of `engine`: to be read, completed and typed.
+    pub(crate) fn restore_line(&self, id: &str, engine: &str) -> String {
+        let repo = self.global.repo.as_deref().map(|repo| format!(" --repo {}", shell_word(repo)));
+        let target = Registry::linked().by_name(engine).map_or("TARGET", |engine| engine.example);
+        format!("lifeboat{} restore {id} --target {target}", repo.unwrap_or_default())
+    }
+}

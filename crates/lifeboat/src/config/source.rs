@@ -1,0 +1,127 @@
+//! What the file says about one source or target.
+
+use std::collections::BTreeMap;
+
+use backup_core::codec::{Level, codec};
+use backup_core::{BackupConfig, BackupOptions, DatabaseUrl, Format, Pattern, Result};
+
+use super::parse_rate;
+use super::section::Section;
+
+/// Keys of the design that this version does not honour yet, each refused by name.
+const LATER: &[&str] = &[
+    "password",
+    "password-file",
+    "password-command",
+    "schedule",
+    "timezone",
+    "type",
+    "full-every",
+    "retention",
+    "hooks",
+];
+
+/// How many parts may be worked on at once.
+const MAX_JOBS: usize = 256;
+
+/// A source or target: its URL, and how it is backed up where that is said.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SourceConfig {
+    /// Where the database is.
+    pub url: DatabaseUrl,
+    /// The format of its backups.
+    pub format: Option<Format>,
+    /// The codec of its backups.
+    pub codec: Option<String>,
+    /// How hard the codec tries.
+    pub level: Option<i32>,
+    /// How many parts are worked on at once.
+    pub jobs: Option<usize>,
+    /// At most so many bytes a second to and from the repository.
+    pub bytes_per_second: Option<u64>,
+    /// Whether every backup of it is verified when it is complete.
+    pub verify: Option<bool>,
+    /// Tables to include; none means all.
+    pub include: Vec<Pattern>,
+    /// Tables to leave out.
+    pub exclude: Vec<Pattern>,
+    /// Words to find its backups by.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl SourceConfig {
+    /// A source of which nothing but the URL is known.
+    pub fn new(url: DatabaseUrl) -> Self {
+        Self {
+            url,
+            format: None,
+            codec: None,
+            level: None,
+            jobs: None,
+            bytes_per_second: None,
+            verify: None,
+            include: Vec::new(),
+            exclude: Vec::new(),
+            tags: BTreeMap::new(),
+        }
+    }
+
+    /// Puts what is said here about the work as a whole into `config`.
+    pub fn apply(&self, config: &mut BackupConfig) {
+        if let Some(format) = self.format {
+            config.format = format;
+        }
+        if let Some(codec) = &self.codec {
+            config.codec.clone_from(codec);
+        }
+        if let Some(level) = self.level {
+            config.level = Level::of(level);
+        }
+        if let Some(jobs) = self.jobs {
+            config.jobs = jobs;
+        }
+        if self.bytes_per_second.is_some() {
+            config.bytes_per_second = self.bytes_per_second;
+        }
+        if let Some(verify) = self.verify {
+            config.verify = verify;
+        }
+    }
+
+    /// What is said here about one backup.
+    pub fn options(&self) -> BackupOptions {
+        let mut options = BackupOptions::default();
+        options.include.clone_from(&self.include);
+        options.exclude.clone_from(&self.exclude);
+        options.tags.clone_from(&self.tags);
+        options
+    }
+
+    pub(super) fn read(mut section: Section<'_>) -> Result<Self> {
+        let name = section.name().strip_prefix("source.").unwrap_or_default();
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
+            return Err(section
+                .error(format!("{name:?} cannot be the name of a source"))
+                .hint("a name is made of letters, digits, - and _, so that nobody takes it for a URL"));
+        }
+        section.refuse_later(LATER)?;
+        let no_url = section.error(format!("[{}] has no url", section.name()));
+        let url = section.take_with("url", str::parse)?.ok_or(no_url)?;
+        let jobs = |jobs: usize| (1..=MAX_JOBS).contains(&jobs);
+        let source = Self {
+            format: section.take("format")?,
+            codec: section.take_with("codec", |name| codec(name).map(|codec| codec.name().to_owned()))?,
+            level: section.take("level")?,
+            jobs: section.take_if("jobs", jobs, "it must be a number from 1 to 256")?,
+            bytes_per_second: section.take_with("limit", parse_rate)?,
+            verify: section.take("verify")?,
+            include: section.take_list("include", str::parse)?,
+            exclude: section.take_list("exclude", str::parse)?,
+            tags: section.take("tags")?.unwrap_or_default(),
+            ..Self::new(url)
+        };
+        section.finish()?;
+        Ok(source)
+    }
+}
