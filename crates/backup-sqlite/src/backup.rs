@@ -7,10 +7,12 @@ use backup_core::{
     async_trait,
 };
 
+use rusqlite::Connection;
+
 use crate::catalog::plan::{self, SqlSpec};
 use crate::catalog::settings;
 use crate::connect::Readers;
-use crate::rows::read;
+use crate::rows::{RowSink, read};
 
 /// The snapshot and what was asked for.
 #[derive(Debug)]
@@ -47,20 +49,7 @@ impl BackupSession for Backup {
         let (part, content) = (part.clone(), self.request.content);
         out.blocking(move |out| {
             let _permit = permit;
-            readers.lend(|reader| match &part.kind {
-                PartKind::Sql => {
-                    let statements = match spec(&part)? {
-                        SqlSpec::Settings if content == Content::DataOnly => Vec::new(),
-                        SqlSpec::Settings => settings::statements(reader)?,
-                        SqlSpec::Schema(rowid) => vec![plan::statement(reader, rowid)?],
-                    };
-                    statements.iter().try_for_each(|statement| out.statement(statement))
-                }
-                PartKind::Rows { columns, .. } => {
-                    read::rows(reader, &part.object.name, columns, &spec(&part)?, out)
-                }
-                _ => Err(Error::internal("a part is planned that SQLite has not")),
-            })
+            readers.lend(|reader| write(reader, content, &part, out))
         })
         .await
     }
@@ -69,6 +58,22 @@ impl BackupSession for Backup {
         // The snapshot excluded whatever happened meanwhile. Closing its connections ends it.
         Ok(())
     }
+}
+
+/// Writes one part.
+pub(crate) fn write(reader: &Connection, content: Content, part: &Part, out: &mut dyn RowSink) -> Result<()> {
+    let statements = match &part.kind {
+        PartKind::Rows { columns, .. } => {
+            return read::rows(reader, &part.object.name, columns, &spec(part)?, out);
+        }
+        PartKind::Sql => match spec(part)? {
+            SqlSpec::Settings if content == Content::DataOnly => Vec::new(),
+            SqlSpec::Settings => settings::statements(reader)?,
+            SqlSpec::Schema { row, .. } => vec![plan::statement(reader, row)?],
+        },
+        _ => return Err(Error::internal("a part is planned that SQLite has not")),
+    };
+    statements.iter().try_for_each(|statement| out.row(statement.as_bytes()))
 }
 
 /// The spec of a part, as `plan` made it.

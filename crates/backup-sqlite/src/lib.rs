@@ -23,6 +23,8 @@ mod engine;
 mod error;
 mod restore;
 mod rows;
+#[cfg(test)]
+mod round_trip;
 
 use std::sync::Arc;
 

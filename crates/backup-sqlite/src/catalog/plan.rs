@@ -21,13 +21,18 @@ const SCHEMA: &str = "main";
 pub(crate) const SEQUENCES: &str = "sqlite_sequence";
 
 /// What an SQL part is made from: its `spec`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum SqlSpec {
     /// The settings of the database.
     Settings,
-    /// The row of `sqlite_schema` with this rowid.
-    Schema(i64),
+    /// A row of `sqlite_schema`.
+    Schema {
+        /// Its rowid.
+        row: i64,
+        /// Its `tbl_name`.
+        table: String,
+    },
 }
 
 /// The parts of the database that `request` selects.
@@ -69,16 +74,17 @@ pub(crate) fn plan(connection: &Connection, request: &BackupRequest) -> Result<V
         }
     }
 
-    let of_kind = |kind: Kind| objects.iter().filter(move |object| with_schema && object.kind == kind);
-    for object in of_kind(Kind::Index).chain(of_kind(Kind::View)) {
-        let rows = tables.get(&object.table).cloned().unwrap_or_default();
-        last = plan.schema(Phase::PostData, object, rows.into_iter().chain([last]))?;
-    }
-    // A trigger must not fire for rows that are restored, those of other tables included: the first waits for all.
-    let mut waits: Vec<PartId> =
-        plan.parts.iter().filter(|part| part.phase == Phase::Data).map(|part| part.id).collect();
-    for object in of_kind(Kind::Trigger) {
-        last = plan.schema(Phase::PostData, object, std::mem::take(&mut waits).into_iter().chain([last]))?;
+    // One after another in the order of the schema, whatever they are: the shell's .dump prints them in that order.
+    let mut rows: Vec<PartId> = plan.parts.iter().filter(|p| p.phase == Phase::Data).map(|p| p.id).collect();
+    for object in objects.iter().filter(|_| with_schema) {
+        let waits = match object.kind {
+            Kind::Table | Kind::VirtualTable => continue,
+            Kind::Index => tables.get(&object.table).cloned().unwrap_or_default(),
+            Kind::View => Vec::new(),
+            // It must not fire for rows that are restored, those of other tables included: the first waits for all.
+            Kind::Trigger => std::mem::take(&mut rows),
+        };
+        last = plan.schema(Phase::PostData, object, waits.into_iter().chain([last]))?;
     }
     Ok(plan.parts)
 }
@@ -134,7 +140,8 @@ impl Plan {
         after: impl IntoIterator<Item = PartId>,
     ) -> Result<PartId> {
         let named = self.named(object);
-        self.sql(phase, named, &SqlSpec::Schema(object.rowid), after)
+        let spec = SqlSpec::Schema { row: object.rowid, table: object.table.clone() };
+        self.sql(phase, named, &spec, after)
     }
 
     /// The parts that hold the rows of a table, at least one.
@@ -178,7 +185,7 @@ fn spec_value(spec: &impl Serialize) -> Result<serde_json::Value> {
 
 /// The statement that makes the object in row `rowid` of the schema.
 pub(crate) fn statement(connection: &Connection, rowid: i64) -> Result<String> {
-    use crate::ddl::quote::text;
+    use crate::ddl::literal::quoted;
     let sql = "SELECT name, tbl_name, rootpage, type, sql FROM main.sqlite_schema WHERE rowid = ?1";
     let row = |row: &rusqlite::Row<'_>| {
         Ok((
@@ -197,9 +204,9 @@ pub(crate) fn statement(connection: &Connection, rowid: i64) -> Result<String> {
         // Its module must not run, and need not be there: the row of the schema is all there is to a virtual table.
         (true, 0) => format!(
             "INSERT INTO sqlite_schema(type,name,tbl_name,rootpage,sql) VALUES('table',{},{},0,{})",
-            text(&name),
-            text(&table),
-            text(&sql)
+            quoted(&name),
+            quoted(&table),
+            quoted(&sql)
         ),
         // SQLite may have made it already, for the first table that counts.
         (true, _) if name == SEQUENCES => format!("CREATE TABLE IF NOT EXISTS {SEQUENCES}(name,seq)"),

@@ -50,35 +50,27 @@ pub(crate) fn ranges(rows: &mut dyn Rows, target: u64) -> Result<Vec<Range>> {
     Ok(found)
 }
 
-/// Bytes of the rows between `low` and `high`, both of which are there.
+/// Bytes of the rows between `low` and `high`, both of which are there. The span is probed at even distances, and each stretch
+/// from one probe to the next is taken to be as dense as the rows that were seen there.
 fn estimate(rows: &mut dyn Rows, low: i64, high: i64) -> Result<u64> {
     let (first, last) = (shifted(low), shifted(high));
     let stride = (last - first) / PROBES;
-    // The distinct rows seen, and how much of the span they cover, from each probe's start to its last row.
-    let (mut seen, mut bytes, mut covered) = (0u128, 0u128, 0u128);
-    let mut next = first;
-    for i in 0..PROBES {
-        let start = (first + stride * i).max(next);
-        if start > last || (i > 0 && stride == 0) {
-            break;
-        }
-        let sample: Vec<_> =
-            rows.probe(unshifted(start))?.into_iter().filter(|(rowid, _)| *rowid <= high).collect();
+    let mut total = 0u128;
+    let mut start = first;
+    for i in 1..=PROBES {
+        let sample = rows.probe(unshifted(start))?;
+        let sample: Vec<_> = sample.into_iter().take_while(|(rowid, _)| *rowid <= high).collect();
         let Some((end, _)) = sample.last() else { break };
         let end = shifted(*end);
-        seen += sample.len() as u128;
-        bytes += sample.iter().map(|(_, size)| u128::from(*size)).sum::<u128>();
-        covered += u128::from(end - start) + 1;
-        next = end.saturating_add(1);
-        if end == last {
+        let stretch_end = if i == PROBES { last } else { end.max(first + stride * i) };
+        let bytes: u128 = sample.iter().map(|(_, size)| u128::from(*size)).sum();
+        let (seen, stretch) = (u128::from(end - start) + 1, u128::from(stretch_end - start) + 1);
+        total = total.saturating_add(bytes.saturating_mul(stretch) / seen);
+        if stretch_end >= last {
             break;
         }
+        start = stretch_end + 1;
     }
-    if seen == 0 || covered == 0 {
-        return Ok(0);
-    }
-    let span = u128::from(last - first) + 1;
-    let total = if next > last && covered >= span { bytes } else { bytes.saturating_mul(span) / covered };
     Ok(u64::try_from(total).unwrap_or(u64::MAX))
 }
 

@@ -10,12 +10,6 @@ pub(crate) fn text(text: &str) -> String {
     enclose(text, '\'')
 }
 
-/// Names as identifiers, separated by commas.
-pub(crate) fn identifiers<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let names: Vec<_> = names.into_iter().map(identifier).collect();
-    names.join(",")
-}
-
 fn enclose(inner: &str, quote: char) -> String {
     let mut quoted = String::with_capacity(inner.len() + 2);
     quoted.push(quote);
@@ -40,7 +34,7 @@ mod tests {
         #[test]
         fn a_quoted_name_is_that_name_and_nothing_more(name in "[^\0]*", other in "[^\0]*") {
             let connection = Connection::open_in_memory().unwrap();
-            let columns = identifiers([name.as_str(), other.as_str()]);
+            let columns = format!("{}, {}", identifier(&name), identifier(&other));
             let unique = !name.eq_ignore_ascii_case(&other);
             let sql = format!("CREATE TABLE {} ({})", identifier(&name), columns);
             prop_assume!(!name.to_ascii_lowercase().starts_with("sqlite_"));

@@ -38,9 +38,12 @@ impl ScriptWriter for SqliteScript {
             PartKind::Sql => {
                 let made_from: Option<SqlSpec> = spec(part).ok();
                 while let Some(sql) = statement::next(source)? {
-                    let sql = for_the_shell(part, made_from, sql);
+                    let sql = for_the_shell(part, made_from.as_ref(), sql);
                     script.statement(|script| say(script, &sql))?;
                     end(script, &sql)?;
+                    if made_from.is_some() && !comes_back(&sql) {
+                        say(script, &exact_text(part, &sql))?;
+                    }
                 }
                 if made_from == Some(SqlSpec::Settings) {
                     say(script, "BEGIN TRANSACTION;\n")?;
@@ -76,23 +79,36 @@ fn end(script: &mut Script<'_>, sql: &str) -> Result<()> {
 
 /// The shell takes a line that is only `/` or `go` for the end of a statement, and waits forever for the end of a comment that has
 /// none. Views and triggers can be said without such text standing free: as a row of the schema.
-fn for_the_shell(part: &Part, made_from: Option<SqlSpec>, sql: String) -> String {
-    use super::quote::text;
-    let misread = sql.contains("/*")
-        || sql.lines().map(str::trim).any(|line| line == "/" || line.eq_ignore_ascii_case("go"));
+fn for_the_shell(part: &Part, made_from: Option<&SqlSpec>, sql: String) -> String {
+    let misread =
+        sql.contains("/*") || sql.lines().map(str::trim).any(|line| line == "/" || line.eq_ignore_ascii_case("go"));
     let kind = part.object.kind.as_str();
-    if !misread || !matches!(made_from, Some(SqlSpec::Schema(_))) || !matches!(kind, "view" | "trigger") {
-        return sql;
+    match made_from {
+        Some(SqlSpec::Schema { table, .. }) if misread && matches!(kind, "view" | "trigger") => {
+            let row = [kind, &part.object.name, table, &sql].map(literal::quoted);
+            let [kind, name, table, sql] = row;
+            format!("INSERT INTO sqlite_schema(type,name,tbl_name,rootpage,sql) VALUES({kind},{name},{table},0,{sql})")
+        }
+        _ => sql,
     }
-    let name = &part.object.name;
-    let table = part.object.table.as_deref().unwrap_or(name);
-    format!(
-        "INSERT INTO sqlite_schema(type,name,tbl_name,rootpage,sql) VALUES({},{},{},0,{})",
-        text(kind),
-        text(name),
-        text(table),
-        text(&sql)
-    )
+}
+
+/// Whether the schema has a statement's text as it is written in a script. SQLite writes the first words in its own way, and the shell
+/// drops carriage returns at the ends of lines.
+fn comes_back(sql: &str) -> bool {
+    const STARTS: [&str; 5] = ["TABLE ", "INDEX ", "UNIQUE INDEX ", "VIEW ", "TRIGGER "];
+    if sql.starts_with("INSERT") || sql.starts_with("PRAGMA") {
+        return true;
+    }
+    let Some(rest) = sql.strip_prefix("CREATE ") else { return false };
+    let name = STARTS.iter().find_map(|start| rest.strip_prefix(start));
+    name.is_some_and(|name| !name.starts_with([' ', '\t', '\n', '/', '-'])) && !sql.contains('\r')
+}
+
+/// Makes the schema's text of an object what it was. Our own restore compares them by itself.
+fn exact_text(part: &Part, sql: &str) -> String {
+    let [kind, name, sql] = [part.object.kind.as_str(), &part.object.name, sql].map(literal::quoted);
+    format!("UPDATE sqlite_schema SET sql={sql} WHERE type={kind} AND name={name};\n")
 }
 
 /// The INSERTs of one part.

@@ -38,7 +38,7 @@ pub(super) fn prepare(mut loading: Loading, request: &RestoreRequest, parts: &[P
             make_empty(&loading, table, request.existing)?;
         }
     } else {
-        let made = parts.iter().filter(ours).filter(|part| matches!(spec(part), Ok(SqlSpec::Schema(_))));
+        let made = parts.iter().filter(ours).filter(|part| matches!(spec(part), Ok(SqlSpec::Schema { .. })));
         for part in made {
             make_free(&loading, part, request.existing)?;
         }

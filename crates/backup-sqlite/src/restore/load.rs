@@ -142,15 +142,34 @@ impl Loading {
                 self.write_ahead = true;
                 continue;
             }
-            self.execute(&sql)?;
-            if matches!(made_from, Some(SqlSpec::Schema(_)))
-                && sql.starts_with(['C', 'c'])
-                && part.object.name != SEQUENCES
-            {
-                self.made.insert((part.object.kind.clone(), part.object.name.clone()), sql);
+            match &made_from {
+                Some(SqlSpec::Schema { table, .. }) => self.make(part, table, sql)?,
+                _ => self.execute(&sql)?,
             }
         }
         Ok(())
+    }
+
+    /// Makes an object of the schema.
+    fn make(&mut self, part: &Part, table: &str, sql: String) -> Result<()> {
+        let (kind, name) = (part.object.kind.as_str(), part.object.name.as_str());
+        let made = self.execute(&sql);
+        if made.is_err() && matches!(kind, "view" | "trigger") {
+            // There is nothing to either but its row in the schema. What SQLite does not accept as new (any more), it may
+            // well have in an old database.
+            self.connection
+                .execute(
+                    "INSERT INTO main.sqlite_schema(type, name, tbl_name, rootpage, sql) VALUES(?1, ?2, ?3, 0, ?4)",
+                    (kind, name, table, &sql),
+                )
+                .doing(|| "write the schema")?;
+            return Ok(());
+        }
+        let is_create = !sql.starts_with("INSERT") && name != SEQUENCES;
+        if made.is_ok() && is_create {
+            self.made.insert((kind.to_owned(), name.to_owned()), sql);
+        }
+        made
     }
 
     /// Executes what must be one statement.

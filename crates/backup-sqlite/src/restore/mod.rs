@@ -92,6 +92,14 @@ impl Restore {
     }
 }
 
+#[cfg(test)]
+impl Restore {
+    /// Loads a part that comes from a test and not from the core.
+    pub(crate) fn load_from(&self, ctx: &Ctx, part: &Part, source: &mut dyn backup_core::PartSource) -> Result<()> {
+        self.loading.blocking_lock().as_mut().unwrap().part(ctx, part, source)
+    }
+}
+
 #[async_trait]
 impl RestoreSession for Restore {
     async fn load(&self, ctx: &Ctx, part: &Part, input: &mut PartReader) -> Result<()> {
