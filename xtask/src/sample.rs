@@ -24,8 +24,8 @@ impl Numbers {
         z ^ (z >> 31)
     }
 
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
+    pub(crate) fn below(&mut self, n: i64) -> i64 {
+        (self.next() >> 1).cast_signed() % n
     }
 
     pub(crate) fn bytes(&mut self, length: usize) -> Vec<u8> {
@@ -37,7 +37,7 @@ impl Numbers {
         bytes
     }
 
-    pub(crate) fn text(&mut self, words: u64) -> String {
+    pub(crate) fn text(&mut self, words: i64) -> String {
         const WORDS: [&str; 16] = [
             "anchor", "beacon", "cargo", "deck", "ebb", "fathom", "galley", "harbour", "island", "jetty", "keel",
             "lantern", "mast", "northerly", "oar", "pilot",
@@ -55,7 +55,7 @@ pub(crate) fn create(path: &Path) -> Result<Connection> {
 }
 
 /// A small shop: tables, keys, an index, a view, a trigger and a full-text index.
-pub(crate) fn shop(path: &Path, orders: u64) -> Result {
+pub(crate) fn shop(path: &Path, orders: i64) -> Result {
     let db = create(path)?;
     db.execute_batch(
         "CREATE TABLE customer (id INTEGER PRIMARY KEY, name TEXT NOT NULL, email TEXT UNIQUE, joined TEXT);
