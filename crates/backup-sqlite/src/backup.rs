@@ -54,9 +54,14 @@ impl BackupSession for Backup {
         .await
     }
 
-    async fn finish(self: Box<Self>, _ctx: &Ctx) -> Result<()> {
-        // The snapshot excluded whatever happened meanwhile. Closing its connections ends it.
-        Ok(())
+    async fn finish(self: Box<Self>, ctx: &Ctx) -> Result<()> {
+        // The snapshot excluded whatever happened meanwhile. Closing its connections ends it, and the last one may
+        // have a log to move into the database.
+        ctx.blocking(move || {
+            drop(self);
+            Ok(())
+        })
+        .await
     }
 }
 

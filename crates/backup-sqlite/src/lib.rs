@@ -22,9 +22,9 @@ mod ddl;
 mod engine;
 mod error;
 mod restore;
-mod rows;
 #[cfg(test)]
 mod round_trip;
+mod rows;
 
 use std::sync::Arc;
 

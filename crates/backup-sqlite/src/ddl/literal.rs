@@ -68,9 +68,9 @@ fn decoded(bytes: &[u8], encoding: Encoding) -> Option<String> {
     };
     let (pairs, rest) = bytes.as_chunks::<2>();
     let units: Vec<u16> = pairs.iter().map(|pair| unit(*pair)).collect();
-    // A byte order mark would be taken as one.
-    let marked = matches!(units.first(), Some(0xfeff | 0xfffe));
-    if rest.is_empty() && !marked { String::from_utf16(&units).ok() } else { None }
+    // SQLite takes a byte order mark at the start for one, and does not convert the two that are no characters.
+    let converts = units.first() != Some(&0xfeff) && !units.iter().any(|unit| *unit >= 0xfffe);
+    if rest.is_empty() && converts { String::from_utf16(&units).ok() } else { None }
 }
 
 #[cfg(test)]

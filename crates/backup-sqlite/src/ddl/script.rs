@@ -80,14 +80,16 @@ fn end(script: &mut Script<'_>, sql: &str) -> Result<()> {
 /// The shell takes a line that is only `/` or `go` for the end of a statement, and waits forever for the end of a comment that has
 /// none. Views and triggers can be said without such text standing free: as a row of the schema.
 fn for_the_shell(part: &Part, made_from: Option<&SqlSpec>, sql: String) -> String {
-    let misread =
-        sql.contains("/*") || sql.lines().map(str::trim).any(|line| line == "/" || line.eq_ignore_ascii_case("go"));
+    let misread = sql.contains("/*")
+        || sql.lines().map(str::trim).any(|line| line == "/" || line.eq_ignore_ascii_case("go"));
     let kind = part.object.kind.as_str();
     match made_from {
         Some(SqlSpec::Schema { table, .. }) if misread && matches!(kind, "view" | "trigger") => {
             let row = [kind, &part.object.name, table, &sql].map(literal::quoted);
             let [kind, name, table, sql] = row;
-            format!("INSERT INTO sqlite_schema(type,name,tbl_name,rootpage,sql) VALUES({kind},{name},{table},0,{sql})")
+            format!(
+                "INSERT INTO sqlite_schema(type,name,tbl_name,rootpage,sql) VALUES({kind},{name},{table},0,{sql})"
+            )
         }
         _ => sql,
     }

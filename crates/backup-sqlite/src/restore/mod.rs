@@ -68,34 +68,31 @@ impl Restore {
             held = Some(Exclusive::take(&config)?);
         }
         let loading = match &mut held {
-            None => Loading::into_new(&staging, parts),
-            Some(exclusive) => exclusive
-                .copy(&config.path, staging.path())
-                .and_then(|()| Loading::into_copy(&staging))
-                .and_then(|loading| existing::prepare(loading, request, parts)),
-        };
-        match loading {
-            Ok(loading) => Ok(Self {
-                loading: Arc::new(Mutex::new(Some(loading))),
-                staging,
-                held: Cell::new(held),
-                config,
-                existing: request.existing,
-            }),
-            Err(error) => {
-                if let Some(exclusive) = held {
-                    exclusive.release();
-                }
-                Err(error)
+            None => Loading::into_new(&staging, parts)?,
+            Some(exclusive) => {
+                exclusive.copy(&config.path, staging.path())?;
+                existing::prepare(Loading::into_copy(&staging)?, request, parts)?
             }
-        }
+        };
+        Ok(Self {
+            loading: Arc::new(Mutex::new(Some(loading))),
+            staging,
+            held: Cell::new(held),
+            config,
+            existing: request.existing,
+        })
     }
 }
 
 #[cfg(test)]
 impl Restore {
     /// Loads a part that comes from a test and not from the core.
-    pub(crate) fn load_from(&self, ctx: &Ctx, part: &Part, source: &mut dyn backup_core::PartSource) -> Result<()> {
+    pub(crate) fn load_from(
+        &self,
+        ctx: &Ctx,
+        part: &Part,
+        source: &mut dyn backup_core::PartSource,
+    ) -> Result<()> {
         self.loading.blocking_lock().as_mut().unwrap().part(ctx, part, source)
     }
 }
@@ -121,15 +118,8 @@ impl RestoreSession for Restore {
             let this = *self;
             let held = this.held.into_inner().unwrap_or_else(PoisonError::into_inner);
             let loading = loading.ok_or_else(|| Error::internal("the restore is over"))?;
-            match loading.complete(&inner, this.staging.path()) {
-                Ok(()) => target::publish(&inner, this.staging, &this.config, this.existing, held),
-                Err(error) => {
-                    if let Some(exclusive) = held {
-                        exclusive.release();
-                    }
-                    Err(error)
-                }
-            }
+            loading.complete(&inner, this.staging.path())?;
+            target::publish(&inner, this.staging, &this.config, this.existing, held)
         })
         .await
     }
@@ -137,14 +127,10 @@ impl RestoreSession for Restore {
     async fn abort(self: Box<Self>, _ctx: &Ctx) -> Result<()> {
         // A part that is still being loaded ends at its next read: its reader is gone or cancelled.
         let loading = self.loading.lock().await.take();
-        let this = *self;
         // Not through `ctx`, which may be cancelled: removing the file is all that is left to do.
         let done = tokio::task::spawn_blocking(move || {
             drop(loading);
-            drop(this.staging);
-            if let Some(exclusive) = this.held.into_inner().unwrap_or_else(PoisonError::into_inner) {
-                exclusive.release();
-            }
+            drop(self);
         });
         done.await.map_err(|error| Error::internal("the restore could not be taken back").because(error))
     }

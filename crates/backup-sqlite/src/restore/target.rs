@@ -85,11 +85,13 @@ pub(crate) fn allow(present: Present, existing: Existing) -> Result<()> {
         .hint("restore under another name, or ask for replacing it"))
 }
 
-/// The existing database, which nobody else can read or write.
+/// The existing database, which nobody else can read or write. Dropping it leaves the database as it was.
 #[derive(Debug)]
 pub(crate) struct Exclusive {
     connection: Connection,
     was_write_ahead: bool,
+    /// Another file has its name by now.
+    replaced: bool,
     /// Kept open, since closing any handle of a file ends all of a process's locks on it.
     copied: Option<File>,
 }
@@ -107,14 +109,9 @@ impl Exclusive {
                 return Err(Error::new(ErrorKind::Locked, "the database is in use").during(doing()));
             }
         }
-        let this = Self { connection, was_write_ahead, copied: None };
-        match this.connection.execute_batch("BEGIN EXCLUSIVE").doing(doing) {
-            Ok(()) => Ok(this),
-            Err(error) => {
-                this.release();
-                Err(error)
-            }
-        }
+        let this = Self { connection, was_write_ahead, replaced: false, copied: None };
+        this.connection.execute_batch("BEGIN EXCLUSIVE").doing(doing)?;
+        Ok(this)
     }
 
     /// Copies the database to `to`, which is there and empty.
@@ -126,11 +123,13 @@ impl Exclusive {
         self.copied = Some(source);
         Ok(())
     }
+}
 
-    /// Leaves the database as it was.
-    pub(crate) fn release(self) {
-        if self.was_write_ahead {
-            // Its next user may do that as well: nothing is lost by a failure.
+impl Drop for Exclusive {
+    fn drop(&mut self) {
+        // Under its name this must do nothing once the name is another file's. A failure loses nothing: the mode is a setting that
+        // the database's next user can make again.
+        if self.was_write_ahead && !self.replaced {
             let _ = self.connection.execute_batch("ROLLBACK");
             let _ = self.connection.query_row("PRAGMA journal_mode=WAL", (), |_| Ok(()));
         }
@@ -166,27 +165,20 @@ pub(crate) fn publish(
         }
         Present::Empty | Present::Database => {
             let was_held = held.is_some();
-            let exclusive = match held {
+            let mut exclusive = match held {
                 Some(exclusive) => exclusive,
                 None => Exclusive::take(config)?,
             };
             let is_filled = objects(&exclusive.connection).map_or(true, |count| count > 0);
-            if is_filled && !was_held && existing == Existing::Refuse {
-                exclusive.release();
-                return allow(Present::Database, existing);
+            if is_filled && !was_held {
+                allow(Present::Database, existing)?;
             }
             // With journal_mode PERSIST or TRUNCATE an old journal stays. Nobody needs it: the lock proves that.
             for companion in COMPANIONS {
                 let _ = fs::remove_file(companion_of(path, companion));
             }
-            match staging.publish_over(path) {
-                // The old file is gone with its connection, which must do nothing more under that name.
-                Ok(()) => Ok(()),
-                Err(error) => {
-                    exclusive.release();
-                    Err(error)
-                }
-            }
+            exclusive.replaced = true;
+            staging.publish_over(path).inspect_err(|_| exclusive.replaced = false)
         }
     }
 }

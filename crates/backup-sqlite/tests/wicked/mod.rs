@@ -1,5 +1,7 @@
 //! Databases with everything that a backup could get wrong.
 
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "a test, shared by several")]
+
 use std::path::Path;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -24,7 +26,12 @@ pub fn wicked(path: &Path) {
     connection
         .execute(
             "INSERT INTO classes(v) VALUES (?1), (?2), (?3), (?4)",
-            (RawText(b"a\0b"), RawText(b"\xff\xfe not utf-8 \xc0\x80"), RawText(b"\xed\xa0\x80"), RawText(b"\0")),
+            (
+                RawText(b"a\0b"),
+                RawText(b"\xff\xfe not utf-8 \xc0\x80"),
+                RawText(b"\xed\xa0\x80"),
+                RawText(b"\0"),
+            ),
         )
         .unwrap();
     connection.execute_batch("PRAGMA journal_mode=WAL").unwrap();
@@ -36,7 +43,11 @@ pub fn wicked_utf16(path: &Path, encoding: &str) {
     connection.execute_batch(&format!("PRAGMA encoding='{encoding}'; PRAGMA page_size=65536;")).unwrap();
     fill(&connection);
     // Lone surrogates, which no conversion to UTF-8 keeps.
-    connection.execute_batch("INSERT INTO classes(v) VALUES (CAST(x'00d8' AS TEXT)), (CAST(x'61000000dcdc' AS TEXT))").unwrap();
+    connection
+        .execute_batch(
+            "INSERT INTO classes(v) VALUES (CAST(x'00d8' AS TEXT)), (CAST(x'61000000dcdc' AS TEXT)), (CAST(x'fffe0100feff' AS TEXT))",
+        )
+        .unwrap();
     large(&connection);
 }
 
@@ -174,7 +185,12 @@ CREATE TABLE docs_of_mine(a); INSERT INTO docs_of_mine VALUES ('no shadow');
         .unwrap();
     connection.execute_batch("CREATE TABLE dos(\r\n a\r\n); CREATE VIEW dos_view AS\r\nSELECT 1").unwrap();
     let columns: Vec<_> = (0..2000).map(|i| format!("c{i} INT")).collect();
-    connection.execute_batch(&format!("CREATE TABLE wide({}); INSERT INTO wide(c0, c1999) VALUES (1, 'last')", columns.join(","))).unwrap();
+    connection
+        .execute_batch(&format!(
+            "CREATE TABLE wide({}); INSERT INTO wide(c0, c1999) VALUES (1, 'last')",
+            columns.join(",")
+        ))
+        .unwrap();
     connection
         .execute_batch(
             "CREATE TABLE many(a INT, b TEXT);
