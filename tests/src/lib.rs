@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 /// Whether the program `name` is there. Where it is not, says so loudly, and fails if `LIFEBOAT_TEST_REQUIRE` names it: a
 /// test that did not run must not look like one that passed.
 pub fn has(name: &str) -> bool {
-    let found = Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    let found =
+        Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !found {
         let required = std::env::var("LIFEBOAT_TEST_REQUIRE").unwrap_or_default();
         assert!(!required.split(',').any(|required| required == name), "{name} is required, and not there");

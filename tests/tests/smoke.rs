@@ -13,7 +13,14 @@ async fn smoke() {
         let info = manager.backup_with(&format!("sqlite:{src}").parse().unwrap(), o).await.unwrap();
         eprintln!("{info:?} {:?}", t.elapsed());
         let copy = dir.path().join(format!("{format:?}.db"));
-        manager.restore(&BackupRef::from(&info.id), &format!("sqlite:{}", copy.display()).parse().unwrap(), RestoreOptions::default()).await.unwrap();
+        manager
+            .restore(
+                &BackupRef::from(&info.id),
+                &format!("sqlite:{}", copy.display()).parse().unwrap(),
+                RestoreOptions::default(),
+            )
+            .await
+            .unwrap();
         let (a, b) = (end_to_end::dump(src.as_ref()), end_to_end::dump(&copy));
         assert!(a == b, "{format:?} differs");
         eprintln!("{} bytes of dump equal", a.len());

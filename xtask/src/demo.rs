@@ -23,7 +23,8 @@ pub(crate) fn run() -> Result {
 
     step("Business goes on: 500 orders change");
     let db = Connection::open(directory.path().join("shop.db"))?;
-    let changed = db.execute("UPDATE orders SET amount = amount + 1 WHERE id BETWEEN 150000 AND 150499", [])?;
+    let changed =
+        db.execute("UPDATE orders SET amount = amount + 1 WHERE id BETWEEN 150000 AND 150499", [])?;
     drop(db);
     let at_backup = facts(&directory.path().join("shop.db"))?;
     println!("{changed} rows changed");
@@ -73,7 +74,11 @@ impl Demo<'_> {
     fn run(&self, arguments: &[&str]) -> Result {
         println!("$ lifeboat {}", arguments.join(" "));
         let mut command = Command::new(self.lifeboat);
-        command.args(arguments).current_dir(self.directory).env_remove("LIFEBOAT_REPO").env_remove("LIFEBOAT_CONFIG");
+        command
+            .args(arguments)
+            .current_dir(self.directory)
+            .env_remove("LIFEBOAT_REPO")
+            .env_remove("LIFEBOAT_CONFIG");
         program::run(&mut command)
     }
 }

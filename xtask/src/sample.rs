@@ -39,8 +39,22 @@ impl Numbers {
 
     pub(crate) fn text(&mut self, words: i64) -> String {
         const WORDS: [&str; 16] = [
-            "anchor", "beacon", "cargo", "deck", "ebb", "fathom", "galley", "harbour", "island", "jetty", "keel",
-            "lantern", "mast", "northerly", "oar", "pilot",
+            "anchor",
+            "beacon",
+            "cargo",
+            "deck",
+            "ebb",
+            "fathom",
+            "galley",
+            "harbour",
+            "island",
+            "jetty",
+            "keel",
+            "lantern",
+            "mast",
+            "northerly",
+            "oar",
+            "pilot",
         ];
         let words: Vec<_> = (0..words).map(|_| WORDS[self.below(16) as usize]).collect();
         words.join(" ")
@@ -73,11 +87,20 @@ pub(crate) fn shop(path: &Path, orders: i64) -> Result {
     let mut insert = db.prepare("INSERT INTO customer VALUES (?1, ?2, ?3, ?4)")?;
     for id in 1..=customers {
         let name = numbers.text(2);
-        insert.execute(params![id, name, format!("{}.{id}@example.org", name.replace(' ', ".")), day(&mut numbers)])?;
+        insert.execute(params![
+            id,
+            name,
+            format!("{}.{id}@example.org", name.replace(' ', ".")),
+            day(&mut numbers)
+        ])?;
     }
     let mut insert = db.prepare("INSERT INTO item (title, price, picture) VALUES (?1, ?2, ?3)")?;
     for _ in 0..items {
-        insert.execute(params![numbers.text(3), numbers.below(100_000) as f64 / 100.0, numbers.bytes(900)])?;
+        insert.execute(params![
+            numbers.text(3),
+            numbers.below(100_000) as f64 / 100.0,
+            numbers.bytes(900)
+        ])?;
     }
     let mut insert = db.prepare("INSERT INTO orders VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
     for id in 1..=orders {

@@ -26,14 +26,24 @@ pub(crate) fn run(write: bool) -> Result {
         program::run(&mut cargo(&["fmt", "--all"])?)?;
     }
     program::run(&mut cargo(&["fmt", "--all", "--check"])?)?;
-    program::run(&mut cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])?)?;
+    program::run(&mut cargo(&[
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ])?)?;
     // What a feature leaves out must not be missed by the rest.
     for package in ["backup-core", "lifeboat"] {
         program::run(&mut cargo(&["check", "--quiet", "--package", package, "--no-default-features"])?)?;
     }
     let mut doc = cargo(&["doc", "--quiet", "--workspace", "--no-deps"])?;
     program::run(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
-    println!("tidy: dependencies, generated docs, formatting, clippy, features and rustdoc are as they should be");
+    println!(
+        "tidy: dependencies, generated docs, formatting, clippy, features and rustdoc are as they should be"
+    );
     Ok(())
 }
 
@@ -60,7 +70,8 @@ fn directions(metadata: &Metadata) -> Result<Vec<String>> {
         }
         seen.into_iter().filter_map(|id| name.get(id).copied()).collect()
     };
-    let members: BTreeSet<&str> = metadata.workspace_packages().iter().map(|package| package.name.as_str()).collect();
+    let members: BTreeSet<&str> =
+        metadata.workspace_packages().iter().map(|package| package.name.as_str()).collect();
     let mut complaints = Vec::new();
     for package in metadata.workspace_packages() {
         let reached = reached(&package.id);
@@ -80,7 +91,8 @@ fn directions(metadata: &Metadata) -> Result<Vec<String>> {
         );
         if let Some(allowed) = allowed_members {
             complaints.extend(
-                ours.filter(|name| !allowed.contains(name)).map(|name| format!("{} reaches {name}", package.name)),
+                ours.filter(|name| !allowed.contains(name))
+                    .map(|name| format!("{} reaches {name}", package.name)),
             );
         }
     }

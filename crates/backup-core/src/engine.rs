@@ -130,7 +130,8 @@ pub trait BackupSession: Send + Sync {
 /// Dropping it does what `abort` would, as far as can be done without waiting.
 #[async_trait]
 pub trait RestoreSession: Send + Sync {
-    /// Loads one part. Its kind is that of the plan, except that rows which come out of a script arrive as
+    /// Loads one part, reading it to its end even where it is of no use here: there core finds out whether all of it
+    /// came. Its kind is that of the plan, except that rows which come out of a script arrive as
     /// [`crate::PartKind::Sql`].
     async fn load(&self, ctx: &Ctx, part: &Part, input: &mut PartReader) -> Result<()>;
 

@@ -25,7 +25,8 @@ pub(crate) fn measure(command: &mut Command) -> Result<Run> {
             break status;
         }
         let peak = fs::read_to_string(&status_file).ok().and_then(|text| {
-            text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok())
+            text.lines()
+                .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok())
         });
         peak_kib = peak_kib.max(peak.unwrap_or(0));
         std::thread::sleep(Duration::from_millis(10));

@@ -99,12 +99,27 @@ impl Bench {
         let peak = |i: usize| largest(runs[i].iter().map(|run| run.peak_mib));
         let mb = |bytes: u64| bytes as f64 / 1e6;
         let source = fs::metadata(self.path("mixed.db"))?.len();
-        let (ours, theirs) = (size(&self.path("repository"))?, fs::metadata(self.path("peer.sql.zst"))?.len());
-        println!("\n### 1 GB of mixed tables ({:.0} MB), 2 jobs, medians of {RUNS} alternating runs\n", mb(source));
+        let (ours, theirs) =
+            (size(&self.path("repository"))?, fs::metadata(self.path("peer.sql.zst"))?.len());
+        println!(
+            "\n### 1 GB of mixed tables ({:.0} MB), 2 jobs, medians of {RUNS} alternating runs\n",
+            mb(source)
+        );
         println!("| | wall s | ratio | MB | peak MiB |\n|---|---|---|---|---|");
         println!("| sqlite3 .dump, zstd -3 | {:.1} | 1 | {:.0} | |", wall(2), mb(theirs));
-        println!("| lifeboat backup | {:.1} | {:.2} | {:.0} | {:.0} |", wall(0), wall(2) / wall(0), mb(ours), peak(0));
-        println!("| lifeboat backup, verified | {:.1} | {:.2} | | {:.0} |", wall(1), wall(2) / wall(1), peak(1));
+        println!(
+            "| lifeboat backup | {:.1} | {:.2} | {:.0} | {:.0} |",
+            wall(0),
+            wall(2) / wall(0),
+            mb(ours),
+            peak(0)
+        );
+        println!(
+            "| lifeboat backup, verified | {:.1} | {:.2} | | {:.0} |",
+            wall(1),
+            wall(2) / wall(1),
+            peak(1)
+        );
         println!("| zstd -dc, sqlite3 | {:.1} | 1 | | |", wall(4));
         println!("| lifeboat restore | {:.1} | {:.2} | | {:.0} |", wall(3), wall(4) / wall(3), peak(3));
         Ok(())
@@ -112,8 +127,9 @@ impl Bench {
 
     /// What a second backup stores when some rows of the largest table have changed.
     fn change(&self) -> Result {
-        let rows = Connection::open(self.path("mixed.db"))?
-            .query_row("SELECT max(id) FROM big", [], |row| row.get::<_, i64>(0))?;
+        let rows =
+            Connection::open(self.path("mixed.db"))?
+                .query_row("SELECT max(id) FROM big", [], |row| row.get::<_, i64>(0))?;
         let changes = [
             ("nothing", "0"),
             ("1% in one place", "id BETWEEN ?1 / 2 AND ?1 / 2 + ?1 / 100"),
@@ -155,7 +171,9 @@ impl Bench {
     /// Many tiny tables: the time of each must not depend on how many there are.
     fn tables(&self) -> Result {
         println!("\n### Tiny tables\n");
-        println!("| tables | backup s | µs a table | restore s | µs a table | peak MiB |\n|---|---|---|---|---|---|");
+        println!(
+            "| tables | backup s | µs a table | restore s | µs a table | peak MiB |\n|---|---|---|---|---|---|"
+        );
         for count in [5_000u32, 10_000, 20_000] {
             let name = format!("tables{count}.db");
             let db = sample::create(&self.path(&name))?;
@@ -212,7 +230,8 @@ fn mixed(path: &Path) -> Result {
         let (amount, reference) = (1 + numbers.below(20), format!("{:016x}", numbers.next()));
         let (email, words) = (format!("customer.{customer}@example.org"), 3 + numbers.below(12));
         let (note, address) = (numbers.text(words), numbers.text(4));
-        insert.execute(params![id, customer, placed, state, amount, price, reference, email, note, address])?;
+        insert
+            .execute(params![id, customer, placed, state, amount, price, reference, email, note, address])?;
     }
     let mut insert = db.prepare("INSERT INTO narrow VALUES (?1, ?2, ?3)")?;
     for i in 0..6_000_000i64 {
@@ -221,9 +240,17 @@ fn mixed(path: &Path) -> Result {
     let mut insert = db.prepare("INSERT INTO docs VALUES (?1, ?2, ?3)")?;
     for id in 1..=60_000i64 {
         let items: Vec<String> = (0..20)
-            .map(|i| format!("{{\"id\":{},\"name\":\"{}\",\"price\":{}}}", id * 20 + i, numbers.text(3), numbers.below(9999)))
+            .map(|i| {
+                format!(
+                    "{{\"id\":{},\"name\":\"{}\",\"price\":{}}}",
+                    id * 20 + i,
+                    numbers.text(3),
+                    numbers.below(9999)
+                )
+            })
             .collect();
-        let (body, length) = (format!("{{\"order\":{id},\"items\":[{}]}}", items.join(",")), numbers.below(3000) as usize);
+        let (body, length) =
+            (format!("{{\"order\":{id},\"items\":[{}]}}", items.join(",")), numbers.below(3000) as usize);
         insert.execute(params![id, body, numbers.bytes(length)])?;
     }
     for i in 0..200 {

@@ -91,7 +91,7 @@ impl Loading {
             PartKind::Rows { columns, .. } => {
                 let spec: RowsSpec = spec(part)?;
                 if self.into_copy && self.stays(&part.object.name)? {
-                    return Ok(());
+                    return drain(source);
                 }
                 self.begin()?;
                 if spec.clear {
@@ -132,7 +132,7 @@ impl Loading {
         // Rows that come out of a script have a spec of their own.
         let made_from: Option<SqlSpec> = spec(part).ok();
         if self.into_copy && (made_from == Some(SqlSpec::Settings) || self.stays(&part.object.name)?) {
-            return Ok(());
+            return drain(source);
         }
         if made_from != Some(SqlSpec::Settings) {
             self.begin()?;
@@ -239,4 +239,10 @@ impl Loading {
         }
         Ok(different)
     }
+}
+
+/// Reads a part that is of no use here to its end.
+fn drain(source: &mut dyn PartSource) -> Result<()> {
+    while source.next()?.is_some() {}
+    Ok(())
 }
