@@ -3,7 +3,7 @@
 use lifeboat::{BackupDetails, BackupRef, Content, Result, TableSummary};
 use serde_json::json;
 
-use crate::output::{Align, Table, count, duration, fields, plain, size, time, word};
+use crate::output::{Align, Table, count, fields, plain, size, time, word};
 use crate::session::Session;
 
 const HELP: &str = "\
@@ -40,9 +40,14 @@ impl Args {
 
 fn header(details: &BackupDetails) -> String {
     let info = &details.info;
-    let took = (info.finished_at - info.created_at).to_std().unwrap_or_default();
-    let stored =
-        format!("{} stored as {}, {} of it new", size(info.raw_size), size(info.size), size(info.new_size));
+    // A script does not say its own size within itself.
+    let stored = match info.size {
+        0 => size(info.raw_size),
+        stored => {
+            let new = size(info.new_size);
+            format!("{} stored as {}, {new} of it new", size(info.raw_size), size(stored))
+        }
+    };
     let only = if info.partial { ", only the tables that were selected" } else { "" };
     let tags: Vec<_> = info.metadata.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let verified = info.verified.map_or_else(|| "no".to_owned(), |at| format!("{} UTC", time(at)));
@@ -54,7 +59,8 @@ fn header(details: &BackupDetails) -> String {
             ("engine", info.engine.clone()),
             ("type", word(&info.backup_type)),
             ("format", format!("{}, {}", word(&info.format), info.codec)),
-            ("created", format!("{} UTC, in {}", time(info.created_at), duration(took))),
+            ("created", format!("{} UTC", time(info.created_at))),
+            ("complete", format!("{} UTC", time(info.finished_at))),
             ("verified", verified),
             ("content", format!("{}{only}", content(info.content))),
             ("rows", count(info.rows)),
