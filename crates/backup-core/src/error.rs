@@ -62,6 +62,18 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Its name in machine-readable output: `no-repository`.
+    pub fn name(self) -> String {
+        let mut name = String::new();
+        for c in format!("{self:?}").chars() {
+            if c.is_ascii_uppercase() && !name.is_empty() {
+                name.push('-');
+            }
+            name.push(c.to_ascii_lowercase());
+        }
+        name
+    }
+
     /// The process exit code that stands for this kind.
     pub const fn exit_code(self) -> u8 {
         match self {
@@ -83,7 +95,7 @@ type Source = Box<dyn StdError + Send + Sync>;
 
 /// An error with its class, its subject and, where there is something to do, a hint.
 ///
-/// `Display` prints one line, "cannot OPERATION SUBJECT: MESSAGE (HINT)"; it does not repeat the source,
+/// `Display` prints one line, "WHAT WAS BEING DONE: WHAT IS WRONG; WHAT TO DO"; it does not repeat the source,
 /// which [`std::error::Error::source`] gives. Neither `Display` nor `Debug` ever shows a secret,
 /// because nothing that puts one here compiles without exposing it by name (see [`crate::Secret`]).
 #[derive(Debug)]
@@ -129,6 +141,12 @@ impl Error {
     /// The class.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// What was being done, and what is wrong: all but the advice.
+    pub fn message(&self) -> String {
+        let doing: String = self.0.context.iter().rev().map(|doing| format!("{doing}: ")).collect();
+        doing + &self.0.message
     }
 
     /// What to do next, if something is known to help.
@@ -189,10 +207,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for doing in self.0.context.iter().rev() {
-            write!(f, "{doing}: ")?;
-        }
-        write!(f, "{}", self.0.message)?;
+        f.write_str(&self.message())?;
         match &self.0.hint {
             Some(hint) => write!(f, "; {hint}"),
             None => Ok(()),

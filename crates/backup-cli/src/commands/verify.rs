@@ -3,7 +3,7 @@
 use lifeboat::{BackupRef, Error, ErrorKind, Result, VerifyReport};
 use serde_json::{Value, json};
 
-use crate::output::{count, error_json, message, plain, size};
+use crate::output::{count, error_json, plain, size};
 use crate::session::Session;
 
 const HELP: &str = "\
@@ -52,6 +52,9 @@ impl Args {
                         break;
                     }
                 }
+                // One that cannot even be listed is not good.
+                let unreadable = manager.unreadable_backups().await?;
+                verified.extend(unreadable.into_iter().map(|(backup, error)| (backup, Err(error))));
             }
         }
         if verified.is_empty() {
@@ -81,7 +84,7 @@ fn line((backup, report): &Verified) -> String {
             count(report.parts),
             size(report.bytes)
         ),
-        Err(error) => format!("{backup}  FAILED  {}\n", plain(&message(error))),
+        Err(error) => format!("{backup}  FAILED  {}\n", plain(&error.message())),
     }
 }
 

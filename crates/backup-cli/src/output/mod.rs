@@ -8,7 +8,7 @@ use std::error::Error as StdError;
 use std::fmt::Write as _;
 use std::io::{ErrorKind as IoKind, Write as _};
 
-use lifeboat::{Error, ErrorKind, Result};
+use lifeboat::{Error, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -96,8 +96,8 @@ fn versioned(json: &impl Serialize) -> Result<String> {
 /// An error as it stands in JSON.
 pub(crate) fn error_json(error: &Error, code: u8) -> Value {
     json!({
-        "kind": kind_word(error.kind()),
-        "message": message(error),
+        "kind": error.kind().name(),
+        "message": error.message(),
         "hint": error.advice(),
         "causes": causes(error),
         "exit-code": code,
@@ -105,7 +105,7 @@ pub(crate) fn error_json(error: &Error, code: u8) -> Value {
 }
 
 fn error_text(error: &Error, verbose: bool) -> String {
-    let mut text = format!("error: {}", plain(&message(error)));
+    let mut text = format!("error: {}", plain(&error.message()));
     if verbose {
         for cause in causes(error) {
             let _ = write!(text, "\ncause: {}", plain(&cause));
@@ -117,18 +117,9 @@ fn error_text(error: &Error, verbose: bool) -> String {
     text
 }
 
-/// What an error says, without its hint.
-pub(crate) fn message(error: &Error) -> String {
-    let text = error.to_string();
-    match error.advice().and_then(|hint| text.strip_suffix(hint)).and_then(|text| text.strip_suffix("; ")) {
-        Some(message) => message.to_owned(),
-        None => text,
-    }
-}
-
 /// The chain of causes, but for those that repeat what was said.
 fn causes(error: &Error) -> Vec<String> {
-    let mut said = message(error);
+    let mut said = error.message();
     let mut causes = Vec::new();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -140,18 +131,6 @@ fn causes(error: &Error) -> Vec<String> {
         next = cause.source();
     }
     causes
-}
-
-/// `NoRepository` is `no-repository`.
-fn kind_word(kind: ErrorKind) -> String {
-    let mut word = String::new();
-    for c in format!("{kind:?}").chars() {
-        if c.is_ascii_uppercase() && !word.is_empty() {
-            word.push('-');
-        }
-        word.push(c.to_ascii_lowercase());
-    }
-    word
 }
 
 /// `text` without anything that would steer a terminal: control characters, and those that turn the direction of
@@ -187,6 +166,8 @@ fn narrate(text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use lifeboat::ErrorKind;
+
     use super::*;
 
     fn error() -> Error {

@@ -48,7 +48,7 @@ pub(super) struct Stored {
 
 impl Job<'_> {
     pub(super) async fn run(self, engine: Arc<dyn Engine>) -> Result<(Repository, Header)> {
-        let started = Utc::now().trunc_subsecs(0);
+        let started = Utc::now().trunc_subsecs(3);
         let ctx = self.ctx;
         let headers = self.repository.headers(ctx).await?;
         ctx.emit(Event::Stage(Stage::Connect));
@@ -286,7 +286,7 @@ pub(super) async fn record(
 pub(super) fn complete(header: &mut Header, parts: &[PartRecord]) {
     header.rows = parts.iter().map(PartRecord::rows).sum();
     header.raw_size = parts.iter().map(|record| record.bytes).sum();
-    header.finished = Utc::now().trunc_subsecs(0).max(header.started);
+    header.finished = Utc::now().trunc_subsecs(3).max(header.started);
 }
 
 fn file_name(id: &BackupId, kind: &str, codec: &dyn Codec) -> String {

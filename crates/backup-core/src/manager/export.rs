@@ -21,7 +21,9 @@ use crate::reader::Item;
 use crate::registry::Registry;
 use crate::repository::{Format, Manifest, PartRecord};
 use crate::script::ScriptInfo;
-use crate::single_file::{ArchiveWriter, FileSource, FrameWriter, Origin, Render, Rendered, ScriptBuilder};
+use crate::single_file::{
+    ArchiveWriter, FileSource, FrameWriter, Origin, Render, Rendered, ScriptBuilder, ScriptFile,
+};
 use crate::storage::create_file;
 use crate::writer::{PartTotals, PartWriter};
 
@@ -41,7 +43,10 @@ impl Job<'_> {
             && self.format == opened.header.format
         {
             opened.check_stored(self.ctx, &opened.parts, 1).await?;
-            return self.copy(source).await;
+            return match &opened.contents {
+                Contents::Script(script) => self.recode(script).await,
+                Contents::Chunks(_) => self.copy(source).await,
+            };
         }
         match (self.format, &opened.contents) {
             (Format::Binary, _) => Err(Error::unsupported("a binary backup is not one file")
@@ -65,6 +70,16 @@ impl Job<'_> {
             position = end;
         }
         Ok(file.finish().await?.size)
+    }
+
+    /// Writes a script with another codec: what is in it stays the same, to the hash in its last line.
+    async fn recode(&self, script: &ScriptFile) -> Result<u64> {
+        let mut frames = self.frames()?;
+        let mut pieces = script.pieces(self.ctx);
+        while let Some(piece) = self.ctx.run(async { pieces.recv().await.transpose() }).await? {
+            frames.write(&piece).await?;
+        }
+        Ok(frames.finish().await?.size)
     }
 
     fn frames(&self) -> Result<FrameWriter> {

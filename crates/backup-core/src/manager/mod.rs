@@ -183,12 +183,24 @@ impl BackupManager {
         Ok(infos)
     }
 
+    /// The backups whose manifest cannot be read, by name: they cannot be listed, and must not be forgotten.
+    pub async fn unreadable_backups(&self) -> Result<Vec<(String, Error)>> {
+        let unreadable = self.repository().await?.listing(&self.ctx).await?.unreadable;
+        Ok(unreadable.into_iter().map(|(key, error)| (key.name().to_owned(), error)).collect())
+    }
+
     /// All that is known of a backup.
     pub async fn get_backup(&self, backup: &BackupRef) -> Result<BackupDetails> {
         let opened = self.open(backup).await?;
         let info = match &opened.repository {
             Some(repository) => self.info(repository, opened.header.clone()).await?,
-            None => BackupInfo::of(&opened.header, None),
+            None => {
+                let mut info = BackupInfo::of(&opened.header, None);
+                if let Some((source, _)) = &opened.file {
+                    (info.path, info.size) = (source.name(), source.size());
+                }
+                info
+            }
         };
         Ok(BackupDetails {
             info,

@@ -38,6 +38,13 @@ pub(crate) struct Repository {
     config: Arc<RepositoryConfig>,
 }
 
+/// What backups there are.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    pub(crate) headers: Vec<Header>,
+    pub(crate) unreadable: Vec<(Key, Error)>,
+}
+
 impl Repository {
     /// Opens the repository in `storage`.
     pub(crate) async fn open(storage: Arc<dyn Storage>) -> Result<Self> {
@@ -95,8 +102,8 @@ impl Repository {
         })
     }
 
-    /// The headers of all backups, in their order. Manifests that cannot be read are warned of, and left out.
-    pub(crate) async fn headers(&self, ctx: &Ctx) -> Result<Vec<Header>> {
+    /// The headers of all backups, in their order, and the manifests that cannot be read.
+    pub(crate) async fn listing(&self, ctx: &Ctx) -> Result<Listing> {
         let folder: Key = "manifests".parse()?;
         let listed: Vec<_> = self.storage.list(&folder).collect().await;
         let mut reads = stream::iter(listed)
@@ -110,18 +117,30 @@ impl Repository {
                 Ok((meta.key, header))
             })
             .buffer_unordered(AT_ONCE);
-        let mut headers = Vec::new();
+        let Listing { mut headers, mut unreadable } = Listing::default();
         while let Some(read) = reads.next().await {
             match read? {
                 (key, Ok(header)) if header.id.as_str() == key.name() => headers.push(header),
-                (key, Ok(header)) => ctx.warn(format!("{key} says that it is {}; it is left out", header.id)),
+                (key, Ok(header)) => {
+                    unreadable.push((key, Error::damaged(format!("it says that it is {}", header.id))));
+                }
                 // Deleted by somebody meanwhile.
                 (_, Err(error)) if error.kind() == ErrorKind::NotFound => {}
                 (_, Err(error)) if error.kind() == ErrorKind::Cancelled => return Err(error),
-                (key, Err(error)) => ctx.warn(format!("{key} cannot be read and is left out: {error}")),
+                (key, Err(error)) => unreadable.push((key, error)),
             }
         }
         headers.sort_by(|a, b| (a.ordinal, a.started, &a.id).cmp(&(b.ordinal, b.started, &b.id)));
+        unreadable.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(Listing { headers, unreadable })
+    }
+
+    /// The headers of all backups, in their order. Manifests that cannot be read are warned of, and left out.
+    pub(crate) async fn headers(&self, ctx: &Ctx) -> Result<Vec<Header>> {
+        let Listing { headers, unreadable } = self.listing(ctx).await?;
+        for (key, error) in unreadable {
+            ctx.warn(format!("{key} cannot be read and is left out: {error}"));
+        }
         Ok(headers)
     }
 

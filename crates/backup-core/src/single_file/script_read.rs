@@ -82,6 +82,30 @@ impl ScriptFile {
         .during(|| format!("read the script {}", self.source.name()))
     }
 
+    /// What it holds, decoded, piece by piece.
+    pub(crate) fn pieces(&self, ctx: &Ctx) -> mpsc::Receiver<Result<Vec<u8>>> {
+        let (sender, receiver) = mpsc::channel(2);
+        let (script, context) = (self.clone(), ctx.clone());
+        tokio::task::spawn_blocking(move || {
+            let read = || {
+                let mut decoded = script.decoded(&context)?;
+                loop {
+                    let mut piece = vec![0; BLOCK_SIZE];
+                    let n = fill(&mut *decoded, &mut piece).map_err(unreadable)?;
+                    piece.truncate(n);
+                    // Nobody listens any more: the reader was dropped.
+                    if n == 0 || sender.blocking_send(Ok(piece)).is_err() {
+                        return Ok(());
+                    }
+                }
+            };
+            if let Err(error) = read() {
+                let _ = sender.blocking_send(Err(error));
+            }
+        });
+        receiver
+    }
+
     /// A reader of parts, in the order of the script.
     pub(crate) fn sequential(&self) -> ScriptParts {
         ScriptParts { script: self.clone(), open: Arc::default() }

@@ -362,7 +362,9 @@ pub(crate) fn create_file(path: &Path) -> Result<Box<dyn ObjectWriter>> {
     let name =
         path.file_name().ok_or_else(|| Error::usage(format!("{} is not a file's name", path.display())))?;
     if path.symlink_metadata().is_ok() {
-        return Err(Error::new(ErrorKind::AlreadyExists, "there is a file of that name").during(doing()));
+        return Err(Error::new(ErrorKind::AlreadyExists, "there is a file of that name")
+            .during(doing())
+            .hint("give another name, or move that file away"));
     }
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let parent = rustix::fs::open(directory, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty())
