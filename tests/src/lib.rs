@@ -1,9 +1,12 @@
-//! What the end-to-end tests share: other people's tools, and how they judge.
+//! What the end-to-end tests share: the real binary, other people's tools, and how they judge.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
 
 /// Whether the program `name` is there. Where it is not, says so loudly, and fails if `LIFEBOAT_TEST_REQUIRE` names it: a
 /// test that did not run must not look like one that passed.
@@ -11,22 +14,132 @@ pub fn has(name: &str) -> bool {
     let found =
         Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !found {
-        let required = std::env::var("LIFEBOAT_TEST_REQUIRE").unwrap_or_default();
-        assert!(!required.split(',').any(|required| required == name), "{name} is required, and not there");
-        eprintln!("NOT TESTED: {name} is not installed (`cargo xtask test` installs it)");
+        missing(name, "is not installed; `cargo xtask test` installs it");
     }
     found
 }
 
+/// Says loudly that something could not be tested, and fails if `LIFEBOAT_TEST_REQUIRE` names it.
+pub fn missing(name: &str, why: &str) {
+    let required = std::env::var("LIFEBOAT_TEST_REQUIRE").unwrap_or_default();
+    assert!(!required.split(',').any(|required| required == name), "{name} is required, and {why}");
+    eprintln!("NOT TESTED: {name} {why}");
+}
+
 /// Runs a program to its end and returns what it printed.
-pub fn output(command: &mut Command) -> String {
+pub fn output(command: &mut Command) -> Vec<u8> {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {}: {stderr}", output.status);
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    output.stdout
 }
 
 /// The judge of SQLite: what its own shell says of a whole database.
-pub fn dump(database: &Path) -> String {
+pub fn dump(database: &Path) -> Vec<u8> {
     output(Command::new("sqlite3").arg("-readonly").arg(database).arg(".dump"))
+}
+
+/// A directory with databases, a repository and the real binary.
+#[derive(Debug)]
+pub struct Place {
+    directory: TempDir,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Place {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// The path of a file in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// `lifeboat`, in this directory.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let tests = std::env::current_exe().unwrap();
+        let binary = tests.ancestors().nth(2).unwrap().join("lifeboat");
+        assert!(binary.exists(), "build the binary first: cargo build --package backup-cli");
+        let mut command = Command::new(binary);
+        command.args(arguments).current_dir(self.directory.path()).stdin(Stdio::null());
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LIFEBOAT_"))
+        {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// Runs `lifeboat`, which must succeed, and returns what it printed.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        String::from_utf8(output(&mut self.command(arguments))).unwrap()
+    }
+
+    /// Runs `lifeboat`, which must fail with this exit code and give advice; returns what it said.
+    pub fn fails(&self, code: i32, arguments: &[&str]) -> String {
+        let Output { status, stderr, stdout } = self.command(arguments).output().unwrap();
+        let said = String::from_utf8(stderr).unwrap();
+        assert_eq!(status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains("error: ") && said.contains("\nhint: "), "{arguments:?}: {said}");
+        assert!(stdout.is_empty(), "{arguments:?} printed a result: {}", String::from_utf8_lossy(&stdout));
+        said
+    }
+
+    /// Runs `lifeboat` and returns its exit code.
+    pub fn code(&self, arguments: &[&str]) -> Option<i32> {
+        self.command(arguments).output().unwrap().status.code()
+    }
+
+    /// Backs up `database` in `format` and returns the backup's id.
+    pub fn backup(&self, database: &str, format: &str) -> String {
+        let source = format!("sqlite:{database}");
+        self.run(&["backup", &source, "--format", format, "--quiet"]).trim().to_owned()
+    }
+
+    /// Restores into a new file, which it returns.
+    pub fn restore(&self, backup: &str, copy: &str, arguments: &[&str]) -> PathBuf {
+        let target = format!("sqlite:{copy}");
+        self.run(&[&["restore", backup, "--target", &target, "-j", "2"], arguments].concat());
+        self.path(copy)
+    }
+
+    /// Every file below a directory, with its contents.
+    pub fn files(&self, below: &str) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files = Vec::new();
+        let mut ahead = vec![self.path(below)];
+        while let Some(path) = ahead.pop() {
+            if path.is_dir() {
+                ahead.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            } else if let Ok(contents) = fs::read(&path) {
+                files.push((path, contents));
+            }
+        }
+        files.sort();
+        files
+    }
+}
+
+/// A small shop with a few of everything that is ordinary.
+pub fn shop(path: &Path) {
+    let db = rusqlite::Connection::open(path).unwrap();
+    db.execute_batch(
+        "CREATE TABLE customer (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL);
+         CREATE TABLE orders (id INTEGER PRIMARY KEY, customer INTEGER REFERENCES customer, amount REAL, note TEXT);
+         CREATE INDEX orders_by_customer ON orders (customer);
+         CREATE VIEW large_orders AS SELECT * FROM orders WHERE amount > 100;
+         CREATE TABLE audit (what TEXT);
+         CREATE TRIGGER audited AFTER INSERT ON orders BEGIN INSERT INTO audit VALUES ('order ' || new.id); END;
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+         INSERT INTO customer SELECT i, 'customer ' || i FROM n;
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+         INSERT INTO orders SELECT i, i % 5000 + 1, i * 0.37, 'it''s order' || char(10) || i FROM n;",
+    )
+    .unwrap();
 }

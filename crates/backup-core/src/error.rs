@@ -167,6 +167,7 @@ impl Error {
         };
         let error = Self::new(kind, source.to_string()).during(doing);
         match kind {
+            ErrorKind::NotFound => error.hint("check the path, and that what is mounted there is mounted"),
             ErrorKind::NoSpace => {
                 error.hint("free some space and run it again; what is stored already is kept")
             }

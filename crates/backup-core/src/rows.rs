@@ -62,23 +62,27 @@ impl TaggedRow {
     }
 
     /// Appends NULL.
+    #[inline]
     pub fn null(&mut self) {
         self.0.push(tag::NULL);
     }
 
     /// Appends an integer.
+    #[inline]
     pub fn integer(&mut self, value: i64) {
         self.0.push(tag::INTEGER);
         write_varint(&mut self.0, zigzag(value));
     }
 
     /// Appends a float, bit for bit.
+    #[inline]
     pub fn float(&mut self, value: f64) {
         self.0.push(tag::FLOAT);
         self.0.extend_from_slice(&value.to_bits().to_le_bytes());
     }
 
     /// Appends text, in whatever encoding the database has it.
+    #[inline]
     pub fn text(&mut self, value: &[u8]) {
         self.text_header(value.len() as u64);
         self.0.extend_from_slice(value);
@@ -91,12 +95,14 @@ impl TaggedRow {
     }
 
     /// Appends the head of a text whose `length` bytes are written as fragments.
+    #[inline]
     pub fn text_header(&mut self, length: u64) {
         self.0.push(tag::TEXT);
         write_varint(&mut self.0, length);
     }
 
     /// Appends the head of a byte string whose `length` bytes are written as fragments.
+    #[inline]
     pub fn bytes_header(&mut self, length: u64) {
         self.0.push(tag::BYTES);
         write_varint(&mut self.0, length);
@@ -135,6 +141,7 @@ pub enum TaggedHead {
 
 /// Reads the head of the next field from the front of `input`; `None` where `input` ends before the head
 /// does or is not well-formed.
+#[inline]
 pub fn read_tagged_head(input: &mut &[u8]) -> Option<TaggedHead> {
     let (&first, rest) = input.split_first()?;
     let mut rest = rest;
@@ -184,6 +191,7 @@ pub(crate) fn unzigzag(value: u64) -> i64 {
 }
 
 /// Appends `value` as LEB128, in its shortest form.
+#[inline]
 pub(crate) fn write_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value as u8) | 0x80);
@@ -193,7 +201,19 @@ pub(crate) fn write_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Reads LEB128 from the front of `input`: only the shortest form, so that reading and writing are inverse.
+#[inline]
 pub(crate) fn read_varint(input: &mut &[u8]) -> Option<u64> {
+    // Most are one byte.
+    match input.split_first() {
+        Some((&byte, rest)) if byte < 0x80 => {
+            *input = rest;
+            Some(byte.into())
+        }
+        _ => read_long_varint(input),
+    }
+}
+
+fn read_long_varint(input: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for (i, &byte) in input.iter().enumerate().take(10) {
         if i == 9 && byte > 1 {

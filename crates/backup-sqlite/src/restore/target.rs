@@ -82,7 +82,7 @@ pub(crate) fn allow(present: Present, existing: Existing) -> Result<()> {
         (_, Present::Remains) => "journals of a database lie under the target's name",
     };
     Err(Error::new(ErrorKind::TargetNotEmpty, why)
-        .hint("restore under another name, or ask for replacing it"))
+        .hint("restore under another name, or replace it (--drop-existing)"))
 }
 
 /// The existing database, which nobody else can read or write. Dropping it leaves the database as it was.
