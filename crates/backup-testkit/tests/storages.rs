@@ -1,4 +1,5 @@
 //! The storages of the core, held to their promises.
+#![allow(clippy::unwrap_used, reason = "a fixture that fails is a panic")]
 
 use std::sync::Arc;
 
