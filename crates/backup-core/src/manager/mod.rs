@@ -151,7 +151,9 @@ impl BackupManager {
                 if error.kind() == ErrorKind::Cancelled { error } else { error.hint(hint) }
             })?;
         }
-        self.info(&repository, header).await
+        // It is committed: that its mark cannot be read just now does not make it fail.
+        let verified = repository.verified(&header).await.unwrap_or_default();
+        Ok(BackupInfo::of(&header, verified))
     }
 
     /// Restores `backup` into `target`.
