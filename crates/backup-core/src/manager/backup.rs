@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, SubsecRound, Utc};
+use futures::FutureExt;
 
 use super::dump::{ChunkDump, ScriptDump};
 use crate::block::ChunkEncoder;
@@ -72,7 +73,8 @@ impl Job<'_> {
         ctx.emit(Event::Stage(Stage::Dump));
         let bytes = parts.iter().map(|part| part.size_hint).sum();
         ctx.emit(Event::Planned { parts: parts.len() as u64, bytes });
-        self.dump(&headers, &mut manifest, Arc::new(session), parts).await?;
+        // Boxed: it is large, and the compiler cannot see through it that all of this is Send.
+        self.dump(&headers, &mut manifest, Arc::new(session), parts).boxed().await?;
         ctx.emit(Event::Stage(Stage::Commit));
         ctx.check()?;
         self.repository.commit(&mut manifest, &*self.codec).await?;

@@ -301,3 +301,25 @@ impl BackupManager {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_can_be_spawned() {
+        fn is_send(_: impl Send) {}
+        let (manager, backup) = (BackupManager::new(BackupConfig::default()), BackupRef::Latest);
+        let url: DatabaseUrl = "sqlite:shop.db".parse().unwrap();
+        is_send(manager.init());
+        is_send(manager.probe(&url));
+        is_send(manager.backup(&url));
+        is_send(manager.restore(&backup, &url, RestoreOptions::default()));
+        is_send(manager.list_backups());
+        is_send(manager.unreadable_backups());
+        is_send(manager.get_backup(&backup));
+        is_send(manager.delete_backup(&backup));
+        is_send(manager.verify(&backup));
+        is_send(manager.export(&backup, Path::new("file"), Format::Sql));
+    }
+}

@@ -38,7 +38,8 @@ pub(super) async fn run(ctx: &Ctx, jobs: usize, opened: Opened) -> Result<Verify
                     Ok::<(), Error>(())
                 }
             });
-            counted.buffer_unordered(jobs.max(1)).try_collect::<()>().await?;
+            // Boxed, since the compiler cannot see that such a closure's future is Send.
+            counted.buffer_unordered(jobs.max(1)).boxed().try_collect::<()>().await?;
         }
         Contents::Script(script) => {
             let checked = script.check(ctx).await?;
