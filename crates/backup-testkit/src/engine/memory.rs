@@ -38,10 +38,10 @@ impl Progress for Ahead {
 
 /// The size of the sample.
 const DATABASE: i64 = 160 << 20;
-/// One job holds a chunk that is filled, one that waits and two that are stored, of at most 4 MiB each.
-const AHEAD: i64 = 20 << 20;
+/// One job holds chunks of at most 4 MiB: one that is filled, two on their way, two that are stored; and what an event is late.
+const AHEAD: i64 = 24 << 20;
 /// The same once more encoded and once decoded to prove it, and what a program needs.
-const MEMORY: u64 = 96 << 20;
+const MEMORY: u64 = 128 << 20;
 
 /// Reads a database much larger than what may be held, into a repository that takes its time. Runs alone in a process
 /// (see [`crate::alone`]), since what is measured is the process.
@@ -54,7 +54,7 @@ pub async fn memory_is_bounded_while_the_sink_is_slow(fixture: &dyn EngineFixtur
     }
     let directory = tempfile::tempdir().expect("a scratch directory");
     let local: Arc<dyn Storage> = Arc::new(LocalStorage::open(directory.path()).expect("it opens"));
-    let slow = Faulty::around(local, Arc::new(Slow::new(&[Call::Put], Duration::from_millis(40))));
+    let slow = Faulty::around(local, Arc::new(Slow::new(&[Call::Put], Duration::from_millis(120))));
     let ahead = Arc::new(Ahead::default());
     let repository = Repository::new(fixture)
         .jobs(1)

@@ -6,6 +6,7 @@
 mod cancel;
 mod capabilities;
 mod content;
+mod crash;
 mod damage;
 mod fixture;
 mod memory;
@@ -17,6 +18,7 @@ mod snapshot;
 pub use cancel::*;
 pub use capabilities::*;
 pub use content::*;
+pub use crash::*;
 pub use damage::*;
 pub use fixture::{COLUMNS, EngineFixture, Row, Table};
 pub use memory::*;
@@ -65,6 +67,8 @@ macro_rules! engine_conformance {
             a_cancelled_backup_leaves_nothing
             a_cancelled_restore_leaves_nothing
             an_aborted_or_dropped_restore_leaves_nothing
+            a_backup_whose_repository_fails_anywhere_leaves_nothing
+            two_backups_at_once_are_both_good
             every_flipped_byte_is_noticed
             what_is_cut_off_or_missing_is_noticed
             what_is_not_said_to_be_possible_is_unsupported

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use backup_core::storage::{Key, MemoryStorage, Storage};
 use backup_core::{
-    BackupConfig, BackupInfo, BackupManager, BackupRef, Ctx, DatabaseUrl, Error, Format, Registry,
+    BackupConfig, BackupInfo, BackupManager, BackupRef, Ctx, DatabaseUrl, Error, ErrorKind, Format, Registry,
     RestoreOptions, RestoreReport, Result,
 };
 
@@ -89,9 +89,13 @@ impl<'a> Repository<'a> {
         target
     }
 
-    /// How many backups are listed.
+    /// How many backups are listed; none where there is no repository yet.
     pub(super) async fn listed(&self) -> usize {
-        self.manager().list_backups().await.expect("backups are listed").len()
+        match self.manager().list_backups().await {
+            Ok(backups) => backups.len(),
+            Err(error) if error.kind() == ErrorKind::NoRepository => 0,
+            Err(error) => panic!("backups cannot be listed: {}", told(&error)),
+        }
     }
 }
 
