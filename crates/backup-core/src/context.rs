@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
-use crate::progress::{Event, Progress, Quiet};
+use crate::progress::{Event, Progress, Quiet, Warnings};
 
 /// The cancel token and the progress observer of one operation. Cloning it is cheap; clones share both.
 #[derive(Clone)]
@@ -34,6 +34,12 @@ impl Ctx {
     pub fn with_cancel(mut self, cancel: CancellationToken) -> Self {
         self.cancel = cancel;
         self
+    }
+
+    /// The same context, and what it is warned of from now on.
+    pub(crate) fn remembering_warnings(&self) -> (Self, Arc<Warnings>) {
+        let warnings = Arc::new(Warnings::new(Arc::clone(&self.progress)));
+        (self.clone().with_progress(Arc::clone(&warnings) as Arc<dyn Progress>), warnings)
     }
 
     /// A context that is cancelled with this one, or alone.

@@ -1,5 +1,7 @@
 //! Progress: what happens, told to whoever wants to draw or log it. The library itself draws nothing.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use crate::part::Part;
 
 /// Somebody who watches an operation.
@@ -65,6 +67,31 @@ pub enum Stage {
     Publish,
     /// Writing a single file out of a backup.
     Export,
+}
+
+/// Remembers warnings, and passes everything on.
+pub(crate) struct Warnings {
+    inner: Arc<dyn Progress>,
+    heard: Mutex<Vec<String>>,
+}
+
+impl Warnings {
+    pub(crate) fn new(inner: Arc<dyn Progress>) -> Self {
+        Self { inner, heard: Mutex::default() }
+    }
+
+    pub(crate) fn so_far(&self) -> Vec<String> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Progress for Warnings {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Warning(warning) = event {
+            self.heard.lock().unwrap_or_else(PoisonError::into_inner).push(warning.to_owned());
+        }
+        self.inner.event(event);
+    }
 }
 
 /// Nobody watches.

@@ -55,7 +55,9 @@ impl EngineFixture for Sqlite {
     async fn run(&self, url: &DatabaseUrl, statements: &[String]) {
         let connection = open(url);
         // Writers go on while a backup reads.
-        connection.execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA foreign_keys=OFF;").unwrap();
+        connection
+            .execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA foreign_keys=OFF;")
+            .unwrap();
         for statement in statements {
             connection.execute_batch(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
         }
@@ -66,10 +68,13 @@ impl EngineFixture for Sqlite {
         let connection = open(url);
         let mut dump = String::new();
         for pragma in ["encoding", "page_size", "auto_vacuum", "user_version", "application_id"] {
-            let value = connection.query_row(&format!("PRAGMA {pragma}"), [], |row| Ok(format!("{:?}", row.get_ref(0)?)));
+            let value = connection
+                .query_row(&format!("PRAGMA {pragma}"), [], |row| Ok(format!("{:?}", row.get_ref(0)?)));
             writeln!(dump, "{pragma} {}", value.unwrap()).unwrap();
         }
-        let mut objects = connection.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema").unwrap();
+        let mut objects = connection
+            .prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql NOT NULL")
+            .unwrap();
         let mut objects: Vec<(String, String, String, Option<String>)> = objects
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
             .unwrap()

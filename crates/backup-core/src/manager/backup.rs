@@ -18,7 +18,7 @@ use crate::filter::Filter;
 use crate::options::{BackupConfig, BackupOptions};
 use crate::part::Part;
 use crate::plan;
-use crate::progress::{Event, Stage};
+use crate::progress::{Event, Stage, Warnings};
 use crate::registry::EngineFactory;
 use crate::repository::{
     BackupId, BackupType, Body, BodyRecord, ChunkEntry, FORMAT_VERSION, FileRecord, Format, Hash32, Header,
@@ -39,6 +39,8 @@ pub(super) struct Job<'a> {
     pub(super) codec: Arc<dyn Codec>,
     pub(super) source: &'a DatabaseUrl,
     pub(super) options: BackupOptions,
+    /// What `ctx` has been warned of.
+    pub(super) warnings: Arc<Warnings>,
 }
 
 /// Parts that are durable.
@@ -74,11 +76,24 @@ impl Job<'_> {
         let bytes = parts.iter().map(|part| part.size_hint).sum();
         ctx.emit(Event::Planned { parts: parts.len() as u64, bytes });
         // Boxed: it is large, and the compiler cannot see through it that all of this is Send.
-        self.dump(&headers, &mut manifest, Arc::new(session), parts).boxed().await?;
-        ctx.emit(Event::Stage(Stage::Commit));
-        ctx.check()?;
-        self.repository.commit(&mut manifest, &*self.codec).await?;
-        Ok((self.repository, manifest.header))
+        let dumped = self.dump(&headers, &mut manifest, Arc::new(session), parts).boxed().await;
+        let committed = match dumped {
+            Ok(()) => self.commit(&mut manifest).await,
+            Err(error) => Err(error),
+        };
+        if committed.is_err()
+            && let Some(file) = &manifest.header.file
+        {
+            // Nothing names it, and the error that led here is the one that counts.
+            let _ = self.repository.storage().delete(&file.key.parse()?).await;
+        }
+        committed.map(|()| (self.repository, manifest.header))
+    }
+
+    async fn commit(&self, manifest: &mut Manifest) -> Result<()> {
+        self.ctx.emit(Event::Stage(Stage::Commit));
+        self.ctx.check()?;
+        self.repository.commit(manifest, &*self.codec).await
     }
 
     fn refuse_log(&self, server: &ServerInfo) -> Error {
@@ -161,7 +176,7 @@ impl Job<'_> {
             Format::Binary => {
                 let stored = self.dump_chunks(&store, &session, parts).await?;
                 self.finish(session).await?;
-                complete(&mut manifest.header, &stored.parts);
+                self.complete(manifest, &stored.parts);
                 record(self.ctx, &self.repository, &store, manifest, stored).await?;
                 (manifest.header.stored_size, manifest.header.new_size) = store.sizes();
             }
@@ -174,7 +189,7 @@ impl Job<'_> {
                     self.store(inner.storage(), Arc::new(NoCompression), Level::default(), HashMap::new())?;
                 let stored = self.dump_chunks(&plain, &session, parts).await?;
                 self.finish(session).await?;
-                complete(&mut manifest.header, &stored.parts);
+                self.complete(manifest, &stored.parts);
                 let mut inside = manifest.clone();
                 let parts = stored.parts.clone();
                 record(self.ctx, &inner, &plain, &mut inside, stored).await?;
@@ -201,12 +216,18 @@ impl Job<'_> {
                 let records = script.parts(origin.clone(), &parts).await?;
                 drop(origin);
                 self.finish(session).await?;
-                complete(&mut manifest.header, &records);
+                self.complete(manifest, &records);
                 let finished = script.finish(&manifest.header, &manifest.body, &records).await?;
                 self.single_file(&store, manifest, key, finished, records).await?;
             }
         }
         Ok(())
+    }
+
+    /// Fills in what is known when all parts are dumped.
+    fn complete(&self, manifest: &mut Manifest, parts: &[PartRecord]) {
+        complete(&mut manifest.header, parts);
+        manifest.body.warnings = self.warnings.so_far();
     }
 
     fn store(

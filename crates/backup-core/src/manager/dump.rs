@@ -117,6 +117,7 @@ impl ChunkDump {
         let dump = async {
             let mut totals = Vec::with_capacity(run.len());
             for (place, part) in self.parts.iter().enumerate().take(run.end).skip(run.start) {
+                ctx.check()?;
                 ctx.emit(Event::PartStarted(part));
                 writer.start_part(place, part)?;
                 let dumped = self.session.dump(ctx, part, &mut writer).await;

@@ -133,7 +133,7 @@ impl BackupManager {
     ///
     /// When it returns `Ok`, the backup is durable, and unless the configuration says otherwise it has been read back and
     /// checked. After an error no new backup is listed, except where checking it failed: that one stays, unverified,
-    /// to be looked into. Cancelling leaves nothing visible.
+    /// to be looked into. Cancelling leaves nothing visible, or the complete backup if it was being checked already.
     pub async fn backup_with(&self, source: &DatabaseUrl, options: BackupOptions) -> Result<BackupInfo> {
         let factory = self.registry.by_scheme(&source.scheme)?;
         let engine = (factory.from_url)(source)?;
@@ -141,8 +141,9 @@ impl BackupManager {
         let codec = codec(&self.config.codec)?;
         let repository = self.ctx.run(Repository::open_or_init(self.storage(true)?)).await;
         let repository = repository.during(|| self.place("open the repository"))?;
-        let job =
-            backup::Job { ctx: &self.ctx, config: &self.config, repository, factory, codec, source, options };
+        let (ctx, warnings) = self.ctx.remembering_warnings();
+        let config = &self.config;
+        let job = backup::Job { ctx: &ctx, config, repository, factory, codec, source, options, warnings };
         let (repository, header) = job.run(engine).await.during(|| format!("back up {source}"))?;
         if self.config.verify {
             let id = BackupRef::from(&header.id);

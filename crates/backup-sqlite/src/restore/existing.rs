@@ -81,5 +81,6 @@ fn make_free(loading: &Loading, part: &Part, existing: Existing) -> Result<()> {
 }
 
 fn not_empty(what: String) -> Error {
-    Error::new(ErrorKind::TargetNotEmpty, what).hint("restore under another name, or replace it (--drop-existing)")
+    Error::new(ErrorKind::TargetNotEmpty, what)
+        .hint("restore under another name, or replace it (--drop-existing)")
 }
