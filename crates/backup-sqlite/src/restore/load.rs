@@ -1,6 +1,5 @@
 //! Filling the new file.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use backup_core::{Ctx, During, Part, PartKind, PartSource, Result};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
+use super::schema::Schema;
 use super::staging::Staging;
 use crate::backup::spec;
 use crate::catalog::plan::{SEQUENCES, SqlSpec};
@@ -28,8 +28,7 @@ pub(crate) struct Loading {
     /// What is restored goes into a copy of an existing database, and this says which rows of SQLite's own stay.
     pub(super) into_copy: bool,
     pub(super) partial: bool,
-    /// The text of what was made, by type and name: SQLite writes some texts down differently.
-    made: HashMap<(String, String), String>,
+    schema: Schema,
 }
 
 impl Loading {
@@ -77,7 +76,7 @@ impl Loading {
             write_ahead: false,
             into_copy: false,
             partial: false,
-            made: HashMap::new(),
+            schema: Schema::default(),
         })
     }
 
@@ -122,10 +121,7 @@ impl Loading {
 
     /// Whether there is an object called `name`.
     pub(super) fn has(&self, name: &str) -> Result<bool> {
-        self.connection
-            .prepare_cached("SELECT 1 FROM main.sqlite_schema WHERE name = ?1 COLLATE NOCASE")
-            .and_then(|mut statement| statement.exists([name]))
-            .doing(|| "read the schema of the target")
+        self.schema.has(&self.connection, name).doing(|| "read the schema of the target")
     }
 
     fn statements(&mut self, part: &Part, source: &mut dyn PartSource) -> Result<()> {
@@ -143,33 +139,33 @@ impl Loading {
                 continue;
             }
             match &made_from {
-                Some(SqlSpec::Schema { table, .. }) => self.make(part, table, sql)?,
+                Some(SqlSpec::Schema { row, table }) => self.make(part, *row, table, sql)?,
                 _ => self.execute(&sql)?,
             }
         }
         Ok(())
     }
 
-    /// Makes an object of the schema.
-    fn make(&mut self, part: &Part, table: &str, sql: String) -> Result<()> {
+    /// Makes an object of the schema, which is in row `place` of the source's.
+    fn make(&mut self, part: &Part, place: i64, table: &str, sql: String) -> Result<()> {
         let (kind, name) = (part.object.kind.as_str(), part.object.name.as_str());
-        let made = self.execute(&sql);
-        if made.is_err() && matches!(kind, "view" | "trigger") {
+        match self.execute(&sql) {
             // There is nothing to either but its row in the schema. What SQLite does not accept as new (any more), it may
             // well have in an old database.
-            self.connection
+            Err(_) if matches!(kind, "view" | "trigger") => self
+                .connection
                 .execute(
                     "INSERT INTO main.sqlite_schema(type, name, tbl_name, rootpage, sql) VALUES(?1, ?2, ?3, 0, ?4)",
                     (kind, name, table, &sql),
                 )
-                .doing(|| "write the schema")?;
-            return Ok(());
+                .map(drop)
+                .doing(|| "write the schema")?,
+            made => made?,
         }
         let is_create = !sql.starts_with("INSERT") && name != SEQUENCES;
-        if made.is_ok() && is_create {
-            self.made.insert((kind.to_owned(), name.to_owned()), sql);
-        }
-        made
+        self.schema
+            .made(&self.connection, kind, name, place, is_create.then_some(sql))
+            .doing(|| "write the schema")
     }
 
     /// Executes what must be one statement.
@@ -200,11 +196,7 @@ impl Loading {
         ctx.check()?;
         let doing = || format!("complete {}", path.display());
         self.begin()?;
-        for (rowid, sql) in self.different_texts().doing(doing)? {
-            self.connection
-                .execute("UPDATE main.sqlite_schema SET sql = ?1 WHERE rowid = ?2", (sql, rowid))
-                .doing(doing)?;
-        }
+        std::mem::take(&mut self.schema).put_back(&self.connection).doing(doing)?;
         self.execute("COMMIT")?;
         self.connection.close().map_err(|(_, error)| error).doing(doing)?;
 
@@ -223,21 +215,6 @@ impl Loading {
             }
         }
         connection.close().map_err(|(_, error)| error).doing(doing)
-    }
-
-    fn different_texts(&self) -> rusqlite::Result<Vec<(i64, String)>> {
-        let mut statement =
-            self.connection.prepare("SELECT rowid, type, name, sql FROM main.sqlite_schema")?;
-        let mut rows = statement.query(())?;
-        let mut different = Vec::new();
-        while let Some(row) = rows.next()? {
-            let found: Option<String> = row.get(3)?;
-            let wanted = self.made.get(&(row.get(1)?, row.get(2)?));
-            if let Some(wanted) = wanted.filter(|wanted| found.as_ref() != Some(wanted)) {
-                different.push((row.get(0)?, wanted.clone()));
-            }
-        }
-        Ok(different)
     }
 }
 
