@@ -93,6 +93,7 @@ impl Loading {
                     return drain(source);
                 }
                 self.begin()?;
+                self.need(&part.object.name)?;
                 if spec.clear {
                     self.execute(&format!("DELETE FROM {SEQUENCES}"))?;
                 }
@@ -133,6 +134,9 @@ impl Loading {
         if made_from != Some(SqlSpec::Settings) {
             self.begin()?;
         }
+        if made_from.is_none() {
+            self.need(&part.object.name)?;
+        }
         while let Some(sql) = statement::next(source)? {
             if sql == WRITE_AHEAD {
                 self.write_ahead = true;
@@ -148,24 +152,24 @@ impl Loading {
 
     /// Makes an object of the schema, which is in row `place` of the source's.
     fn make(&mut self, part: &Part, place: i64, table: &str, sql: String) -> Result<()> {
-        let (kind, name) = (part.object.kind.as_str(), part.object.name.as_str());
-        match self.execute(&sql) {
-            // There is nothing to either but its row in the schema. What SQLite does not accept as new (any more), it may
-            // well have in an old database.
-            Err(_) if matches!(kind, "view" | "trigger") => self
-                .connection
-                .execute(
-                    "INSERT INTO main.sqlite_schema(type, name, tbl_name, rootpage, sql) VALUES(?1, ?2, ?3, 0, ?4)",
-                    (kind, name, table, &sql),
-                )
-                .map(drop)
-                .doing(|| "write the schema")?,
-            made => made?,
+        let object = (part.object.kind.as_str(), part.object.name.as_str());
+        // A script of ours, and the plan for virtual tables, may write the row by themselves.
+        let is_create = !sql.starts_with("INSERT");
+        if is_create && matches!(object.0, "view" | "trigger") {
+            self.schema.make_row(object, table, place, sql);
+            return Ok(());
         }
-        let is_create = !sql.starts_with("INSERT") && name != SEQUENCES;
-        self.schema
-            .made(&self.connection, kind, name, place, is_create.then_some(sql))
-            .doing(|| "write the schema")
+        if object.0 == "index" {
+            self.need(table)?;
+        }
+        self.execute(&sql)?;
+        let text = Some(sql).filter(|_| is_create && object.1 != SEQUENCES);
+        self.schema.made(&self.connection, object, place, text).doing(|| "write the schema")
+    }
+
+    /// Makes sure that SQLite knows `table`.
+    fn need(&mut self, table: &str) -> Result<()> {
+        self.schema.need(&self.connection, table).doing(|| "show a part of the schema")
     }
 
     /// Executes what must be one statement.
