@@ -1,5 +1,6 @@
 //! Filling the new file.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -117,12 +118,21 @@ impl Loading {
         if !table.starts_with("sqlite_") {
             return Ok(false);
         }
-        Ok(self.partial || table != SEQUENCES || !self.has(table)?)
+        Ok(self.partial || table != SEQUENCES || !self.counts()?)
     }
 
-    /// Whether there is an object called `name`.
-    pub(super) fn has(&self, name: &str) -> Result<bool> {
-        self.schema.has(&self.connection, name).doing(|| "read the schema of the target")
+    /// Whether there is a table of counters.
+    fn counts(&self) -> Result<bool> {
+        self.schema.has(&self.connection, SEQUENCES).doing(|| "read the schema of the target")
+    }
+
+    /// The names of all objects, in lower case.
+    pub(super) fn names(&self) -> Result<HashSet<String>> {
+        let doing = || "read the schema of the target";
+        let mut select =
+            self.connection.prepare("SELECT lower(name) FROM main.sqlite_schema").doing(doing)?;
+        let names = select.query_map((), |row| row.get(0)).doing(doing)?;
+        names.collect::<rusqlite::Result<_>>().doing(doing)
     }
 
     fn statements(&mut self, part: &Part, source: &mut dyn PartSource) -> Result<()> {
