@@ -35,10 +35,10 @@ impl BackupSession for Backup {
 
     async fn plan(&self, ctx: &Ctx) -> Result<Vec<Part>> {
         let permit = self.readers.wait(ctx).await?;
-        let (readers, request) = (Arc::clone(&self.readers), self.request.clone());
+        let (readers, request, inner) = (Arc::clone(&self.readers), self.request.clone(), ctx.clone());
         ctx.blocking(move || {
             let _permit = permit;
-            readers.lend(|reader| plan::plan(reader, &request))
+            readers.lend(|reader| plan::plan(&inner, reader, &request))
         })
         .await
     }

@@ -1,12 +1,11 @@
 //! The parts that a database is backed up as.
 //!
 //! Settings, then tables in the order of the schema, then rows, then indexes, views and triggers. Objects of one kind are made
-//! one after another, each `after` the one before: SQLite has one writer, so that costs nothing, and the copy's
-//! schema lists them in the same order as the source's.
+//! one after another, each `after` the one before: SQLite has one writer, so that costs nothing.
 
 use std::collections::HashMap;
 
-use backup_core::{BackupRequest, Content, Object, Part, PartId, Phase, Result, RowLayout};
+use backup_core::{BackupRequest, Content, Ctx, Object, Part, PartId, Phase, Result, RowLayout};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +35,7 @@ pub(crate) enum SqlSpec {
 }
 
 /// The parts of the database that `request` selects.
-pub(crate) fn plan(connection: &Connection, request: &BackupRequest) -> Result<Vec<Part>> {
+pub(crate) fn plan(ctx: &Ctx, connection: &Connection, request: &BackupRequest) -> Result<Vec<Part>> {
     let objects = selected(objects(connection)?, request);
     let mut plan = Plan { parts: Vec::new(), virtuals: VirtualTables::of(&objects) };
     let with_schema = request.content != Content::DataOnly;
@@ -60,6 +59,7 @@ pub(crate) fn plan(connection: &Connection, request: &BackupRequest) -> Result<V
         let (sequences, others): (Vec<_>, Vec<_>) =
             objects.iter().filter(|o| o.kind == Kind::Table).partition(|o| o.name == SEQUENCES);
         for object in others.into_iter().chain(sequences) {
+            ctx.check()?;
             let after = tables.remove(&object.name).unwrap_or_else(|| vec![settings]);
             let after = if object.name == SEQUENCES {
                 [after, std::mem::take(&mut counting)].concat()
@@ -152,7 +152,7 @@ impl Plan {
         object: &SchemaObject,
         after: &[PartId],
     ) -> Result<Vec<PartId>> {
-        let table = described.table(&object.name)?;
+        let table = described.table(object)?;
         let ranges = size::ranges(connection, &object.name, &table)?;
         let mut ids = Vec::new();
         for range in &ranges {
@@ -234,7 +234,7 @@ mod tests {
     fn planned(request: &BackupRequest) -> Vec<Part> {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(SHOP).unwrap();
-        plan(&connection, request).unwrap()
+        plan(&Ctx::new(), &connection, request).unwrap()
     }
 
     fn names(parts: &[Part]) -> Vec<String> {
@@ -280,6 +280,16 @@ mod tests {
             "PostData trigger main.a_t",
         ];
         assert_eq!(names(&planned(&request)), expected);
+    }
+
+    #[test]
+    fn a_cancelled_plan_ends_before_the_next_table() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(SHOP).unwrap();
+        let ctx = Ctx::new();
+        ctx.cancel();
+        let error = plan(&ctx, &connection, &BackupRequest::new(1)).unwrap_err();
+        assert_eq!(error.kind(), backup_core::ErrorKind::Cancelled);
     }
 
     #[test]

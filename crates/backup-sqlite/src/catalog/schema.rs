@@ -44,9 +44,12 @@ pub(crate) struct SchemaObject {
 impl SchemaObject {
     /// Whether rows that are inserted here count in `sqlite_sequence`. A false yes costs nothing.
     pub(crate) fn may_autoincrement(&self) -> bool {
-        let word = b"AUTOINCREMENT";
-        self.kind == Kind::Table
-            && self.sql.as_bytes().windows(word.len()).any(|w| w.eq_ignore_ascii_case(word))
+        self.kind == Kind::Table && self.mentions("AUTOINCREMENT")
+    }
+
+    /// Whether `word` is anywhere in the SQL. Cheaper than asking SQLite about what only that word brings about.
+    pub(crate) fn mentions(&self, word: &str) -> bool {
+        self.sql.as_bytes().windows(word.len()).any(|w| w.eq_ignore_ascii_case(word.as_bytes()))
     }
 }
 

@@ -27,13 +27,20 @@ pub(crate) fn ranges(connection: &Connection, name: &str, table: &Table) -> Resu
     let key_and_lengths: Vec<_> = std::iter::once(key.clone()).chain(others).collect();
     let key_and_lengths = key_and_lengths.join(",");
     let prepare = |sql: String| connection.prepare(&sql).doing(doing);
+    let mut rows = prepare(format!(
+        "SELECT {key_and_lengths} FROM {from} WHERE {key} >= ?1 ORDER BY {key} LIMIT {ROWS_PER_PROBE}"
+    ))?;
+    // Most tables of a database with many are small: one look shows all of theirs.
+    let first = probe(&mut rows, name, i64::MIN)?;
+    let bytes = first.iter().fold(0u64, |sum, (_, size)| sum.saturating_add(*size));
+    if first.len() < ROWS_PER_PROBE && bytes <= split::TARGET {
+        return Ok(whole(bytes));
+    }
     let mut probed = Probed {
         name,
         lowest: prepare(format!("SELECT min({key}) FROM {from} WHERE {key} BETWEEN ?1 AND ?2"))?,
         highest: prepare(format!("SELECT max({key}) FROM {from} WHERE {key} BETWEEN ?1 AND ?2"))?,
-        rows: prepare(format!(
-            "SELECT {key_and_lengths} FROM {from} WHERE {key} >= ?1 ORDER BY {key} LIMIT {ROWS_PER_PROBE}"
-        ))?,
+        rows,
     };
     let mut ranges = split::ranges(&mut probed, split::TARGET)?;
     if let [only] = ranges.as_mut_slice() {
@@ -58,10 +65,14 @@ impl split::Rows for Probed<'_> {
     }
 
     fn probe(&mut self, low: i64) -> Result<Vec<(i64, u64)>> {
-        let doing = || format!("sample table {}", self.name.escape_debug());
-        let rows = self.rows.query_map([low], |row| Ok((row.get(0)?, row_size(row, 1)?))).doing(doing)?;
-        rows.collect::<rusqlite::Result<_>>().doing(doing)
+        probe(&mut self.rows, self.name, low)
     }
+}
+
+fn probe(rows: &mut Statement<'_>, name: &str, low: i64) -> Result<Vec<(i64, u64)>> {
+    let doing = || format!("sample table {}", name.escape_debug());
+    let rows = rows.query_map([low], |row| Ok((row.get(0)?, row_size(row, 1)?))).doing(doing)?;
+    rows.collect::<rusqlite::Result<_>>().doing(doing)
 }
 
 /// The bytes of a table that is read in one go: those of its first rows, for as many as there are.

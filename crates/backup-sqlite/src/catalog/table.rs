@@ -4,6 +4,7 @@ use backup_core::{Column, Error, Result};
 use rusqlite::{CachedStatement, Connection};
 use serde::{Deserialize, Serialize};
 
+use super::schema::SchemaObject;
 use super::settings::Encoding;
 use crate::ddl::quote::identifier;
 use crate::error::Doing;
@@ -92,7 +93,8 @@ impl<'c> Tables<'c> {
         })
     }
 
-    pub(crate) fn table(&mut self, name: &str) -> Result<Table> {
+    pub(crate) fn table(&mut self, object: &SchemaObject) -> Result<Table> {
+        let name = object.name.as_str();
         let reading = || format!("read the columns of table {}", name.escape_debug());
         let described = self
             .columns
@@ -111,10 +113,10 @@ impl<'c> Tables<'c> {
         // A generated column has no value of its own; 2 is VIRTUAL and 3 is STORED.
         let is_generated = |hidden: i64| hidden == 2 || hidden == 3;
         let has_generated = described.iter().any(|(_, _, hidden)| is_generated(*hidden));
-        let alias = self.alias(name, &described).doing(reading)?;
+        let alias = self.alias(object, &described).doing(reading)?;
         let rowid = match alias {
             Some(_) => None,
-            None => self.rowid_word(name, &described),
+            None => self.rowid_word(object, &described),
         };
         let kept =
             described.into_iter().filter(|(_, _, hidden)| !is_generated(*hidden)).map(|(column, ..)| column);
@@ -135,11 +137,17 @@ impl<'c> Tables<'c> {
     }
 
     /// The column that is the rowid under another name: a lone primary key of type INTEGER for which there is no index.
-    fn alias(&mut self, table: &str, described: &[(Column, i64, i64)]) -> rusqlite::Result<Option<String>> {
+    fn alias(
+        &mut self,
+        table: &SchemaObject,
+        described: &[(Column, i64, i64)],
+    ) -> rusqlite::Result<Option<String>> {
         let mut keys = described.iter().filter(|(_, pk, _)| *pk > 0);
         match (keys.next(), keys.next()) {
             (Some((column, ..)), None) if column.declared_type.eq_ignore_ascii_case("INTEGER") => {
-                let indexed = self.primary_keys.exists([table])?;
+                // Only these two words make an index for such a key.
+                let may_be = table.mentions("DESC") || table.mentions("WITHOUT");
+                let indexed = may_be && self.primary_keys.exists([&table.name])?;
                 Ok((!indexed).then(|| column.name.clone()))
             }
             _ => Ok(None),
@@ -147,13 +155,16 @@ impl<'c> Tables<'c> {
     }
 
     /// A word for the rowid that is no column's name; `None` also for a table WITHOUT ROWID.
-    fn rowid_word(&self, table: &str, described: &[(Column, i64, i64)]) -> Option<RowidWord> {
+    fn rowid_word(&self, table: &SchemaObject, described: &[(Column, i64, i64)]) -> Option<RowidWord> {
         let taken = |word: RowidWord| {
             described.iter().any(|(column, ..)| column.name.eq_ignore_ascii_case(word.sql()))
         };
         let words = [RowidWord::Rowid, RowidWord::Oid, RowidWord::Underscored];
         let word = words.into_iter().find(|word| !taken(*word))?;
-        let sql = format!("SELECT {} FROM main.{}", word.sql(), identifier(table));
+        if !table.mentions("WITHOUT") {
+            return Some(word);
+        }
+        let sql = format!("SELECT {} FROM main.{}", word.sql(), identifier(&table.name));
         self.connection.prepare(&sql).ok().map(|_| word)
     }
 }
@@ -165,7 +176,9 @@ mod tests {
     fn table(sql: &str) -> Table {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(sql).unwrap();
-        Tables::of(&connection).unwrap().table("t").unwrap()
+        let objects = crate::catalog::schema::objects(&connection).unwrap();
+        let t = objects.iter().find(|object| object.name == "t").unwrap();
+        Tables::of(&connection).unwrap().table(t).unwrap()
     }
 
     fn names(table: &Table) -> Vec<&str> {

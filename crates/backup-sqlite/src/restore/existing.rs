@@ -1,6 +1,6 @@
 //! Restoring into a copy of an existing database: rows alone, or some of a backup's objects.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use backup_core::{Content, Error, ErrorKind, Existing, Part, PartKind, RestoreRequest, Result};
 
@@ -31,24 +31,25 @@ pub(super) fn prepare(mut loading: Loading, request: &RestoreRequest, parts: &[P
         }
     }
     loading.begin()?;
+    let names = loading.names()?;
     let ours = |part: &&Part| !part.object.name.starts_with("sqlite_");
     if request.content == Content::DataOnly {
         let with_rows = parts.iter().filter(ours).filter(|part| spec::<SqlSpec>(part).is_err());
         for table in with_rows.map(|part| part.object.name.as_str()).collect::<BTreeSet<_>>() {
-            make_empty(&loading, table, request.existing)?;
+            make_empty(&loading, &names, table, request.existing)?;
         }
     } else {
         let made = parts.iter().filter(ours).filter(|part| matches!(spec(part), Ok(SqlSpec::Schema { .. })));
         for part in made {
-            make_free(&loading, part, request.existing)?;
+            make_free(&loading, &names, part, request.existing)?;
         }
     }
     Ok(loading)
 }
 
-fn make_empty(loading: &Loading, table: &str, existing: Existing) -> Result<()> {
+fn make_empty(loading: &Loading, names: &HashSet<String>, table: &str, existing: Existing) -> Result<()> {
     let name = identifier(table);
-    if !loading.has(table)? {
+    if !names.contains(&table.to_ascii_lowercase()) {
         let missing = format!("the target has no table {}", table.escape_debug());
         return Err(Error::new(ErrorKind::NotFound, missing).hint("restore the schema too"));
     }
@@ -61,9 +62,9 @@ fn make_empty(loading: &Loading, table: &str, existing: Existing) -> Result<()> 
     }
 }
 
-fn make_free(loading: &Loading, part: &Part, existing: Existing) -> Result<()> {
+fn make_free(loading: &Loading, names: &HashSet<String>, part: &Part, existing: Existing) -> Result<()> {
     let name = &part.object.name;
-    if !loading.has(name)? {
+    if !names.contains(&name.to_ascii_lowercase()) {
         return Ok(());
     }
     match existing {

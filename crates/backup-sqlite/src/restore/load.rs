@@ -1,6 +1,6 @@
 //! Filling the new file.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use backup_core::{Ctx, During, Part, PartKind, PartSource, Result};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
+use super::schema::Schema;
 use super::staging::Staging;
 use crate::backup::spec;
 use crate::catalog::plan::{SEQUENCES, SqlSpec};
@@ -28,8 +29,7 @@ pub(crate) struct Loading {
     /// What is restored goes into a copy of an existing database, and this says which rows of SQLite's own stay.
     pub(super) into_copy: bool,
     pub(super) partial: bool,
-    /// The text of what was made, by type and name: SQLite writes some texts down differently.
-    made: HashMap<(String, String), String>,
+    schema: Schema,
 }
 
 impl Loading {
@@ -77,7 +77,7 @@ impl Loading {
             write_ahead: false,
             into_copy: false,
             partial: false,
-            made: HashMap::new(),
+            schema: Schema::default(),
         })
     }
 
@@ -94,6 +94,7 @@ impl Loading {
                     return drain(source);
                 }
                 self.begin()?;
+                self.need(&part.object.name)?;
                 if spec.clear {
                     self.execute(&format!("DELETE FROM {SEQUENCES}"))?;
                 }
@@ -117,15 +118,21 @@ impl Loading {
         if !table.starts_with("sqlite_") {
             return Ok(false);
         }
-        Ok(self.partial || table != SEQUENCES || !self.has(table)?)
+        Ok(self.partial || table != SEQUENCES || !self.counts()?)
     }
 
-    /// Whether there is an object called `name`.
-    pub(super) fn has(&self, name: &str) -> Result<bool> {
-        self.connection
-            .prepare_cached("SELECT 1 FROM main.sqlite_schema WHERE name = ?1 COLLATE NOCASE")
-            .and_then(|mut statement| statement.exists([name]))
-            .doing(|| "read the schema of the target")
+    /// Whether there is a table of counters.
+    fn counts(&self) -> Result<bool> {
+        self.schema.has(&self.connection, SEQUENCES).doing(|| "read the schema of the target")
+    }
+
+    /// The names of all objects, in lower case.
+    pub(super) fn names(&self) -> Result<HashSet<String>> {
+        let doing = || "read the schema of the target";
+        let mut select =
+            self.connection.prepare("SELECT lower(name) FROM main.sqlite_schema").doing(doing)?;
+        let names = select.query_map((), |row| row.get(0)).doing(doing)?;
+        names.collect::<rusqlite::Result<_>>().doing(doing)
     }
 
     fn statements(&mut self, part: &Part, source: &mut dyn PartSource) -> Result<()> {
@@ -137,39 +144,42 @@ impl Loading {
         if made_from != Some(SqlSpec::Settings) {
             self.begin()?;
         }
+        if made_from.is_none() {
+            self.need(&part.object.name)?;
+        }
         while let Some(sql) = statement::next(source)? {
             if sql == WRITE_AHEAD {
                 self.write_ahead = true;
                 continue;
             }
             match &made_from {
-                Some(SqlSpec::Schema { table, .. }) => self.make(part, table, sql)?,
+                Some(SqlSpec::Schema { row, table }) => self.make(part, *row, table, sql)?,
                 _ => self.execute(&sql)?,
             }
         }
         Ok(())
     }
 
-    /// Makes an object of the schema.
-    fn make(&mut self, part: &Part, table: &str, sql: String) -> Result<()> {
-        let (kind, name) = (part.object.kind.as_str(), part.object.name.as_str());
-        let made = self.execute(&sql);
-        if made.is_err() && matches!(kind, "view" | "trigger") {
-            // There is nothing to either but its row in the schema. What SQLite does not accept as new (any more), it may
-            // well have in an old database.
-            self.connection
-                .execute(
-                    "INSERT INTO main.sqlite_schema(type, name, tbl_name, rootpage, sql) VALUES(?1, ?2, ?3, 0, ?4)",
-                    (kind, name, table, &sql),
-                )
-                .doing(|| "write the schema")?;
+    /// Makes an object of the schema, which is in row `place` of the source's.
+    fn make(&mut self, part: &Part, place: i64, table: &str, sql: String) -> Result<()> {
+        let object = (part.object.kind.as_str(), part.object.name.as_str());
+        // A script of ours, and the plan for virtual tables, may write the row by themselves.
+        let is_create = !sql.starts_with("INSERT");
+        if is_create && matches!(object.0, "view" | "trigger") {
+            self.schema.make_row(object, table, place, sql);
             return Ok(());
         }
-        let is_create = !sql.starts_with("INSERT") && name != SEQUENCES;
-        if made.is_ok() && is_create {
-            self.made.insert((kind.to_owned(), name.to_owned()), sql);
+        if object.0 == "index" {
+            self.need(table)?;
         }
-        made
+        self.execute(&sql)?;
+        let text = Some(sql).filter(|_| is_create && object.1 != SEQUENCES);
+        self.schema.made(&self.connection, object, place, text).doing(|| "write the schema")
+    }
+
+    /// Makes sure that SQLite knows `table`.
+    fn need(&mut self, table: &str) -> Result<()> {
+        self.schema.need(&self.connection, table).doing(|| "show a part of the schema")
     }
 
     /// Executes what must be one statement.
@@ -200,11 +210,7 @@ impl Loading {
         ctx.check()?;
         let doing = || format!("complete {}", path.display());
         self.begin()?;
-        for (rowid, sql) in self.different_texts().doing(doing)? {
-            self.connection
-                .execute("UPDATE main.sqlite_schema SET sql = ?1 WHERE rowid = ?2", (sql, rowid))
-                .doing(doing)?;
-        }
+        std::mem::take(&mut self.schema).put_back(&self.connection).doing(doing)?;
         self.execute("COMMIT")?;
         self.connection.close().map_err(|(_, error)| error).doing(doing)?;
 
@@ -223,21 +229,6 @@ impl Loading {
             }
         }
         connection.close().map_err(|(_, error)| error).doing(doing)
-    }
-
-    fn different_texts(&self) -> rusqlite::Result<Vec<(i64, String)>> {
-        let mut statement =
-            self.connection.prepare("SELECT rowid, type, name, sql FROM main.sqlite_schema")?;
-        let mut rows = statement.query(())?;
-        let mut different = Vec::new();
-        while let Some(row) = rows.next()? {
-            let found: Option<String> = row.get(3)?;
-            let wanted = self.made.get(&(row.get(1)?, row.get(2)?));
-            if let Some(wanted) = wanted.filter(|wanted| found.as_ref() != Some(wanted)) {
-                different.push((row.get(0)?, wanted.clone()));
-            }
-        }
-        Ok(different)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod existing;
 mod load;
+mod schema;
 pub(crate) mod staging;
 mod target;
 
