@@ -70,8 +70,7 @@ impl TaggedRow {
     /// Appends an integer.
     #[inline]
     pub fn integer(&mut self, value: i64) {
-        self.0.push(tag::INTEGER);
-        write_varint(&mut self.0, zigzag(value));
+        self.head(tag::INTEGER, zigzag(value));
     }
 
     /// Appends a float, bit for bit.
@@ -97,15 +96,26 @@ impl TaggedRow {
     /// Appends the head of a text whose `length` bytes are written as fragments.
     #[inline]
     pub fn text_header(&mut self, length: u64) {
-        self.0.push(tag::TEXT);
-        write_varint(&mut self.0, length);
+        self.head(tag::TEXT, length);
     }
 
     /// Appends the head of a byte string whose `length` bytes are written as fragments.
     #[inline]
     pub fn bytes_header(&mut self, length: u64) {
-        self.0.push(tag::BYTES);
-        write_varint(&mut self.0, length);
+        self.head(tag::BYTES, length);
+    }
+
+    /// Put together before it is appended: this runs once for every value.
+    #[inline]
+    fn head(&mut self, tag: u8, number: u64) {
+        let (mut head, mut length, mut rest) = ([tag; 11], 1, number);
+        while rest >= 0x80 {
+            head[length] = rest as u8 | 0x80;
+            rest >>= 7;
+            length += 1;
+        }
+        head[length] = rest as u8;
+        self.0.extend_from_slice(&head[..=length]);
     }
 }
 

@@ -200,7 +200,7 @@ impl BackupSession for SabotagedBackup {
             Wrong::IgnoresCancelling => {
                 let dumped = self.session.dump(ctx, part, out).await;
                 if ctx.is_cancelled() {
-                    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+                    tokio::time::sleep(std::time::Duration::from_secs(12)).await;
                 }
                 dumped
             }

@@ -1,7 +1,7 @@
 //! The parts that a database is backed up as.
 //!
-//! Settings, then tables in the order of the schema, then rows, then indexes, views and triggers. Objects of one kind are made
-//! one after another, each `after` the one before: SQLite has one writer, so that costs nothing.
+//! Settings, then tables in the order of the schema, then rows, then indexes, views and triggers. A part waits only for what it
+//! needs: that the copy's schema has the order of the source's is seen to at the end of a restore.
 
 use std::collections::HashMap;
 
@@ -43,13 +43,17 @@ pub(crate) fn plan(ctx: &Ctx, connection: &Connection, request: &BackupRequest) 
 
     // Made even if it says nothing: a script begins its transaction behind it.
     let settings = plan.sql(Phase::PreData, Object::new("database", SCHEMA), &SqlSpec::Settings, [])?;
-    let mut last = settings;
-    // The parts that a table's rows, or what is made of them, have to wait for.
+    // The parts that a table's or view's rows, or what is made of them, have to wait for.
     let mut tables: HashMap<String, Vec<PartId>> = HashMap::new();
+    let mut counters = vec![settings];
     for object in objects.iter().filter(|o| with_schema && matches!(o.kind, Kind::Table | Kind::VirtualTable))
     {
-        last = plan.schema(Phase::PreData, object, [last])?;
-        tables.insert(object.name.clone(), vec![last]);
+        let after = if object.name == SEQUENCES { counters.clone() } else { vec![settings] };
+        let made = plan.schema(Phase::PreData, object, after)?;
+        if object.may_autoincrement() {
+            counters.push(made);
+        }
+        tables.insert(object.name.clone(), vec![made]);
     }
 
     if with_rows {
@@ -74,17 +78,18 @@ pub(crate) fn plan(ctx: &Ctx, connection: &Connection, request: &BackupRequest) 
         }
     }
 
-    // One after another in the order of the schema, whatever they are: the shell's .dump prints them in that order.
-    let mut rows: Vec<PartId> = plan.parts.iter().filter(|p| p.phase == Phase::Data).map(|p| p.id).collect();
+    // In the order of the schema, whatever they are, since the shell's .dump prints them so. They wait for their table and its
+    // rows alone; that no trigger fires for the rows of another is the business of the connection that restores.
     for object in objects.iter().filter(|_| with_schema) {
-        let waits = match object.kind {
+        let after = match object.kind {
             Kind::Table | Kind::VirtualTable => continue,
-            Kind::Index => tables.get(&object.table).cloned().unwrap_or_default(),
-            Kind::View => Vec::new(),
-            // It must not fire for rows that are restored, those of other tables included: the first waits for all.
-            Kind::Trigger => std::mem::take(&mut rows),
+            Kind::View => vec![settings],
+            Kind::Index | Kind::Trigger => tables.get(&object.table).cloned().unwrap_or(vec![settings]),
         };
-        last = plan.schema(Phase::PostData, object, waits.into_iter().chain([last]))?;
+        let made = plan.schema(Phase::PostData, object, after)?;
+        if object.kind == Kind::View {
+            tables.insert(object.name.clone(), vec![made]);
+        }
     }
     Ok(plan.parts)
 }
@@ -257,7 +262,7 @@ mod tests {
         assert!(
             parts
                 .iter()
-                .filter(|part| part.phase == Phase::Data)
+                .filter(|part| part.phase == Phase::Data && part.object.name == "a")
                 .all(|part| trigger.after.contains(&part.id))
         );
     }

@@ -1,13 +1,11 @@
 //! Databases with many objects.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use backup_core::{BackupRequest, Ctx, Existing, RestoreRequest};
+use backup_core::{BackupRequest, Existing, RestoreRequest};
 use rusqlite::Connection;
 
-use super::{assert_same, back_up, every_way, restore, shell};
-use crate::catalog::plan::plan;
+use super::{back_up, every_way, restore, shell};
 
 /// Twelve objects a time: what SQLite makes indexes and counters for by itself, what it does not accept any more, and rows of modules.
 const GROUP: &str = "
@@ -110,59 +108,4 @@ fn a_failure_among_many_objects_leaves_nothing() {
     let error = restore(&target, &RestoreRequest::new(1), &kit).unwrap_err().to_string();
     assert!(error.contains("plain20"), "{error}");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
-}
-
-/// A number of tables with two rows each, made as fast as a restore makes them.
-fn tables(path: &Path, count: u32) {
-    let template = path.with_extension("template");
-    let connection = Connection::open(&template).unwrap();
-    connection
-        .execute_batch("CREATE TABLE t(a INTEGER PRIMARY KEY, b); INSERT INTO t VALUES (1, 'x'), (2, 'y')")
-        .unwrap();
-    drop(connection);
-    let mut kit = back_up(&template, &BackupRequest::new(1));
-    std::fs::remove_file(&template).unwrap();
-    let (parts, kept) = (kit.parts.clone(), kit.kept.clone());
-    for i in 1..count {
-        for (part, offset) in [(&parts[1], 0), (&parts[2], count)] {
-            let mut part = part.clone();
-            part.id.0 = 3 + i + offset;
-            part.after.clear();
-            part.object.name = format!("t{i}");
-            if let Some(row) = part.spec.pointer_mut("/schema/row") {
-                *row = (1 + i).into();
-            }
-            let mut rows = kept[&if offset == 0 { 1 } else { 2 }].clone();
-            if offset == 0 {
-                let sql = format!("CREATE TABLE t{i}(a INTEGER PRIMARY KEY, b)");
-                rows.rows = vec![vec![sql.into_bytes()]];
-            }
-            kit.kept.insert(part.id.0, rows);
-            kit.parts.push(part);
-        }
-    }
-    restore(path, &RestoreRequest::new(1), &kit).unwrap();
-}
-
-#[test]
-fn many_tables_take_linear_time() {
-    let directory = tempfile::tempdir().unwrap();
-    let taken = |count: u32| {
-        let path = directory.path().join(format!("{count}.db"));
-        let start = Instant::now();
-        tables(&path, count);
-        let restored = start.elapsed();
-        let connection = Connection::open(&path).unwrap();
-        let start = Instant::now();
-        let parts = plan(&Ctx::new(), &connection, &BackupRequest::new(1)).unwrap();
-        assert_eq!(parts.len() as u32, 2 * count + 1);
-        (restored, start.elapsed())
-    };
-    let (some, many) = (taken(1000), taken(8000));
-    let close = |some: Duration, many: Duration| many < some * 24 + Duration::from_millis(500);
-    assert!(close(some.0, many.0) && close(some.1, many.1), "{some:?}, {many:?}");
-    let copy = directory.path().join("copy.db");
-    let source = directory.path().join("1000.db");
-    restore(&copy, &RestoreRequest::new(1), &back_up(&source, &BackupRequest::new(1))).unwrap();
-    assert_same(&source, &copy);
 }

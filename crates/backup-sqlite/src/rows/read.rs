@@ -1,5 +1,6 @@
 //! Rows out of a table.
 
+use backup_core::rows::{TaggedValue, read_tagged};
 use backup_core::{Column, Error, Result, TaggedRow};
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
@@ -88,14 +89,14 @@ impl Reader<'_> {
         let mut large: Option<Large<'_>> = None;
         let mut tagged = TaggedRow::new();
         loop {
-            let mut last = None;
+            let mut found = false;
             self.limit(SHORT)?;
             let mut rows = statement.query([low, high]).doing(doing)?;
             loop {
                 match rows.next() {
                     Ok(Some(row)) => {
                         self.tag(row, &mut tagged)?;
-                        last = Some(row.get(key).doing(doing)?);
+                        found = true;
                         sink.row(tagged.as_bytes())?;
                     }
                     Ok(None) => return Ok(()),
@@ -105,7 +106,8 @@ impl Reader<'_> {
             }
             drop(rows);
             self.limit(LONGEST)?;
-            let from = match last {
+            // What was read last still stands in the row.
+            let from = match key_of(tagged.as_bytes(), key).filter(|_| found) {
                 Some(last) => i64::checked_add(last, 1)
                     .ok_or_else(|| Error::damaged("a row lies behind the last").during(doing()))?,
                 None => low,
@@ -147,6 +149,17 @@ pub(super) fn tag(value: ValueRef<'_>, encoding: Encoding, row: &mut TaggedRow) 
         ValueRef::Text(value) => row.bytes(&unhex(value)?),
     }
     Ok(())
+}
+
+/// The integer in field number `key` of a row.
+fn key_of(mut row: &[u8], key: usize) -> Option<i64> {
+    for _ in 0..key {
+        read_tagged(&mut row)?;
+    }
+    match read_tagged(&mut row)? {
+        TaggedValue::Integer(value) => Some(value),
+        _ => None,
+    }
 }
 
 fn unhex(digits: &[u8]) -> Result<Vec<u8>> {

@@ -1,6 +1,6 @@
 //! Databases with everything that a backup could get wrong.
 
-#![allow(clippy::unwrap_used, unreachable_pub, reason = "a test, shared by several")]
+#![allow(clippy::unwrap_used, unreachable_pub, dead_code, reason = "a test, shared by several")]
 
 use std::path::Path;
 
