@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit, mpsc};
 
 use crate::block::{ChunkEncoder, RawChunk, TableHints, decode_chunk};
 use crate::context::Ctx;
@@ -37,6 +37,8 @@ pub(crate) struct ChunkStore {
     sink: Arc<dyn ChunkSink>,
     key: [u8; 32],
     encoder: Arc<ChunkEncoder>,
+    /// Who may encode: as many at once as there are jobs, which bounds time and memory. Storing is not counted.
+    encoding: Semaphore,
     /// Every chunk of this backup, so that none is stored twice however often it occurs.
     chunks: Mutex<HashMap<Hash32, Arc<OnceCell<ChunkEntry>>>>,
     stored_size: AtomicU64,
@@ -44,11 +46,12 @@ pub(crate) struct ChunkStore {
 }
 
 impl ChunkStore {
-    pub(crate) fn new(sink: Arc<dyn ChunkSink>, key: [u8; 32], encoder: ChunkEncoder) -> Self {
+    pub(crate) fn new(sink: Arc<dyn ChunkSink>, key: [u8; 32], encoder: ChunkEncoder, jobs: usize) -> Self {
         Self {
             sink,
             key,
             encoder: Arc::new(encoder),
+            encoding: Semaphore::new(jobs.max(1)),
             chunks: Mutex::default(),
             stored_size: AtomicU64::new(0),
             new_size: AtomicU64::new(0),
@@ -67,6 +70,7 @@ impl ChunkStore {
         chunk: RawChunk,
         hints: Vec<Arc<TableHints>>,
     ) -> Result<ChunkEntry> {
+        let turn = ctx.run(async { self.encoding.acquire().await.map_err(|_| Error::cancelled()) }).await?;
         let key = self.key;
         let (chunk, id) = ctx
             .blocking(move || {
@@ -78,12 +82,13 @@ impl ChunkStore {
             let mut chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(chunks.entry(id).or_default())
         };
-        cell.get_or_try_init(|| self.put_first(ctx, id, chunk, hints)).await.copied()
+        cell.get_or_try_init(|| self.put_first(ctx, turn, id, chunk, hints)).await.copied()
     }
 
     async fn put_first(
         &self,
         ctx: &Ctx,
+        turn: SemaphorePermit<'_>,
         id: Hash32,
         chunk: RawChunk,
         hints: Vec<Arc<TableHints>>,
@@ -96,6 +101,7 @@ impl ChunkStore {
             None => {
                 let encoder = Arc::clone(&self.encoder);
                 let (entry, stored) = ctx.blocking(move || encode(&encoder, id, &chunk, &hints)).await?;
+                drop(turn);
                 ctx.run(self.sink.put(&id, stored)).await.during(|| format!("store chunk {id}"))?;
                 entry
             }

@@ -13,6 +13,7 @@ mod manager;
 mod options;
 mod part;
 mod plan;
+mod pool;
 mod position;
 mod progress;
 mod reader;

@@ -23,7 +23,7 @@ type MakeRow = fn(&mut Random, &mut Row);
 const SET_BYTES: usize = 100_000_000;
 
 /// Makes every set and prints the table.
-pub fn run() -> Outcome<()> {
+pub(crate) fn run() -> Outcome<()> {
     println!("| MB @ MB/s in / out | zstd -1 | zstd -3 | rows L1 | rows L3 | columns 1/2 |");
     println!("|---|---|---|---|---|---|");
     let sets: [(&str, MakeRow); 7] = [

@@ -1,7 +1,5 @@
 //! From the stored form back to the chunk.
 
-use std::cell::RefCell;
-
 use super::grid::Grid;
 use super::input::Input;
 use super::join::join;
@@ -10,6 +8,7 @@ use super::uncolumn::{ColumnReader, read_lengths};
 use super::{MAX_COLUMN_BYTES, RawChunk, Segment, SegmentKind, bundle};
 use crate::codec::{self, Codec};
 use crate::error::{Error, Result};
+use crate::pool::Pool;
 use crate::rows::RowLayout;
 
 /// Scratch memory beyond this is given back.
@@ -24,9 +23,7 @@ struct Scratch {
     values: Vec<u64>,
 }
 
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
+static SCRATCH: Pool<Scratch> = Pool::new();
 
 /// Turns the stored form of a chunk back into the chunk. Anything but what
 /// [`ChunkEncoder::encode`](super::ChunkEncoder::encode) writes is an error, and needs no more memory than a few
@@ -40,16 +37,15 @@ pub fn decode_chunk(stored: &[u8]) -> Result<RawChunk> {
         ends: Vec::with_capacity(header.rows),
         segments: Vec::with_capacity(header.segments),
     };
-    SCRATCH.with_borrow_mut(|scratch| {
-        let mut outcome = Ok(());
-        while outcome.is_ok() && chunk.segments.len() < header.segments {
-            outcome = block(&*codec, &mut input, &header, &mut chunk, scratch);
-        }
-        if scratch.n.capacity().max(scratch.arena.capacity()) > KEEP_SCRATCH {
-            *scratch = Scratch::default();
-        }
-        outcome
-    })?;
+    let mut scratch = SCRATCH.take().unwrap_or_default();
+    let mut decoded = Ok(());
+    while decoded.is_ok() && chunk.segments.len() < header.segments {
+        decoded = block(&*codec, &mut input, &header, &mut chunk, &mut scratch);
+    }
+    if scratch.n.capacity().max(scratch.arena.capacity()) <= KEEP_SCRATCH {
+        SCRATCH.give(scratch);
+    }
+    decoded?;
     input.end()?;
     if chunk.bytes.len() != header.bytes || chunk.ends.len() != header.rows {
         return Err(Error::damaged("a chunk whose blocks are not all that it should hold"));

@@ -1,6 +1,5 @@
 //! From a chunk to its stored form.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::column::{Stream, write_columns};
@@ -10,6 +9,7 @@ use super::stored::{BlockHeader, BlockKind, ChunkHeader, Frame, describe};
 use super::{MAX_COLUMN_BYTES, MAX_FRAME_BYTES, OWN_BLOCK, RawChunk, Segment, SegmentKind, bundle};
 use crate::codec::{Codec, Level};
 use crate::error::{Error, Result};
+use crate::pool::Pool;
 use crate::rows::RowLayout;
 
 /// Turns chunks into their stored form.
@@ -42,9 +42,7 @@ struct Scratch {
     s: Stream,
 }
 
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
+static SCRATCH: Pool<Scratch> = Pool::new();
 
 impl ChunkEncoder {
     /// Appends the stored form of `chunk` to `out`. `hints` are those of each segment's table.
@@ -60,17 +58,29 @@ impl ChunkEncoder {
             segments: chunk.segments.len(),
         }
         .write(out);
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut bundled = 0;
-            for (i, (segment, hints)) in chunk.segments.iter().zip(hints).enumerate() {
-                if segment.bytes.len() >= OWN_BLOCK {
-                    self.bundle(chunk, bundled..i, scratch, out)?;
-                    self.segment(chunk, i, segment, hints, scratch, out)?;
-                    bundled = i + 1;
-                }
+        let mut scratch = SCRATCH.take().unwrap_or_default();
+        let encoded = self.blocks(chunk, hints, &mut scratch, out);
+        SCRATCH.give(scratch);
+        encoded
+    }
+
+    /// Appends all blocks of a chunk.
+    fn blocks(
+        &self,
+        chunk: &RawChunk,
+        hints: &[Arc<TableHints>],
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let mut bundled = 0;
+        for (i, (segment, hints)) in chunk.segments.iter().zip(hints).enumerate() {
+            if segment.bytes.len() >= OWN_BLOCK {
+                self.bundle(chunk, bundled..i, scratch, out)?;
+                self.segment(chunk, i, segment, hints, scratch, out)?;
+                bundled = i + 1;
             }
-            self.bundle(chunk, bundled..chunk.segments.len(), scratch, out)
-        })
+        }
+        self.bundle(chunk, bundled..chunk.segments.len(), scratch, out)
     }
 
     /// Appends a block of several small segments.

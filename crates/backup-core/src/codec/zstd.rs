@@ -1,6 +1,5 @@
 //! Zstandard: the default.
 
-use std::cell::RefCell;
 use std::io::{BufRead, Read, Write};
 
 use zstd::stream::raw::{CParameter, DParameter, InBuffer, OutBuffer};
@@ -9,6 +8,7 @@ use zstd::zstd_safe::{self, CCtx, DCtx, ResetDirective, get_error_name};
 
 use super::{Codec, Level};
 use crate::error::{During, Error, Result};
+use crate::pool::Pool;
 
 /// The level that is used when none is asked for.
 const DEFAULT_LEVEL: i32 = 3;
@@ -22,10 +22,8 @@ const WINDOW_LOG_MAX: u32 = 27;
 pub struct Zstd;
 
 // A context is worth keeping: its tables are larger than most of what it compresses.
-thread_local! {
-    static ENCODER: RefCell<Option<CCtx<'static>>> = const { RefCell::new(None) };
-    static DECODER: RefCell<Option<DCtx<'static>>> = const { RefCell::new(None) };
-}
+static ENCODERS: Pool<CCtx<'static>> = Pool::new();
+static DECODERS: Pool<DCtx<'static>> = Pool::new();
 
 impl Codec for Zstd {
     fn name(&self) -> &'static str {
@@ -39,17 +37,14 @@ impl Codec for Zstd {
     fn encode(&self, raw: &[u8], flush_at: &[usize], level: Level, out: &mut Vec<u8>) -> Result<()> {
         let level = level.0.unwrap_or(DEFAULT_LEVEL);
         let level = level.clamp(zstd_safe::min_c_level(), zstd_safe::max_c_level());
-        ENCODER.with_borrow_mut(|slot| {
-            let context = match slot {
-                Some(context) => context,
-                None => slot.insert(CCtx::try_create().ok_or_else(no_memory)?),
-            };
-            let outcome = encode(context, raw, flush_at, level, out);
-            if outcome.is_err() {
-                *slot = None;
-            }
-            outcome
-        })
+        let mut context = match ENCODERS.take() {
+            Some(context) => context,
+            None => CCtx::try_create().ok_or_else(no_memory)?,
+        };
+        // Given back only if all went well: a half-written frame must not be the next one's start.
+        encode(&mut context, raw, flush_at, level, out)?;
+        ENCODERS.give(context);
+        Ok(())
     }
 
     fn decode(&self, stored: &[u8], out: &mut Vec<u8>, max_raw: usize) -> Result<()> {
@@ -131,17 +126,15 @@ fn drive(context: &mut CCtx<'static>, piece: &[u8], end: ZSTD_EndDirective, out:
 }
 
 fn with_decoder<T>(window_log: u32, work: impl FnOnce(&mut DCtx<'static>) -> Result<T>) -> Result<T> {
-    DECODER.with_borrow_mut(|slot| {
-        // Taken out, so that whatever goes wrong leaves no half-read frame for the next.
-        let mut context = match slot.take() {
-            Some(context) => context,
-            None => DCtx::try_create().ok_or_else(no_memory)?,
-        };
-        context.set_parameter(DParameter::WindowLogMax(window_log)).map_err(broken)?;
-        let value = work(&mut context)?;
-        *slot = Some(context);
-        Ok(value)
-    })
+    let mut context = match DECODERS.take() {
+        Some(context) => context,
+        None => DCtx::try_create().ok_or_else(no_memory)?,
+    };
+    context.set_parameter(DParameter::WindowLogMax(window_log)).map_err(broken)?;
+    let value = work(&mut context)?;
+    // Given back only if all went well: a half-read frame must not be the next one's start.
+    DECODERS.give(context);
+    Ok(value)
 }
 
 /// Decodes the one frame that `stored` is. A frame that declares its length is decoded in one go, straight into

@@ -239,7 +239,7 @@ impl Job<'_> {
     ) -> Result<Arc<ChunkStore>> {
         let key = self.repository.chunk_key()?;
         let sink = Arc::new(RepositorySink::new(Arc::clone(storage), key, known));
-        Ok(Arc::new(ChunkStore::new(sink, key, ChunkEncoder { codec, level })))
+        Ok(Arc::new(ChunkStore::new(sink, key, ChunkEncoder { codec, level }, self.config.jobs)))
     }
 
     async fn dump_chunks(

@@ -120,7 +120,7 @@ impl Job<'_> {
         let key = outer.chunk_key()?;
         let sink = Arc::new(RepositorySink::new(Arc::clone(inner.storage()), key, HashMap::new()));
         let encoder = ChunkEncoder { codec: Arc::new(NoCompression), level: Level::default() };
-        let store = Arc::new(ChunkStore::new(sink, key, encoder));
+        let store = Arc::new(ChunkStore::new(sink, key, encoder, self.config.jobs));
         let parts: Arc<[Part]> = opened.parts.iter().map(|record| record.part.clone()).collect();
         let stock = Stock { source: opened.contents.parts(), records: opened.parts };
         let keys = CutKeys::derive(&key);

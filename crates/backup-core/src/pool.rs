@@ -1,0 +1,23 @@
+//! Scratch memory that is kept for the next who needs it.
+
+use std::sync::{Mutex, PoisonError};
+
+/// Things that are dear to make and can be used again: as many as were ever in use at once, whatever threads used them. (Kept by
+/// each thread, they would be as many as the runtime ever had threads that may block.)
+pub(crate) struct Pool<T>(Mutex<Vec<T>>);
+
+impl<T> Pool<T> {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// One that was used before, if there is one.
+    pub(crate) fn take(&self) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Keeps one for the next.
+    pub(crate) fn give(&self, thing: T) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(thing);
+    }
+}
