@@ -29,10 +29,10 @@ fn a_missing_repository_is_exit_10_and_makes_none() {
         place.fails(10, arguments);
     }
     fs::create_dir(place.path("other")).unwrap();
-    fs::write(place.path("other/file"), "precious").unwrap();
+    fs::write(place.path("other/README"), "precious").unwrap();
     shop(&place.path("shop.db"));
     let said = place.fails(10, &["backup", "sqlite:shop.db", "--repo", "other"]);
-    assert!(said.contains("no repository") && said.contains("file"), "{said}");
+    assert!(said.contains("no repository") && said.contains("README"), "{said}");
     assert_eq!(place.files("other").len(), 1);
     assert!(!place.path("backups").exists());
 }

@@ -13,6 +13,7 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit, mpsc};
 use crate::block::{ChunkEncoder, RawChunk, TableHints, decode_chunk};
 use crate::context::Ctx;
 use crate::error::{During, Error, ErrorKind, Result};
+use crate::pool::Pool;
 use crate::progress::Event;
 use crate::reader::{PartReader, Piece};
 use crate::repository::{ChunkEntry, Hash32, PartRecord};
@@ -100,7 +101,7 @@ impl ChunkStore {
             Some(entry) => entry,
             None => {
                 let encoder = Arc::clone(&self.encoder);
-                let (entry, stored) = ctx.blocking(move || encode(&encoder, id, &chunk, &hints)).await?;
+                let (entry, stored) = ctx.blocking(move || encode(&encoder, id, chunk, &hints)).await?;
                 drop(turn);
                 ctx.run(self.sink.put(&id, stored)).await.during(|| format!("store chunk {id}"))?;
                 entry
@@ -118,12 +119,14 @@ impl ChunkStore {
 fn encode(
     encoder: &ChunkEncoder,
     id: Hash32,
-    chunk: &RawChunk,
+    chunk: RawChunk,
     hints: &[Arc<TableHints>],
 ) -> Result<(ChunkEntry, Bytes)> {
-    let mut stored = Vec::with_capacity(chunk.bytes.len() / 2);
-    encoder.encode(chunk, hints, &mut stored)?;
-    let comes_back = decode_chunk(&stored).is_ok_and(|again| again == *chunk);
+    let mut stored = Stored(STORED.take().unwrap_or_default());
+    encoder.encode(&chunk, hints, &mut stored.0)?;
+    let again = decode_chunk(&stored.0)?;
+    let comes_back = again == chunk;
+    again.recycle();
     if !comes_back {
         return Err(Error::internal(format!(
             "chunk {id} was encoded to something that does not decode to it"
@@ -134,11 +137,30 @@ fn encode(
     };
     let entry = ChunkEntry {
         id,
-        stored_hash: Hash32::of(&stored),
-        stored_size: size(stored.len())?,
+        stored_hash: Hash32::of(&stored.0),
+        stored_size: size(stored.0.len())?,
         raw_size: size(chunk.bytes.len())?,
     };
-    Ok((entry, stored.into()))
+    chunk.recycle();
+    Ok((entry, Bytes::from_owner(stored)))
+}
+
+/// Memory of stored chunks, used again once the storage is done with one.
+static STORED: Pool<Vec<u8>> = Pool::new();
+
+struct Stored(Vec<u8>);
+
+impl AsRef<[u8]> for Stored {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Stored {
+    fn drop(&mut self) {
+        self.0.clear();
+        STORED.give(std::mem::take(&mut self.0));
+    }
 }
 
 /// Chunks in a repository, of which some are known from the backups that have them.

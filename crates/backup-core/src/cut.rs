@@ -214,13 +214,7 @@ impl Cutter {
     fn cut(&mut self) {
         self.open = false;
         if !self.chunk.segments.is_empty() {
-            // The next one will be about as large.
-            let next = RawChunk {
-                bytes: Vec::with_capacity(self.chunk.bytes.len()),
-                ends: Vec::with_capacity(self.chunk.ends.len()),
-                segments: Vec::new(),
-            };
-            let chunk = std::mem::replace(&mut self.chunk, next);
+            let chunk = std::mem::replace(&mut self.chunk, RawChunk::recycled());
             self.ready.push_back(Cut { chunk, owners: std::mem::take(&mut self.owners) });
         }
     }

@@ -268,6 +268,8 @@ impl Unfolding {
 
     /// Goes to the next piece; `false` at the end of the part, once its rows have been found complete.
     fn take_in(&mut self, piece: Option<Piece>) -> Result<bool> {
+        let done = self.current.take().and_then(|piece| Arc::into_inner(piece.chunk));
+        done.into_iter().for_each(RawChunk::recycle);
         if let Some(piece) = piece {
             let bytes = piece
                 .segments

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::{MAX_CHUNK_BYTES, MAX_CHUNK_ROWS, MAX_CHUNK_SEGMENTS, stored};
 use crate::error::{Error, Result};
+use crate::pool::Pool;
 use crate::rows::RowLayout;
 
 /// Some megabytes of a backup: segments of rows and of other bytes, one behind the other.
@@ -48,6 +49,24 @@ pub enum SegmentKind {
         /// The row ends here.
         last: bool,
     },
+}
+
+/// Chunks are some megabytes, come by the thousand and live for a moment: their memory is used again.
+static USED: Pool<RawChunk> = Pool::new();
+
+impl RawChunk {
+    /// An empty chunk, in memory that was used before.
+    pub(crate) fn recycled() -> Self {
+        USED.take().unwrap_or_default()
+    }
+
+    /// Keeps the memory of a chunk that is done with.
+    pub(crate) fn recycle(mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        self.segments.clear();
+        USED.give(self);
+    }
 }
 
 impl RawChunk {

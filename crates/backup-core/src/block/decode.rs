@@ -32,11 +32,10 @@ pub fn decode_chunk(stored: &[u8]) -> Result<RawChunk> {
     let mut input = Input(stored);
     let header = ChunkHeader::read(&mut input)?;
     let codec = codec::codec(header.codec)?;
-    let mut chunk = RawChunk {
-        bytes: Vec::with_capacity(header.bytes),
-        ends: Vec::with_capacity(header.rows),
-        segments: Vec::with_capacity(header.segments),
-    };
+    let mut chunk = RawChunk::recycled();
+    chunk.bytes.reserve(header.bytes);
+    chunk.ends.reserve(header.rows);
+    chunk.segments.reserve(header.segments);
     let mut scratch = SCRATCH.take().unwrap_or_default();
     let mut decoded = Ok(());
     while decoded.is_ok() && chunk.segments.len() < header.segments {

@@ -82,7 +82,10 @@ impl BackupManager {
     fn storage(&self, create: bool) -> Result<Arc<dyn Storage>> {
         let storage = match &self.storage {
             Some(storage) => Arc::clone(storage),
-            None if create => Arc::new(LocalStorage::create(&self.config.directory)?),
+            None if create => {
+                refuse_foreign(&self.config.directory)?;
+                Arc::new(LocalStorage::create(&self.config.directory)?)
+            }
             None => match LocalStorage::open(&self.config.directory) {
                 Ok(storage) => Arc::new(storage),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -300,6 +303,26 @@ impl BackupManager {
                 }
             }
         }
+    }
+}
+
+/// Refuses to make a repository in a directory that holds somebody else's files, also those that no object could be
+/// named like.
+fn refuse_foreign(directory: &Path) -> Result<()> {
+    let Ok(mut entries) = directory.read_dir() else { return Ok(()) };
+    let ours = directory.join("lifeboat.json").exists();
+    let foreign = entries.find_map(|entry| {
+        let name = entry.ok()?.file_name();
+        // A file system of its own has this one; a put that was cut off leaves names with a dot.
+        (name != "lost+found" && !name.to_string_lossy().starts_with('.')).then_some(name)
+    });
+    match foreign {
+        Some(name) if !ours => {
+            let message = format!("{} is no repository, but holds {}", directory.display(), name.display());
+            Err(Error::new(ErrorKind::NoRepository, message)
+                .hint("give an empty place, or one that does not exist yet"))
+        }
+        _ => Ok(()),
     }
 }
 
