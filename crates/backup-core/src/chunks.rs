@@ -208,8 +208,8 @@ impl ChunkSink for RepositorySink {
 
 /// How many chunks ahead of the reader are fetched and decoded.
 const READ_AHEAD: usize = 2;
-/// How many chunks that hold several parts are kept decoded.
-const KEPT: usize = 4;
+/// How many chunks are kept decoded: those that are being loaded, and those that hold several parts.
+const KEPT: usize = 8;
 
 /// The chunks of one backup, to be read.
 #[derive(Clone)]
@@ -267,20 +267,23 @@ impl ChunkReader {
 
     /// The chunk at `place` of the lists, of which `wanted` segments are needed now.
     async fn chunk(&self, ctx: &Ctx, place: u32, wanted: usize) -> Result<Arc<RawChunk>> {
+        let kept = || self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        // Shared from the start, so that parts of one chunk that are opened at once load it once.
         let cell = {
-            let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.iter().find(|(kept, _)| *kept == place).map(|(_, cell)| Arc::clone(cell))
-        };
-        let cell = cell.unwrap_or_default();
-        let chunk = cell.get_or_try_init(|| async { self.load(ctx, place).await.map(Arc::new) }).await?;
-        if wanted < chunk.segments.len() {
-            let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            if !kept.iter().any(|(kept, _)| *kept == place) {
+            let mut kept = kept();
+            let found = kept.iter().find(|(kept, _)| *kept == place).map(|(_, cell)| Arc::clone(cell));
+            found.unwrap_or_else(|| {
+                let cell = Decoded::default();
                 kept.push_back((place, Arc::clone(&cell)));
                 if kept.len() > KEPT {
                     kept.pop_front();
                 }
-            }
+                cell
+            })
+        };
+        let chunk = cell.get_or_try_init(|| async { self.load(ctx, place).await.map(Arc::new) }).await?;
+        if wanted == chunk.segments.len() {
+            kept().retain(|(kept, _)| *kept != place);
         }
         Ok(Arc::clone(chunk))
     }

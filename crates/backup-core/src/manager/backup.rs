@@ -71,7 +71,7 @@ impl Job<'_> {
         let parts: Arc<[Part]> = ctx.run(session.plan(ctx)).await?.into();
         plan::check(&parts)?;
         filter.refuse_unmatched()?;
-        let mut manifest = self.manifest(started, &headers, server, &*session, parts.len())?;
+        let mut manifest = self.manifest(started, &headers, server, &*session, &filter)?;
         ctx.emit(Event::Stage(Stage::Dump));
         let bytes = parts.iter().map(|part| part.size_hint).sum();
         ctx.emit(Event::Planned { parts: parts.len() as u64, bytes });
@@ -116,10 +116,9 @@ impl Job<'_> {
         headers: &[Header],
         server: ServerInfo,
         session: &dyn BackupSession,
-        parts: usize,
+        filter: &Filter,
     ) -> Result<Manifest> {
-        let (include, exclude) =
-            Filter::new(self.options.include.clone(), self.options.exclude.clone()).patterns();
+        let (include, exclude) = filter.patterns();
         let header = Header {
             lifeboat: FORMAT_VERSION,
             writer: format!("lifeboat {}", env!("CARGO_PKG_VERSION")),
@@ -156,7 +155,7 @@ impl Job<'_> {
             exclude,
             warnings: Vec::new(),
             part_list: Vec::new(),
-            parts: parts as u64,
+            parts: 0,
         };
         Ok(Manifest { header, body })
     }
@@ -227,6 +226,7 @@ impl Job<'_> {
     /// Fills in what is known when all parts are dumped.
     fn complete(&self, manifest: &mut Manifest, parts: &[PartRecord]) {
         complete(&mut manifest.header, parts);
+        manifest.body.parts = parts.len() as u64;
         manifest.body.warnings = self.warnings.so_far();
     }
 

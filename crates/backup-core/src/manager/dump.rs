@@ -10,12 +10,13 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::backup::Stored;
+use super::failure::Failure;
 use crate::block::TableHints;
 use crate::chunks::ChunkStore;
 use crate::context::Ctx;
 use crate::cut::{Cut, CutKeys, Cutter};
 use crate::engine::BackupSession;
-use crate::error::{During, Error, ErrorKind, Result};
+use crate::error::{During, Error, Result};
 use crate::part::Part;
 use crate::plan;
 use crate::progress::Event;
@@ -60,24 +61,16 @@ impl ChunkDump {
             })
             .buffer_unordered(jobs);
         let mut done = Vec::new();
-        let mut failed: Option<Error> = None;
+        let mut failure = Failure::default();
         while let Some(run) = workers.next().await {
             let run = run.unwrap_or_else(|error| Err(Error::internal("a dump did not end").because(error)));
             match run {
                 Ok(run) => done.push(run),
-                // The first error stops the others, whose complaints about that say nothing new.
-                Err(error) => {
-                    ctx.cancel();
-                    if failed.as_ref().is_none_or(|first| first.kind() == ErrorKind::Cancelled) {
-                        failed = Some(error);
-                    }
-                }
+                Err(error) => failure.note(&ctx, error),
             }
         }
-        match failed {
-            Some(error) => Err(error),
-            None => Ok(self.assemble(done)),
-        }
+        failure.into_result()?;
+        Ok(self.assemble(done))
     }
 
     /// Puts what the workers did into plan order.

@@ -3,6 +3,7 @@
 mod backup;
 mod dump;
 mod export;
+mod failure;
 mod open;
 mod restore;
 mod verify;

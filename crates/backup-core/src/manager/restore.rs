@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use super::failure::Failure;
 use super::open::{Opened, Parts};
 use crate::context::Ctx;
 use crate::engine::{Engine, RestoreSession};
@@ -133,9 +134,9 @@ impl Loader {
         let ctx = ctx.child();
         let mut loading = JoinSet::new();
         let mut left = self.parts.len();
-        let mut failed: Option<Error> = None;
+        let mut failure = Failure::default();
         loop {
-            while failed.is_none()
+            while failure.is_none()
                 && loading.len() < jobs
                 && let Some(place) = ready.pop_first()
             {
@@ -153,19 +154,14 @@ impl Loader {
                         }
                     }
                 }
-                Err(error) => {
-                    ctx.cancel();
-                    if failed.as_ref().is_none_or(|first| first.kind() == ErrorKind::Cancelled) {
-                        failed = Some(error);
-                    }
-                }
+                Err(error) => failure.note(&ctx, error),
             }
         }
-        match failed {
-            Some(error) => Err(error),
-            None if left > 0 => Err(Error::damaged("parts of the backup wait for each other")),
-            None => Ok(()),
+        failure.into_result()?;
+        if left > 0 {
+            return Err(Error::damaged("parts of the backup wait for each other"));
         }
+        Ok(())
     }
 
     async fn load(&self, ctx: &Ctx, place: usize) -> Result<()> {

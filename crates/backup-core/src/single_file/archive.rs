@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -33,12 +33,11 @@ pub(crate) struct ArchiveWriter(Arc<Writing>);
 struct Writing {
     frames: AsyncMutex<Option<FrameWriter>>,
     written: DateTime<Utc>,
-    keys: Mutex<BTreeMap<Key, u64>>,
 }
 
 impl ArchiveWriter {
     pub(crate) fn new(frames: FrameWriter, written: DateTime<Utc>) -> Self {
-        Self(Arc::new(Writing { frames: AsyncMutex::new(Some(frames)), written, keys: Mutex::default() }))
+        Self(Arc::new(Writing { frames: AsyncMutex::new(Some(frames)), written }))
     }
 
     /// Ends the archive.
@@ -81,7 +80,6 @@ impl Storage for ArchiveWriter {
         let padding = vec![0; bytes.len().next_multiple_of(BLOCK) - bytes.len()];
         let mut frames = self.0.frames.lock().await;
         frames.as_mut().ok_or_else(ended)?.write_frame(&[header.as_bytes(), &bytes, &padding]).await?;
-        self.0.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), size);
         Ok(self.meta(key, size))
     }
 
