@@ -58,6 +58,8 @@ pub struct BackupInfo {
     pub partial: bool,
     /// The backup that it continues.
     pub parent: Option<BackupId>,
+    /// The full backup that its chain begins with.
+    pub base: Option<BackupId>,
     /// Its exact end in the change log, if it has one.
     pub position: Option<Position>,
     /// Its tags.
@@ -89,6 +91,7 @@ impl BackupInfo {
             content: header.content,
             partial: header.partial,
             parent: header.parent.clone(),
+            base: header.base.clone(),
             position: header.end.clone(),
             metadata: header.tags.clone(),
         }

@@ -20,6 +20,7 @@ mod reader;
 mod registry;
 mod repository;
 mod request;
+mod retention;
 pub mod rows;
 mod script;
 mod secret;
@@ -30,6 +31,7 @@ mod url;
 mod writer;
 
 pub use async_trait::async_trait;
+pub use chrono_tz::Tz;
 pub use inventory;
 
 pub use context::Ctx;
@@ -46,6 +48,7 @@ pub use reader::{BlockingPartReader, Item, PartReader};
 pub use registry::{EngineFactory, Registration, Registry};
 pub use repository::{BackupId, BackupType, Format, Hash32, PartRecord};
 pub use request::{BackupRequest, Content, Existing, RestoreRequest};
+pub use retention::{Decision, Reason, Retention, RetentionPlan, RetentionPolicy, Rule, TagPattern};
 pub use rows::{RowDigest, RowLayout, TaggedRow};
 pub use script::{PartSource, Place, PlaceKind, Script, ScriptInfo, ScriptWriter};
 pub use secret::Secret;

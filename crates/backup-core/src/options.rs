@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::filter::Pattern;
 use crate::repository::{BackupId, BackupType, Format};
 use crate::request::Content;
+use crate::retention::{Retention, RetentionPolicy};
 
 /// How a [`crate::BackupManager`] works. `default()` is what the system we succeed has.
 #[derive(Debug, Clone)]
@@ -30,10 +31,8 @@ pub struct BackupConfig {
     pub verify: bool,
     /// At most so many bytes a second to and from the repository.
     pub bytes_per_second: Option<u64>,
-    /// How many backups retention keeps.
-    pub max_backups: Option<u32>,
-    /// For how many days retention keeps backups.
-    pub days: Option<u32>,
+    /// Which backups are kept: of every source at most 10, none older than 30 days.
+    pub retention: Retention,
     /// When the scheduler makes backups, as five cron fields.
     pub schedule: String,
 }
@@ -48,8 +47,7 @@ impl Default for BackupConfig {
             jobs: std::thread::available_parallelism().map_or(1, usize::from).min(8),
             verify: true,
             bytes_per_second: None,
-            max_backups: Some(10),
-            days: Some(30),
+            retention: Retention::all(RetentionPolicy::window(10, 30)),
             schedule: "0 2 * * *".to_owned(),
         }
     }

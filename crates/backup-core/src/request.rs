@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::filter::Filter;
 
 /// Which half of a database is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Content {
     /// Objects and rows.

@@ -29,6 +29,11 @@ pub struct DatabaseUrl {
 }
 
 impl DatabaseUrl {
+    /// The name of the database: the last word of the path, which is also what backups of it say.
+    pub fn database(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+
     /// The value of the option `name`, the last one given.
     pub fn option(&self, name: &str) -> Option<&str> {
         self.options.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
@@ -181,6 +186,8 @@ mod tests {
         assert_eq!(path("sqlite:/abs/to.db").unwrap(), "/abs/to.db");
         assert_eq!(path("sqlite:///abs/to.db?mode=ro").unwrap(), "/abs/to.db");
         assert_eq!(path("sqlite:100%.db").unwrap(), "100%.db");
+        assert_eq!("sqlite:dir/to.db".parse::<DatabaseUrl>().unwrap().database(), "to.db");
+        assert_eq!("mysql://u@h/shop".parse::<DatabaseUrl>().unwrap().database(), "shop");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::options::{BackupConfig, BackupOptions, BackupRef, RestoreOptions};
 use crate::progress::Stage;
 use crate::registry::Registry;
 use crate::repository::{BackupId, Format, Header, Repository};
+use crate::retention::RetentionPlan;
 use crate::storage::{LocalStorage, Storage, Throttled};
 use crate::url::DatabaseUrl;
 
@@ -188,6 +189,13 @@ impl BackupManager {
             infos.push(self.info(&repository, header).await?);
         }
         Ok(infos)
+    }
+
+    /// What retention keeps and drops now, and by which rule. Nothing is deleted. Errors: `Usage` for a policy that keeps nothing, unless
+    /// `allow_empty`.
+    pub async fn retention_plan(&self, allow_empty: bool) -> Result<RetentionPlan> {
+        let backups = self.list_backups().await?;
+        RetentionPlan::new(&backups, &self.config.retention, chrono::Utc::now(), allow_empty)
     }
 
     /// The backups whose manifest cannot be read, by name: they cannot be listed, and must not be forgotten.

@@ -3,6 +3,7 @@
 //! Every key that is not known is an error, so that nothing that was asked for is silently left out.
 
 mod rate;
+mod retention;
 mod section;
 mod source;
 
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use backup_core::{DatabaseUrl, Error, ErrorKind, Result};
+use backup_core::{DatabaseUrl, Error, ErrorKind, Result, RetentionPolicy};
 
 use section::{Section, Text};
 
@@ -18,7 +19,7 @@ pub use rate::parse_rate;
 pub use source::SourceConfig;
 
 /// Keys of the design that this version does not honour yet, each refused by name.
-const LATER: &[&str] = &["schedule", "retention", "hooks"];
+const LATER: &[&str] = &["schedule", "hooks"];
 const REPOSITORY_LATER: &[&str] = &["recipients", "passphrase", "passphrase-file", "passphrase-command"];
 
 /// A configuration file that was read and found sound. `default()` is that of nobody who wrote one.
@@ -31,6 +32,8 @@ pub struct ConfigFile {
     pub repository: Option<String>,
     /// The sources (and targets) by name.
     pub sources: BTreeMap<String, SourceConfig>,
+    /// Which backups are kept of every source that says nothing of its own.
+    pub others_retention: Option<RetentionPolicy>,
 }
 
 impl ConfigFile {
@@ -63,6 +66,10 @@ impl ConfigFile {
             file.repository = repository
                 .take_with("url", |url| crate::repository_directory(url).map(|_| url.to_owned()))?;
             repository.finish()?;
+        }
+        if let Some(mut section) = root.section("retention")? {
+            let timezone = retention::take_timezone(&mut section)?;
+            file.others_retention = Some(retention::read(section, timezone)?);
         }
         if let Some(sources) = root.section("source")? {
             for (name, section) in sources.sections()? {
@@ -168,6 +175,11 @@ mod tests {
         assert_eq!(shop.exclude.iter().map(ToString::to_string).collect::<Vec<_>>(), ["cache", "tmp_*"]);
         assert_eq!(shop.tags.get("team").map(String::as_str), Some("web"));
         assert!(file.sources.contains_key("ledger"));
+        let kept = shop.retention.unwrap();
+        assert_eq!((kept.max_backups, kept.days, kept.keep_monthly), (Some(30), Some(90), Some(12)));
+        assert_eq!((kept.min_good, kept.keep_tags.len()), (Some(2), 1));
+        assert_eq!(kept.timezone.name(), "Europe/Berlin");
+        assert_eq!(file.others_retention.unwrap().keep_daily, Some(7));
     }
 
     #[test]
@@ -185,7 +197,7 @@ mod tests {
     fn a_key_of_a_later_version_is_refused_as_such() {
         for text in [
             "[source.shop]\nurl = \"sqlite:a\"\nschedule = \"0 2 * * *\"",
-            "[source.shop]\nurl = \"sqlite:a\"\n[source.shop.retention]\ndays = 1",
+            "[source.shop]\nurl = \"sqlite:a\"\n[source.shop.hooks]\non-failure = \"x\"",
             "[source.shop]\nurl = \"sqlite:a\"\ntype = \"incremental\"",
             "[source.shop]\nurl = \"sqlite:a\"\npassword-file = \"/run/secret\"",
             "[repository]\nrecipients = [\"age1\"]",

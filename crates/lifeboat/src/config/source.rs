@@ -3,23 +3,15 @@
 use std::collections::BTreeMap;
 
 use backup_core::codec::{Level, codec};
-use backup_core::{BackupConfig, BackupOptions, DatabaseUrl, Format, Pattern, Result};
+use backup_core::{BackupConfig, BackupOptions, DatabaseUrl, Format, Pattern, Result, RetentionPolicy};
 
 use super::parse_rate;
+use super::retention;
 use super::section::Section;
 
 /// Keys of the design that this version does not honour yet, each refused by name.
-const LATER: &[&str] = &[
-    "password",
-    "password-file",
-    "password-command",
-    "schedule",
-    "timezone",
-    "type",
-    "full-every",
-    "retention",
-    "hooks",
-];
+const LATER: &[&str] =
+    &["password", "password-file", "password-command", "schedule", "type", "full-every", "hooks"];
 
 /// How many parts may be worked on at once.
 const MAX_JOBS: usize = 256;
@@ -48,6 +40,8 @@ pub struct SourceConfig {
     pub exclude: Vec<Pattern>,
     /// Words to find its backups by.
     pub tags: BTreeMap<String, String>,
+    /// Which of its backups are kept.
+    pub retention: Option<RetentionPolicy>,
 }
 
 impl SourceConfig {
@@ -64,6 +58,7 @@ impl SourceConfig {
             include: Vec::new(),
             exclude: Vec::new(),
             tags: BTreeMap::new(),
+            retention: None,
         }
     }
 
@@ -109,7 +104,10 @@ impl SourceConfig {
         let no_url = section.error(format!("[{}] has no url", section.name()));
         let url = section.take_with("url", str::parse)?.ok_or(no_url)?;
         let jobs = |jobs: usize| (1..=MAX_JOBS).contains(&jobs);
+        let timezone = retention::take_timezone(&mut section)?;
+        let policy = section.section("retention")?.map(|section| retention::read(section, timezone));
         let source = Self {
+            retention: policy.transpose()?,
             format: section.take("format")?,
             codec: section.take_with("codec", |name| codec(name).map(|codec| codec.name().to_owned()))?,
             level: section.take("level")?,
