@@ -72,6 +72,7 @@ macro_rules! codec_conformance {
             a_cut_off_stream_of_frames_is_an_error
             a_stream_of_frames_is_read_as_one
             its_frames_are_recognized
+            an_end_mark_holds_nothing_and_is_passed_over
         }
     };
 }
@@ -266,6 +267,23 @@ mod cases {
             let frame = fixture.encode(&raw);
             assert_eq!(sniff(&frame).unwrap().name(), fixture.codec.name(), "{} bytes", raw.len());
         }
+    }
+
+    pub async fn an_end_mark_holds_nothing_and_is_passed_over(fixture: &CodecFixture) {
+        let (Some(mark), Some(other)) =
+            (fixture.codec.end_mark(&[7; 32]), fixture.codec.end_mark(&[0x80; 32]))
+        else {
+            return;
+        };
+        assert_ne!(mark, other);
+        assert_eq!(mark.len(), other.len());
+        let stream = [fixture.encode(b"one"), fixture.encode(b"two"), mark].concat();
+        let mut out = Vec::new();
+        fixture.codec.reader(Box::new(Cursor::new(stream.clone()))).unwrap().read_to_end(&mut out).unwrap();
+        assert_eq!(out, b"onetwo");
+        let (mut input, mut out) = (stream.as_slice(), Vec::new());
+        while fixture.codec.decode_frame(&mut input, &mut out).unwrap() {}
+        assert_eq!(out, b"onetwo");
     }
 }
 

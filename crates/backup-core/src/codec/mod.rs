@@ -53,6 +53,14 @@ pub trait Codec: Debug + Send + Sync + 'static {
     /// holds to `out`; `false` when there is nothing left. For the single-file formats.
     fn decode_frame(&self, input: &mut dyn std::io::BufRead, out: &mut dyn Write) -> Result<bool>;
 
+    /// A frame that holds nothing, which every decoder of this codec passes over, and that carries `hash`: the end of
+    /// single files, where it proves every byte before it. Always of the same length. `None`, which is the default, where
+    /// the codec has no such thing: then only what is decoded is proven.
+    fn end_mark(&self, hash: &[u8; 32]) -> Option<Vec<u8>> {
+        let _ = hash;
+        None
+    }
+
     /// Reads a whole stream of frames as one.
     fn reader<'a>(&self, input: Box<dyn std::io::BufRead + Send + 'a>) -> Result<Box<dyn Read + Send + 'a>>;
 }

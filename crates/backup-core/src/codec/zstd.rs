@@ -14,6 +14,8 @@ use crate::pool::Pool;
 const DEFAULT_LEVEL: i32 = 3;
 /// What every frame begins with.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// What a frame begins with that decoders skip.
+const SKIPPABLE: [u8; 4] = [0x50, 0x2a, 0x4d, 0x18];
 /// The largest window that any level of zstd itself asks for: 128 MiB.
 const WINDOW_LOG_MAX: u32 = 27;
 
@@ -75,6 +77,11 @@ impl Codec for Zstd {
                 }
             }
         })
+    }
+
+    fn end_mark(&self, hash: &[u8; 32]) -> Option<Vec<u8>> {
+        let length = (hash.len() as u32).to_le_bytes();
+        Some([&SKIPPABLE[..], &length, hash].concat())
     }
 
     fn reader<'a>(&self, input: Box<dyn BufRead + Send + 'a>) -> Result<Box<dyn Read + Send + 'a>> {

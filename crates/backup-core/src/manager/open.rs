@@ -129,21 +129,31 @@ impl Opened {
         matches!(self.contents, Contents::Script(_))
     }
 
+    /// Checks the stored bytes of the single file, if it is one: against its manifest, or by the mark at its end.
+    pub(crate) async fn check_file(&self, ctx: &Ctx) -> Result<()> {
+        match &self.file {
+            Some((source, Some(record))) => source.check(ctx, record.size, record.hash).await,
+            Some((source, None)) => source.check_end(ctx).await,
+            None => Ok(()),
+        }
+    }
+
     /// Checks the stored bytes of everything that `parts` need, without decoding it.
     pub(crate) async fn check_stored(&self, ctx: &Ctx, parts: &[PartRecord], jobs: usize) -> Result<()> {
         use futures::{StreamExt, TryStreamExt, stream};
-        match (&self.file, &self.contents) {
-            (Some((source, Some(record))), _) => source.check(ctx, record.size, record.hash).await,
+        self.check_file(ctx).await?;
+        match &self.contents {
+            // What else there is of a single file is in these bytes, and its chunks are checked when they are read.
+            _ if matches!(self.file, Some((_, Some(_)))) => Ok(()),
             // It was read from end to end when it was opened.
-            (Some((_, None)), Contents::Script(_)) => Ok(()),
-            (_, Contents::Chunks(chunks)) => {
+            Contents::Script(_) => Ok(()),
+            Contents::Chunks(chunks) => {
                 let places: std::collections::BTreeSet<u32> =
                     parts.iter().flat_map(|record| record.spans.iter().map(|span| span.0)).collect();
                 let checks =
                     stream::iter(places).map(|place| async move { chunks.fetch(ctx, place).await.map(drop) });
                 checks.buffer_unordered(jobs.max(1)).try_collect().await
             }
-            (None, Contents::Script(_)) => Err(Error::internal("a script without a file")),
         }
     }
 }

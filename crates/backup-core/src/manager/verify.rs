@@ -17,12 +17,10 @@ pub(super) async fn run(ctx: &Ctx, jobs: usize, opened: Opened) -> Result<Verify
         rows: opened.parts.iter().map(PartRecord::rows).sum(),
         ..VerifyReport::default()
     };
-    if let Some((source, record)) = &opened.file {
+    if let Some((source, _)) = &opened.file {
         report.bytes = source.size();
-        if let Some(record) = record {
-            source.check(ctx, record.size, record.hash).await?;
-        }
     }
+    opened.check_file(ctx).await?;
     match &opened.contents {
         Contents::Chunks(chunks) => {
             report.chunks = chunks.entries().len() as u64;

@@ -54,7 +54,11 @@ impl RepositoryConfig {
     pub(crate) fn to_bytes(&self) -> Result<Bytes> {
         let mut json = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::internal("the repository's description is not JSON").because(error))?;
-        json.push(b'\n');
+        // The last line but one is the hash of all before it.
+        json.truncate(json.len() - "\n}".len());
+        json.extend_from_slice(b",\n");
+        let end = end(&Hash32::of(&json));
+        json.extend_from_slice(end.as_bytes());
         Ok(json.into())
     }
 
@@ -81,6 +85,12 @@ impl RepositoryConfig {
             let reader = version.reader.unwrap_or_else(|| "a newer lifeboat".to_owned());
             return Err(newer("the repository", version.format, &reader));
         }
+        let before = json.len().saturating_sub(end(&Hash32::default()).len());
+        let (before, found) = json.split_at(before);
+        if found != end(&Hash32::of(before)).as_bytes() {
+            return Err(Error::damaged("lifeboat.json does not fit its hash")
+                .hint("get it from another copy of the repository: without it no backup can be read"));
+        }
         let config: Self = serde_json::from_slice(json)
             .map_err(|error| Error::damaged(format!("lifeboat.json: {error}")).because(error))?;
         if config.chunk_key.is_none() || !config.recipients.is_empty() {
@@ -100,6 +110,11 @@ impl RepositoryConfig {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The end of the file: its hash.
+fn end(hash: &Hash32) -> String {
+    format!("  \"hash\": \"{hash}\"\n}}\n")
 }
 
 pub(crate) fn newer(what: &str, format: u32, reader: &str) -> Error {

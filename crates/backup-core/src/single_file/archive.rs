@@ -23,6 +23,8 @@ use crate::error::{During, Error, ErrorKind, Result};
 use crate::storage::{Key, ObjectMeta, ObjectWriter, PutMode, Storage, Version};
 
 const BLOCK: usize = 512;
+/// A tar file ends in two blocks of zeros.
+const END: usize = 2 * BLOCK;
 /// No entry that we write is larger.
 const ENTRY_MAX: usize = 160 << 20;
 
@@ -43,13 +45,25 @@ impl ArchiveWriter {
     /// Ends the archive.
     pub(crate) async fn finish(&self) -> Result<Finished> {
         let mut frames = self.0.frames.lock().await.take().ok_or_else(ended)?;
-        frames.write_frame(&[&[0; 2 * BLOCK]]).await?;
+        frames.write_frame(&[&[0; END]]).await?;
         frames.finish().await
     }
 
     fn meta(&self, key: &Key, size: u64) -> ObjectMeta {
         ObjectMeta { key: key.clone(), size, modified: self.0.written, version: Version(String::new()) }
     }
+}
+
+/// The header of an entry: there is one way to write it.
+fn header(key: &Key, size: u64, time: u64) -> Result<tar::Header> {
+    let mut header = tar::Header::new_ustar();
+    header.set_path(key.as_str()).during(|| format!("archive {key}"))?;
+    header.set_size(size);
+    header.set_mode(0o600);
+    header.set_mtime(time);
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_cksum();
+    Ok(header)
 }
 
 fn ended() -> Error {
@@ -70,13 +84,7 @@ impl std::fmt::Debug for ArchiveWriter {
 impl Storage for ArchiveWriter {
     async fn put(&self, key: &Key, bytes: Bytes, _mode: PutMode) -> Result<ObjectMeta> {
         let size = bytes.len() as u64;
-        let mut header = tar::Header::new_ustar();
-        header.set_path(key.as_str()).during(|| format!("archive {key}"))?;
-        header.set_size(size);
-        header.set_mode(0o600);
-        header.set_mtime(self.0.written.timestamp().max(0).cast_unsigned());
-        header.set_entry_type(tar::EntryType::Regular);
-        header.set_cksum();
+        let header = header(key, size, self.0.written.timestamp().max(0).cast_unsigned())?;
         let padding = vec![0; bytes.len().next_multiple_of(BLOCK) - bytes.len()];
         let mut frames = self.0.frames.lock().await;
         frames.as_mut().ok_or_else(ended)?.write_frame(&[header.as_bytes(), &bytes, &padding]).await?;
@@ -156,79 +164,108 @@ impl ArchiveStorage {
     }
 }
 
-/// Reads one header of a tar file; `None` for the zeros at its end.
-fn entry_of(header: &[u8]) -> Result<Option<(Key, usize)>> {
-    if header.iter().all(|byte| *byte == 0) {
-        return Ok(None);
-    }
-    let malformed = || Error::damaged("the archive has an entry that lifeboat did not write");
-    let header = tar::Header::from_byte_slice(header.get(..BLOCK).ok_or_else(malformed)?);
-    let sum: u32 = (header.as_bytes().iter().enumerate())
-        .map(|(i, byte)| u32::from(if (148..156).contains(&i) { b' ' } else { *byte }))
-        .sum();
-    if header.cksum().ok() != Some(sum) || header.entry_type() != tar::EntryType::Regular {
-        return Err(malformed());
-    }
-    let path = header.path_bytes();
-    let key: Key = std::str::from_utf8(&path).map_err(|_| malformed())?.parse()?;
-    let size =
-        header.size().ok().and_then(|size| usize::try_from(size).ok()).filter(|size| *size <= ENTRY_MAX);
-    Ok(Some((key, size.ok_or_else(malformed)?)))
+/// Finds the entries one by one, and takes nothing for one that we would have written otherwise: no byte of an archive is
+/// without meaning.
+#[derive(Default)]
+struct Finder {
+    entries: BTreeMap<Key, Entry>,
+    /// Every entry has the same.
+    time: Option<u64>,
 }
 
-fn add(entries: &mut BTreeMap<Key, Entry>, key: Key, entry: Entry) -> Result<()> {
-    let doing = key.to_string();
-    match entries.insert(key, entry) {
-        None => Ok(()),
-        Some(_) => Err(Error::damaged(format!("the archive has {doing} twice"))),
+impl Finder {
+    /// Reads the header of an entry.
+    fn header(&mut self, bytes: &[u8]) -> Result<(Key, usize)> {
+        let bytes = bytes.get(..BLOCK).ok_or_else(malformed)?;
+        let found = tar::Header::from_byte_slice(bytes);
+        let path = found.path_bytes();
+        let key: Key = std::str::from_utf8(&path).map_err(|_| malformed())?.parse()?;
+        let size = found.size().ok().and_then(|size| usize::try_from(size).ok());
+        let size = size.filter(|size| *size <= ENTRY_MAX).ok_or_else(malformed)?;
+        let time = found.mtime().map_err(|_| malformed())?;
+        if *self.time.get_or_insert(time) != time || header(&key, size as u64, time)?.as_bytes() != bytes {
+            return Err(malformed());
+        }
+        Ok((key, size))
     }
+
+    fn add(&mut self, key: Key, entry: Entry) -> Result<()> {
+        let doing = key.to_string();
+        match self.entries.insert(key, entry) {
+            None => Ok(()),
+            Some(_) => Err(Error::damaged(format!("the archive has {doing} twice"))),
+        }
+    }
+}
+
+fn malformed() -> Error {
+    Error::damaged("the archive has an entry that lifeboat did not write")
 }
 
 fn cut_off() -> Error {
     Error::damaged("the archive is cut off")
 }
 
+fn zeros(bytes: &[u8]) -> Result<()> {
+    if bytes.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(malformed()) }
+}
+
 fn find_frames(reader: impl BufRead, codec: &dyn Codec) -> Result<BTreeMap<Key, Entry>> {
     let mut input = Counting { reader, taken: 0 };
-    let mut entries = BTreeMap::new();
-    let mut ended = false;
+    let mut finder = Finder::default();
     let mut frame = Limited(Vec::new());
     loop {
         let start = input.taken;
         frame.0.clear();
         if !codec.decode_frame(&mut input, &mut frame)? {
+            return Err(cut_off());
+        }
+        if frame.0 == [0; END] {
             break;
         }
-        let range = start..input.taken;
-        match entry_of(&frame.0)? {
-            None => ended = true,
-            Some((key, size)) => {
-                if frame.0.len() != BLOCK + size.next_multiple_of(BLOCK) {
-                    return Err(recompressed());
-                }
-                add(&mut entries, key, Entry { frame: range, bytes: BLOCK..BLOCK + size })?;
-            }
+        let (key, size) = finder.header(&frame.0)?;
+        if frame.0.len() != BLOCK + size.next_multiple_of(BLOCK) {
+            return Err(recompressed());
         }
+        zeros(&frame.0[BLOCK + size..])?;
+        finder.add(key, Entry { frame: start..input.taken, bytes: BLOCK..BLOCK + size })?;
     }
-    if ended { Ok(entries) } else { Err(cut_off()) }
+    // Behind the end there is only the mark, in which there is nothing.
+    frame.0.clear();
+    while codec.decode_frame(&mut input, &mut frame)? {}
+    if frame.0.is_empty() { Ok(finder.entries) } else { Err(malformed()) }
 }
 
 fn find_plain(mut reader: impl BufRead + Seek) -> Result<BTreeMap<Key, Entry>> {
-    let mut entries = BTreeMap::new();
+    let mut finder = Finder::default();
     let mut position = 0u64;
     loop {
-        let mut header = [0; BLOCK];
-        reader.read_exact(&mut header).map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => cut_off(),
-            _ => into_error(error),
-        })?;
+        let mut block = [0; BLOCK];
+        read_exact(&mut reader, &mut block)?;
+        if block == [0; BLOCK] {
+            break;
+        }
+        let (key, size) = finder.header(&block)?;
         position += BLOCK as u64;
-        let Some((key, size)) = entry_of(&header)? else { return Ok(entries) };
         let end = position + size as u64;
-        add(&mut entries, key, Entry { frame: position..end, bytes: 0..size })?;
+        finder.add(key, Entry { frame: position..end, bytes: 0..size })?;
+        reader.seek(SeekFrom::Start(end)).map_err(into_error)?;
         position = end.next_multiple_of(BLOCK as u64);
-        reader.seek(SeekFrom::Start(position)).map_err(into_error)?;
+        let padding = &mut block[..(position - end) as usize];
+        read_exact(&mut reader, padding)?;
+        zeros(padding)?;
     }
+    let mut last = [0; END - BLOCK];
+    read_exact(&mut reader, &mut last)?;
+    zeros(&last)?;
+    if reader.fill_buf().map_err(into_error)?.is_empty() { Ok(finder.entries) } else { Err(malformed()) }
+}
+
+fn read_exact(reader: &mut impl BufRead, bytes: &mut [u8]) -> Result<()> {
+    reader.read_exact(bytes).map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => cut_off(),
+        _ => into_error(error),
+    })
 }
 
 fn recompressed() -> Error {

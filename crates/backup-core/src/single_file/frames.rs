@@ -128,6 +128,11 @@ impl FrameWriter {
         while !self.encoding.is_empty() {
             self.write_next().await?;
         }
+        if let Some(mark) = self.codec.end_mark(self.stored.finalize().as_bytes()) {
+            self.stored.update(&mark);
+            self.stored_size += mark.len() as u64;
+            self.ctx.run(self.object.write(mark.into())).await?;
+        }
         let finished = Finished { size: self.stored_size, hash: Hash32(*self.stored.finalize().as_bytes()) };
         self.object.finish().await?;
         Ok(finished)

@@ -4,10 +4,9 @@
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
-use serde::Deserialize;
 use tokio::sync::{Mutex, mpsc};
 
-use super::script_write::{COMMENT, FIRST_LINE, LAST_LINE};
+use super::script_write::{COMMENT, End, FIRST_LINE, LAST_LINE};
 use super::source::{FileSource, into_error};
 use crate::block::{BLOCK_SIZE, RawChunk, Segment, SegmentKind};
 use crate::codec::sniff;
@@ -36,13 +35,6 @@ pub(crate) struct CheckedScript {
     pub(crate) header: Header,
     pub(crate) body: Body,
     pub(crate) parts: Vec<PartRecord>,
-}
-
-#[derive(Debug, Deserialize)]
-struct End {
-    manifest: u64,
-    script: u64,
-    hash: Hash32,
 }
 
 type Decoded = Box<dyn Read + Send>;
@@ -169,7 +161,9 @@ fn read_to_end(input: &mut dyn Read) -> Result<End> {
     let end: End = serde_json::from_slice(line).map_err(|error| cut_off().because(error))?;
     hasher.update(&tail[..start]);
     length += start as u64;
-    if length != end.script || Hash32(*hasher.finalize().as_bytes()) != end.hash {
+    let hash = Hash32(*hasher.finalize().as_bytes());
+    // Nothing proves the last line, so no other way to say the same is taken for it.
+    if length != end.script || hash != end.hash || tail[start..] != *end.line()?.as_bytes() {
         return Err(Error::damaged("the script is not what was written")
             .hint("fetch the file again, or use another backup"));
     }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -12,7 +13,7 @@ use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::part::Part;
 use crate::reader::{BlockingPartReader, PartReader};
-use crate::repository::{Body, Header, PartRecord, ScriptSpan, parts_to_json};
+use crate::repository::{Body, Hash32, Header, PartRecord, ScriptSpan, parts_to_json};
 use crate::script::{Place, Script, ScriptInfo, ScriptWriter};
 use crate::writer::PartTotals;
 
@@ -22,6 +23,23 @@ pub(super) const FIRST_LINE: &str = "-- lifeboat script 1\n";
 pub(super) const LAST_LINE: &str = "-- lifeboat end ";
 /// What each line of the manifest begins with.
 pub(super) const COMMENT: &str = "-- ";
+
+/// What the last line says of all the others.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct End {
+    pub(super) hash: Hash32,
+    pub(super) manifest: u64,
+    pub(super) script: u64,
+}
+
+impl End {
+    /// The last line.
+    pub(super) fn line(&self) -> Result<String> {
+        let end = serde_json::to_string(self)
+            .map_err(|error| Error::internal("the end of a script is not JSON").because(error))?;
+        Ok(format!("{LAST_LINE}{end}\n"))
+    }
+}
 
 /// How much rendered SQL waits for its turn, for each worker: pieces of `PIECE` bytes.
 const WAITING: usize = 8;
@@ -162,12 +180,9 @@ impl ScriptBuilder {
             self.frames.write(line).await?;
             self.frames.write(b"\n").await?;
         }
-        let end = serde_json::json!({
-            "manifest": self.frames.raw_size() - start,
-            "script": self.frames.raw_size(),
-            "hash": self.frames.raw_hash(),
-        });
-        self.frames.write(format!("{LAST_LINE}{end}\n").as_bytes()).await?;
+        let script = self.frames.raw_size();
+        let end = End { hash: self.frames.raw_hash(), manifest: script - start, script };
+        self.frames.write(end.line()?.as_bytes()).await?;
         self.frames.finish().await
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
+use crate::codec::sniff;
 use crate::context::Ctx;
 use crate::error::{During, Error, Result};
 use crate::repository::Hash32;
@@ -94,15 +95,37 @@ impl FileSource {
         if self.size() != size {
             return Err(damaged(&format!("has {} bytes, not {size}", self.size())));
         }
-        let mut reader = self.reader(ctx);
-        let found = ctx
-            .blocking(move || {
-                let mut hasher = blake3::Hasher::new();
-                io::copy(&mut reader, &mut hasher).map_err(into_error)?;
-                Ok(Hash32(*hasher.finalize().as_bytes()))
-            })
-            .await?;
-        if found == hash { Ok(()) } else { Err(damaged("is not what was stored")) }
+        if self.hash(ctx, size).await? == hash { Ok(()) } else { Err(damaged("is not what was stored")) }
+    }
+
+    /// Whether its bytes are those that were written, by the mark at its end. A file of a codec without marks is not read.
+    pub(crate) async fn check_end(&self, ctx: &Ctx) -> Result<()> {
+        let codec = sniff(&self.read(0..self.size().min(4)).await?)?;
+        let Some(mark) = codec.end_mark(&[0; 32]) else { return Ok(()) };
+        let start = self.size().saturating_sub(mark.len() as u64);
+        let found = self.read(start..self.size()).await?;
+        let hash = self.hash(ctx, start).await?;
+        if codec.end_mark(&hash.0).is_some_and(|mark| mark == *found) {
+            return Ok(());
+        }
+        let message = format!(
+            "{} is damaged, cut off, or was compressed by another program than lifeboat",
+            self.name()
+        );
+        Err(Error::damaged(message).hint(
+            "fetch the file again; if it was compressed by another program, decompress it and give what comes out",
+        ))
+    }
+
+    /// The BLAKE3 of its first `length` bytes.
+    async fn hash(&self, ctx: &Ctx, length: u64) -> Result<Hash32> {
+        let reader = self.reader(ctx);
+        ctx.blocking(move || {
+            let mut hasher = blake3::Hasher::new();
+            io::copy(&mut reader.take(length), &mut hasher).map_err(into_error)?;
+            Ok(Hash32(*hasher.finalize().as_bytes()))
+        })
+        .await
     }
 }
 

@@ -1,0 +1,149 @@
+//! Every byte of a stored or carried backup counts: whichever is flipped, cut off or added, a restore refuses before it
+//! touches its target.
+//!
+//! In one process, for speed: the same library that the binary is a thin face of.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
+#![allow(clippy::large_futures, reason = "each is run once")]
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use backup_testkit::faults;
+use lifeboat::storage::{Key, MemoryStorage, PutMode, Storage};
+use lifeboat::{BackupConfig, BackupManager, BackupRef, DatabaseUrl, ErrorKind, Format, RestoreOptions};
+
+/// A database of a few hundred bytes.
+fn tiny(path: &Path) -> DatabaseUrl {
+    let db = rusqlite::Connection::open(path).unwrap();
+    db.execute_batch(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT);
+         INSERT INTO t VALUES (1, 'one'), (2, 'two'), (3, NULL);",
+    )
+    .unwrap();
+    format!("sqlite:{}", path.display()).parse().unwrap()
+}
+
+fn manager(format: Format, codec: &str) -> (BackupManager, Arc<dyn Storage>) {
+    let mut config = BackupConfig::default();
+    config.format = format;
+    codec.clone_into(&mut config.codec);
+    config.jobs = 1;
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    (BackupManager::new(config).with_storage(Arc::clone(&storage)), storage)
+}
+
+/// Fails unless a restore refuses `backup` for what it is, and makes no target.
+async fn is_refused(manager: &BackupManager, backup: &BackupRef, directory: &Path, what: &str) {
+    let copy = directory.join("copy.db");
+    let target = format!("sqlite:{}", copy.display()).parse().unwrap();
+    let restored = manager.restore(backup, &target, RestoreOptions::default()).await;
+    let Err(error) = restored else { panic!("{what}: it was restored all the same") };
+    let damaged = [ErrorKind::Damaged, ErrorKind::Foreign, ErrorKind::NewerFormat, ErrorKind::NoRepository];
+    let named = [ErrorKind::Unsupported, ErrorKind::NotFound];
+    assert!(damaged.contains(&error.kind()) || named.contains(&error.kind()), "{what}: {error:?}");
+    assert!(!copy.exists(), "{what}: the target was touched");
+}
+
+/// A bit of each byte of a file that was exported; each length; more bytes behind it.
+async fn carried(format: Format, codec: &str) {
+    let place = tempfile::tempdir().unwrap();
+    let source = tiny(&place.path().join("tiny.db"));
+    let (manager, _) = manager(Format::Binary, codec);
+    let backup = BackupRef::from(&manager.backup(&source).await.unwrap().id);
+    let path = place.path().join("carried");
+    manager.export(&backup, &path, format).await.unwrap();
+    let whole = fs::read(&path).unwrap();
+    let carried = BackupRef::File(path.clone());
+    let mut flips = 0;
+    for at in 0..whole.len() {
+        // The bit of upper and lower case where there is one, and of other bytes each in turn.
+        let bit = if whole[at].is_ascii_alphabetic() { 5 } else { at % 8 };
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1 << bit;
+        fs::write(&path, flipped).unwrap();
+        let what = format!("{format:?} {codec}: bit {bit} of byte {at} of {} flipped", whole.len());
+        is_refused(&manager, &carried, place.path(), &what).await;
+        flips += 1;
+    }
+    // A tar file is mostly zeros, and long.
+    let lengths = (0..whole.len()).step_by(if whole.len() > 5000 { 8 } else { 1 });
+    for length in lengths.clone() {
+        fs::write(&path, &whole[..length]).unwrap();
+        let what = format!("{format:?} {codec}: cut off behind {length} of {} bytes", whole.len());
+        is_refused(&manager, &carried, place.path(), &what).await;
+    }
+    let twice = whole.clone();
+    let added: [&[u8]; 5] = [b"\0", b"\n", &[0; 512], &[0; 10240], &twice];
+    for more in added {
+        fs::write(&path, [&whole, more].concat()).unwrap();
+        let what = format!("{format:?} {codec}: {} bytes behind its end", more.len());
+        is_refused(&manager, &carried, place.path(), &what).await;
+    }
+    // It was the damage that was refused.
+    fs::write(&path, &whole).unwrap();
+    let target = format!("sqlite:{}", place.path().join("whole.db").display()).parse().unwrap();
+    manager.restore(&carried, &target, RestoreOptions::default()).await.unwrap();
+    println!(
+        "{format:?} {codec}: {flips} flips, {} cuts, {} additions: all refused",
+        whole.len(),
+        added.len()
+    );
+}
+
+#[tokio::test]
+async fn no_byte_of_a_carried_script_can_be_flipped_or_be_missing() {
+    for codec in ["zstd", "gzip", "none"] {
+        carried(Format::Sql, codec).await;
+    }
+}
+
+#[tokio::test]
+async fn no_byte_of_a_carried_archive_can_be_flipped_or_be_missing() {
+    for codec in ["zstd", "gzip", "none"] {
+        carried(Format::Compressed, codec).await;
+    }
+}
+
+/// The objects that a backup is made of. A mark is none of them: one that is damaged counts as none.
+async fn objects(storage: &dyn Storage) -> Vec<(Key, Vec<u8>)> {
+    let mut objects = Vec::new();
+    for key in faults::keys(storage, &Key::ROOT).await {
+        if !key.as_str().starts_with("marks/") {
+            let bytes = storage.get(&key, None).await.unwrap().to_vec();
+            objects.push((key, bytes));
+        }
+    }
+    objects
+}
+
+#[tokio::test]
+async fn no_byte_of_a_small_repository_can_be_flipped() {
+    let place = tempfile::tempdir().unwrap();
+    let source = tiny(&place.path().join("tiny.db"));
+    for (format, codecs) in [
+        (Format::Binary, &["zstd", "gzip", "none"][..]),
+        (Format::Sql, &["zstd"]),
+        (Format::Compressed, &["gzip"]),
+    ] {
+        let mut flips = 0;
+        for codec in codecs {
+            let (manager, storage) = manager(format, codec);
+            let backup = BackupRef::from(&manager.backup(&source).await.unwrap().id);
+            for (key, whole) in objects(&*storage).await {
+                for at in 0..whole.len() {
+                    let mut flipped = whole.clone();
+                    flipped[at] ^= 1 << (at % 8);
+                    storage.put(&key, flipped.into(), PutMode::Overwrite).await.unwrap();
+                    let what = format!("{format:?} {codec}: byte {at} of {key} flipped");
+                    is_refused(&manager, &backup, place.path(), &what).await;
+                    flips += 1;
+                }
+                storage.put(&key, whole.into(), PutMode::Overwrite).await.unwrap();
+            }
+            manager.verify(&backup).await.unwrap();
+        }
+        println!("{format:?}: {flips} flips: all refused");
+    }
+}
