@@ -86,6 +86,18 @@ impl ChunkStore {
         cell.get_or_try_init(|| self.put_first(ctx, turn, id, chunk, hints)).await.copied()
     }
 
+    /// Makes a chunk of another backup one of this one too. Errors: `Damaged` if it is not there any more.
+    pub(crate) async fn keep(&self, ctx: &Ctx, entry: &ChunkEntry) -> Result<()> {
+        let found = ctx.run(self.sink.find(ctx, &entry.id)).await?;
+        if found.is_none_or(|found| found != *entry) {
+            return Err(damaged(entry, "is missing, or not what was stored"));
+        }
+        let stored = u64::from(entry.stored_size);
+        self.stored_size.fetch_add(stored, Ordering::Relaxed);
+        ctx.emit(Event::ChunkStored { raw: u64::from(entry.raw_size), stored, new: false });
+        Ok(())
+    }
+
     async fn put_first(
         &self,
         ctx: &Ctx,

@@ -86,7 +86,8 @@ impl Cutter {
     pub(crate) fn start_part(&mut self, part: usize) {
         self.part = part;
         self.open = false;
-        if self.chunk.segments.len() >= SEGMENTS_MAX {
+        // Ends of bytes that have no cut of their own gather here, however many parts there are.
+        if self.chunk.segments.len() >= SEGMENTS_MAX || self.chunk.bytes.len() >= BYTES_MAX {
             self.cut();
         }
     }
@@ -249,6 +250,19 @@ mod tests {
             cutter.row(ROWS, &row, xxh3_128(&row));
         }
         cuts(&mut cutter).iter().map(|cut| cut.chunk.hash(&[1; 32])).collect()
+    }
+
+    #[test]
+    fn many_short_parts_of_bytes_make_no_huge_chunk() {
+        let mut cutter = cutter();
+        for part in 0..200 {
+            cutter.start_part(part);
+            cutter.bytes(&[part as u8; 300 << 10]);
+            cutter.end_bytes();
+        }
+        let cuts = cuts(&mut cutter);
+        assert!(cuts.iter().all(|cut| cut.chunk.bytes.len() <= 2 * BYTES_MAX));
+        assert_eq!(cuts.iter().map(|cut| cut.chunk.bytes.len()).sum::<usize>(), 200 * (300 << 10));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Engines never see storage, codecs or keys. They are handed a [`PartWriter`] to write what they read, and
 //! a [`PartReader`] to read what they are to load.
 
+use std::cmp::Ordering;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::part::Part;
-use crate::position::{LogSegment, Position, Replay, Until};
+use crate::position::{LogInfo, LogPoint, LogSegment, Position, Replay, Until};
 use crate::reader::PartReader;
 use crate::request::{BackupRequest, RestoreRequest};
 use crate::writer::PartWriter;
@@ -43,11 +44,19 @@ pub trait Engine: Debug + Send + Sync + 'static {
         parts: Arc<[Part]>,
     ) -> Result<Box<dyn RestoreSession>>;
 
-    /// Starts to read the change log behind `from`. Engines without the capability `log` need not implement it.
+    /// Starts to read the change log behind `from`, up to where it ends now. Engines without a log need not implement it.
+    /// Errors: `Unreachable` if the server has forgotten what comes behind `from`, or if `from` is in another log.
     async fn open_log(&self, ctx: &Ctx, from: &Position) -> Result<Box<dyn LogSession>> {
         let _ = (ctx, from);
         Err(Error::unsupported("this engine keeps no change log, so there are only full backups")
             .hint("ask for --type full"))
+    }
+
+    /// Which of two positions comes first in the log, so that a restore can be planned to one that lies within a segment; `None` if
+    /// neither does, as of two logs. It asks no server. Errors: `Usage` for what is no position of this engine. Engines without a log need
+    /// not implement it.
+    fn order(&self, a: &Position, b: &Position) -> Result<Option<Ordering>> {
+        Ok((a == b).then_some(Ordering::Equal))
     }
 }
 
@@ -67,6 +76,9 @@ pub struct ServerInfo {
     /// What can be done here.
     #[serde(default)]
     pub capabilities: Capabilities,
+    /// Its change log, if that can be read here: then there are incremental and differential backups, and restoring to a point in time.
+    #[serde(default)]
+    pub log: Option<LogInfo>,
 }
 
 impl ServerInfo {
@@ -79,6 +91,7 @@ impl ServerInfo {
             databases: vec![database.clone()],
             database,
             capabilities: Capabilities::default(),
+            log: None,
         }
     }
 }
@@ -88,8 +101,6 @@ impl ServerInfo {
 #[serde(default, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// Incremental and differential backups, and restoring to a point in time.
-    pub log: bool,
     /// Several connections can read one snapshot.
     pub parallel_snapshot: bool,
     /// Writers go on while a backup reads.
@@ -108,9 +119,9 @@ pub struct Capabilities {
 /// `finish`. A lost connection fails the part: two snapshots are never joined.
 #[async_trait]
 pub trait BackupSession: Send + Sync {
-    /// The snapshot's exact place in the change log; `None` if it is not exactly known, and then no
-    /// incremental backup can continue this one.
-    fn position(&self) -> Option<&Position>;
+    /// The snapshot's exact place in the change log: what is before it is in the snapshot, and nothing else. `None` if it is not exactly
+    /// known, and then no incremental backup can continue this one.
+    fn position(&self) -> Option<&LogPoint>;
 
     /// Everything that `dump` will be called for, in the order of a script: a part's `after` come before it. The same for
     /// an unchanged database, whatever `jobs` is: ids, order, bounds and size hints.
@@ -135,11 +146,12 @@ pub trait RestoreSession: Send + Sync {
     /// [`crate::PartKind::Sql`].
     async fn load(&self, ctx: &Ctx, part: &Part, input: &mut PartReader) -> Result<()>;
 
-    /// Replays a log segment until `until`. Engines without the capability `log` need not implement it.
+    /// Replays a log segment until `until`: each transaction whole, once, in log order. A segment that is replayed to its end is read
+    /// to its end. Engines without a log need not implement it.
     async fn replay(
         &self,
         ctx: &Ctx,
-        segment: &Part,
+        segment: &LogSegment,
         input: &mut PartReader,
         until: &Until,
     ) -> Result<Replay> {
@@ -155,12 +167,19 @@ pub trait RestoreSession: Send + Sync {
     async fn abort(self: Box<Self>, ctx: &Ctx) -> Result<()>;
 }
 
-/// The change log while it is being read.
+/// The change log while it is being read. Core calls `next` until it gives `None`, makes the backup exist, and then calls `confirm` once.
+/// A session that is dropped without `confirm` leaves the server's log as it was.
 #[async_trait]
 pub trait LogSession: Send {
-    /// Writes the next segment to `out` and says what it was; `None` when the end is reached.
+    /// Where the log ended when the session was opened: there `next` stops, however busy the server is.
+    fn end(&self) -> &LogPoint;
+
+    /// Writes the next segment to `out` as bytes, whole transactions only, and says what it was; `None` when the end is reached. Each starts
+    /// where the one before ended, and the last ends at [`end`](Self::end). Segments are as large as suits the engine: tens of
+    /// megabytes, so that few of them are needed and little of one is read in vain.
     async fn next(&mut self, ctx: &Ctx, out: &mut PartWriter) -> Result<Option<LogSegment>>;
 
-    /// Everything up to `durable` is safe with us: only now may the server forget it.
+    /// Everything up to `durable` is safe with us: only now may the server forget it. An error does not undo the backup; the
+    /// next one confirms more.
     async fn confirm(&mut self, ctx: &Ctx, durable: &Position) -> Result<()>;
 }

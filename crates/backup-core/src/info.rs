@@ -58,10 +58,16 @@ pub struct BackupInfo {
     pub partial: bool,
     /// The backup that it continues.
     pub parent: Option<BackupId>,
-    /// The full backup that its chain begins with.
+    /// The full backup at the start of its chain, if it is not that itself.
     pub base: Option<BackupId>,
+    /// Its exact start in the change log, if it is a stretch of that.
+    pub start: Option<Position>,
     /// Its exact end in the change log, if it has one.
     pub position: Option<Position>,
+    /// The server's clock at that place.
+    pub position_time: Option<DateTime<Utc>>,
+    /// The transactions in it, of an incremental or a differential backup.
+    pub transactions: u64,
     /// Its tags.
     pub metadata: BTreeMap<String, String>,
 }
@@ -92,7 +98,10 @@ impl BackupInfo {
             partial: header.partial,
             parent: header.parent.clone(),
             base: header.base.clone(),
+            start: header.start.clone(),
             position: header.end.clone(),
+            position_time: header.log.as_ref().map(|log| log.end_time),
+            transactions: header.log.as_ref().map_or(0, |log| log.transactions),
             metadata: header.tags.clone(),
         }
     }
@@ -116,6 +125,38 @@ pub struct BackupDetails {
     pub tables: Vec<TableSummary>,
     /// Its parts.
     pub parts: Vec<PartRecord>,
+    /// Its chain, if it has a place in a log.
+    pub chain: Option<ChainInfo>,
+}
+
+/// A backup among those that it continues and that continue it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct ChainInfo {
+    /// What restoring the backup takes, in order: the full backup, and those whose log is replayed behind it, itself the last.
+    pub path: Vec<BackupId>,
+    /// All backups of the chain, oldest first.
+    pub members: Vec<BackupId>,
+    /// What a restore to a point in time or to a position can ask for.
+    pub reach: Option<Reach>,
+}
+
+/// The points that a chain reaches.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct Reach {
+    /// The position of the full backup, which is the first.
+    pub start: Position,
+    /// Where the chain ends, of its newest backup first: several only if backups were made at once.
+    pub ends: Vec<Position>,
+    /// The time of the full backup, which is the first.
+    pub from: DateTime<Utc>,
+    /// Every time before this one is reached.
+    pub before: DateTime<Utc>,
+    /// How exact the log's commit times are, in microseconds.
+    pub precision_us: u64,
 }
 
 /// What the rows of one table came to.
@@ -185,8 +226,16 @@ pub struct VerifyReport {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct RestoreReport {
-    /// The backup that was restored.
+    /// The backup that was restored: the last of those that were needed.
     pub backup: BackupId,
+    /// The full backup that was loaded.
+    pub full: BackupId,
+    /// The backups whose log was replayed behind it, in order.
+    pub replayed: Vec<BackupId>,
+    /// How many transactions were replayed.
+    pub transactions: u64,
+    /// Where in its log the database is now, if that is known.
+    pub position: Option<Position>,
     /// Where to, without secrets.
     pub target: String,
     /// Parts that were loaded.

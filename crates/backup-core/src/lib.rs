@@ -1,6 +1,7 @@
 //! The core of lifeboat: the traits, the repository and the manager. No driver, no network, no command line.
 
 pub mod block;
+mod chain;
 mod chunks;
 pub mod codec;
 mod context;
@@ -38,11 +39,13 @@ pub use context::Ctx;
 pub use engine::{BackupSession, Capabilities, Engine, LogSession, RestoreSession, ServerInfo};
 pub use error::{During, Error, ErrorKind, Result};
 pub use filter::{Filter, Pattern};
-pub use info::{BackupDetails, BackupInfo, ExportReport, RestoreReport, TableSummary, VerifyReport};
+pub use info::{
+    BackupDetails, BackupInfo, ChainInfo, ExportReport, Reach, RestoreReport, TableSummary, VerifyReport,
+};
 pub use manager::BackupManager;
 pub use options::{BackupConfig, BackupOptions, BackupRef, RestoreOptions};
 pub use part::{Column, Object, Part, PartId, PartKind, Phase};
-pub use position::{LogSegment, Position, Replay, Until};
+pub use position::{LogInfo, LogPoint, LogSegment, LogSpan, Position, Replay, Until};
 pub use progress::{Event, Progress, Quiet, Stage};
 pub use reader::{BlockingPartReader, Item, PartReader};
 pub use registry::{EngineFactory, Registration, Registry};

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use crate::codec::{Level, codecs};
 use crate::error::{Error, Result};
 use crate::filter::Pattern;
+use crate::position::{Position, Until};
 use crate::repository::{BackupId, BackupType, Format};
 use crate::request::Content;
 use crate::retention::{Retention, RetentionPolicy};
@@ -83,8 +84,11 @@ pub struct RestoreOptions {
     pub drop_existing: bool,
     /// Create the target database if there is none.
     pub create_database: bool,
-    /// Restore the database as it was at this time.
+    /// Restore the database as it was at this time: until just before the first transaction, in the order of the log, that committed
+    /// later.
     pub point_in_time: Option<DateTime<Utc>>,
+    /// Restore the database as it was at this position of its log.
+    pub until: Option<Position>,
     /// Do not check what is stored before the target is touched.
     pub skip_verification: bool,
     /// The name to restore under.
@@ -99,6 +103,20 @@ pub struct RestoreOptions {
     pub no_owner: bool,
     /// Restore what lies outside databases.
     pub globals: bool,
+}
+
+impl RestoreOptions {
+    /// How far the log is to be replayed. Errors: `Usage` if a time and a position are given.
+    pub(crate) fn until(&self) -> Result<Until> {
+        match (self.point_in_time, &self.until) {
+            (Some(_), Some(_)) => {
+                Err(Error::usage("a time and a position are two different points").hint("give one of them"))
+            }
+            (Some(time), None) => Ok(Until::Time(time)),
+            (None, Some(position)) => Ok(Until::Position(position.clone())),
+            (None, None) => Ok(Until::End),
+        }
+    }
 }
 
 /// Which backup is meant.

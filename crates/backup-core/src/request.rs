@@ -1,8 +1,11 @@
 //! What an engine is asked to do.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::filter::Filter;
+use crate::position::{LogSegment, Until};
 
 /// Which half of a database is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -69,6 +72,10 @@ pub struct RestoreRequest {
     pub no_owner: bool,
     /// Restore what lies outside databases too, if the backup has it.
     pub globals: bool,
+    /// What will be replayed when all parts are loaded, in order: nothing, unless the backup has a log.
+    pub log: Arc<[LogSegment]>,
+    /// How far.
+    pub until: Until,
 }
 
 impl RestoreRequest {

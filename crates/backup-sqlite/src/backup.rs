@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use backup_core::{
-    BackupRequest, BackupSession, Content, Ctx, Error, Part, PartKind, PartWriter, Position, Result,
+    BackupRequest, BackupSession, Content, Ctx, Error, LogPoint, Part, PartKind, PartWriter, Result,
     async_trait,
 };
 
@@ -29,7 +29,7 @@ impl Backup {
 
 #[async_trait]
 impl BackupSession for Backup {
-    fn position(&self) -> Option<&Position> {
+    fn position(&self) -> Option<&LogPoint> {
         None
     }
 

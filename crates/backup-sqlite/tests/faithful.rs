@@ -18,9 +18,10 @@ async fn probe_says_what_holds_for_this_file() {
     let (wal, rollback) = (directory.path().join("wal.db"), directory.path().join("rollback.db"));
     wicked::wicked(&wal);
     wicked::wicked_utf16(&rollback, "UTF-16le");
-    let capabilities = engine(&wal).probe(&Ctx::new()).await.unwrap().capabilities;
+    let server = engine(&wal).probe(&Ctx::new()).await.unwrap();
+    let capabilities = server.capabilities;
     assert!(capabilities.concurrent_writers && capabilities.parallel_snapshot && capabilities.atomic_replace);
-    assert!(!capabilities.log);
+    assert!(server.log.is_none());
     assert!(!engine(&rollback).probe(&Ctx::new()).await.unwrap().capabilities.concurrent_writers);
     let missing = engine(&directory.path().join("missing.db")).probe(&Ctx::new()).await.unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::NotFound);

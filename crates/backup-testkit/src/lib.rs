@@ -9,6 +9,7 @@
 pub mod alone;
 pub mod codec;
 pub mod engine;
+pub mod fake;
 pub mod faults;
 pub mod storage;
 

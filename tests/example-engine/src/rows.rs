@@ -3,8 +3,8 @@
 use std::io::BufRead;
 
 use backup_core::{
-    BackupRequest, BackupSession, BlockingPartWriter, Ctx, During, Error, Part, PartKind, PartWriter, Phase,
-    Position, Result, TaggedRow, async_trait,
+    BackupRequest, BackupSession, BlockingPartWriter, Ctx, During, Error, LogPoint, Part, PartKind,
+    PartWriter, Phase, Result, TaggedRow, async_trait,
 };
 
 use crate::catalog::{Catalog, Extent};
@@ -29,7 +29,7 @@ impl KvBackup {
 
 #[async_trait]
 impl BackupSession for KvBackup {
-    fn position(&self) -> Option<&Position> {
+    fn position(&self) -> Option<&LogPoint> {
         None
     }
 

@@ -11,8 +11,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use backup_core::{
-    BackupRequest, BackupSession, Ctx, DatabaseUrl, Engine, EngineFactory, Error, Existing, LogSession, Part,
-    PartWriter, Phase, Position, RestoreRequest, RestoreSession, Result, ServerInfo, async_trait,
+    BackupRequest, BackupSession, Ctx, DatabaseUrl, Engine, EngineFactory, Error, Existing, LogPoint,
+    LogSession, Part, PartWriter, Phase, Position, RestoreRequest, RestoreSession, Result, ServerInfo,
+    async_trait,
 };
 use backup_testkit::engine::{self, EngineFixture};
 use kv::KvFixture;
@@ -167,7 +168,7 @@ struct SabotagedBackup {
 
 #[async_trait]
 impl BackupSession for SabotagedBackup {
-    fn position(&self) -> Option<&Position> {
+    fn position(&self) -> Option<&LogPoint> {
         self.session.position()
     }
 

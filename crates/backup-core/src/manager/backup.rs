@@ -12,8 +12,8 @@ use crate::chunks::{ChunkStore, RepositorySink};
 use crate::codec::{Codec, Level, NoCompression};
 use crate::context::Ctx;
 use crate::cut::CutKeys;
-use crate::engine::{BackupSession, Engine, ServerInfo};
-use crate::error::{During, Error, Result};
+use crate::engine::{BackupSession, Engine, LogSession, ServerInfo};
+use crate::error::{During, Error, ErrorKind, Result};
 use crate::filter::Filter;
 use crate::options::{BackupConfig, BackupOptions};
 use crate::part::Part;
@@ -22,7 +22,7 @@ use crate::progress::{Event, Stage, Warnings};
 use crate::registry::EngineFactory;
 use crate::repository::{
     BackupId, BackupType, Body, BodyRecord, ChunkEntry, FORMAT_VERSION, FileRecord, Format, Hash32, Header,
-    Manifest, PartRecord, Repository,
+    LogRecord, Manifest, PartRecord, Repository,
 };
 use crate::request::BackupRequest;
 use crate::script::ScriptInfo;
@@ -43,6 +43,14 @@ pub(super) struct Job<'a> {
     pub(super) warnings: Arc<Warnings>,
 }
 
+/// A backup that exists.
+pub(super) struct Made {
+    pub(super) repository: Repository,
+    pub(super) header: Header,
+    /// The log that was backed up, which may be forgotten when that was checked.
+    pub(super) log: Option<Box<dyn LogSession>>,
+}
+
 /// Parts that are durable.
 pub(super) struct Stored {
     pub(super) parts: Vec<PartRecord>,
@@ -50,14 +58,20 @@ pub(super) struct Stored {
 }
 
 impl Job<'_> {
-    pub(super) async fn run(self, engine: Arc<dyn Engine>) -> Result<(Repository, Header)> {
+    pub(super) async fn run(self, engine: Arc<dyn Engine>) -> Result<Made> {
         let started = Utc::now().trunc_subsecs(3);
         let ctx = self.ctx;
         let headers = self.repository.headers(ctx).await?;
         ctx.emit(Event::Stage(Stage::Connect));
         let server = ctx.run(engine.probe(ctx)).await?;
-        if self.options.backup_type != BackupType::Full && !self.options.or_full {
-            return Err(self.refuse_log(&server));
+        if self.options.backup_type != BackupType::Full {
+            match self.continue_chain(&*engine, &server, &headers).await {
+                Ok(chain) => return self.back_up_log(started, &headers, server, chain).boxed().await,
+                Err(error) if self.options.or_full && is_no_chain(&error) => {
+                    ctx.warn(format!("this is a full backup: {}", error.message()));
+                }
+                Err(error) => return Err(error),
+            }
         }
         let filter = Filter::new(self.options.include.clone(), self.options.exclude.clone());
         let request = BackupRequest {
@@ -71,7 +85,18 @@ impl Job<'_> {
         let parts: Arc<[Part]> = ctx.run(session.plan(ctx)).await?.into();
         plan::check(&parts)?;
         filter.refuse_unmatched()?;
-        let mut manifest = self.manifest(started, &headers, server, &*session, &filter)?;
+        let log = server.log.clone();
+        let mut manifest = self.manifest(started, &headers, server)?;
+        (manifest.body.include, manifest.body.exclude) = filter.patterns();
+        manifest.header.partial = !filter.is_everything();
+        manifest.header.end = session.position().map(|end| end.position.clone());
+        manifest.header.log = log.zip(session.position()).map(|(info, end)| LogRecord {
+            info,
+            end_time: end.time,
+            transactions: 0,
+            earliest_commit: None,
+            latest_commit: None,
+        });
         ctx.emit(Event::Stage(Stage::Dump));
         let bytes = parts.iter().map(|part| part.size_hint).sum();
         ctx.emit(Event::Planned { parts: parts.len() as u64, bytes });
@@ -87,38 +112,22 @@ impl Job<'_> {
             // Nothing names it, and the error that led here is the one that counts.
             let _ = self.repository.storage().delete(&file.key.parse()?).await;
         }
-        committed.map(|()| (self.repository, manifest.header))
+        committed.map(|()| Made { repository: self.repository, header: manifest.header, log: None })
     }
 
-    async fn commit(&self, manifest: &mut Manifest) -> Result<()> {
+    pub(super) async fn commit(&self, manifest: &mut Manifest) -> Result<()> {
         self.ctx.emit(Event::Stage(Stage::Commit));
         self.ctx.check()?;
         self.repository.commit(manifest, &*self.codec).await
     }
 
-    fn refuse_log(&self, server: &ServerInfo) -> Error {
-        let what = match self.options.backup_type {
-            BackupType::Differential => "differential",
-            _ => "incremental",
-        };
-        if server.capabilities.log {
-            return Error::unsupported(format!("{what} backups are not there yet"))
-                .hint("ask for --type full");
-        }
-        let message =
-            format!("{} keeps no change log here, so there are no {what} backups of it", server.product);
-        Error::unsupported(message).hint("ask for --type full, or add --or-full")
-    }
-
-    fn manifest(
+    /// The manifest of a full backup of everything, as far as it is known now.
+    pub(super) fn manifest(
         &self,
         started: DateTime<Utc>,
         headers: &[Header],
         server: ServerInfo,
-        session: &dyn BackupSession,
-        filter: &Filter,
     ) -> Result<Manifest> {
-        let (include, exclude) = filter.patterns();
         let header = Header {
             lifeboat: FORMAT_VERSION,
             writer: format!("lifeboat {}", env!("CARGO_PKG_VERSION")),
@@ -135,9 +144,10 @@ impl Job<'_> {
             started,
             finished: started,
             start: None,
-            end: session.position().cloned(),
+            end: None,
+            log: None,
             content: self.options.content,
-            partial: !include.is_empty() || !exclude.is_empty(),
+            partial: false,
             rows: 0,
             raw_size: 0,
             stored_size: 0,
@@ -151,8 +161,8 @@ impl Job<'_> {
         let body = Body {
             server,
             source: self.source.to_string(),
-            include,
-            exclude,
+            include: Vec::new(),
+            exclude: Vec::new(),
             warnings: Vec::new(),
             part_list: Vec::new(),
             parts: 0,
@@ -224,13 +234,13 @@ impl Job<'_> {
     }
 
     /// Fills in what is known when all parts are dumped.
-    fn complete(&self, manifest: &mut Manifest, parts: &[PartRecord]) {
+    pub(super) fn complete(&self, manifest: &mut Manifest, parts: &[PartRecord]) {
         complete(&mut manifest.header, parts);
         manifest.body.parts = parts.len() as u64;
         manifest.body.warnings = self.warnings.so_far();
     }
 
-    fn store(
+    pub(super) fn store(
         &self,
         storage: &Arc<dyn Storage>,
         codec: Arc<dyn Codec>,
@@ -285,6 +295,11 @@ impl Job<'_> {
         manifest.header.new_size = finished.size;
         Ok(())
     }
+}
+
+/// Whether a full backup can be made in place of one that continues a chain.
+fn is_no_chain(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::NotFound | ErrorKind::Unreachable)
 }
 
 /// Stores the part list and the chunk lists, and names them in the manifest.

@@ -37,12 +37,14 @@ pub(super) struct ChunkDump {
 }
 
 /// What the parts of a run came to.
-struct Run {
-    start: usize,
-    totals: Vec<PartTotals>,
-    /// Each chunk, and the part that each of its segments belongs to.
-    chunks: Vec<(ChunkEntry, Vec<usize>)>,
+pub(super) struct Run {
+    pub(super) start: usize,
+    pub(super) totals: Vec<PartTotals>,
+    pub(super) chunks: Vec<StoredCut>,
 }
+
+/// A chunk, and the part that each of its segments belongs to.
+pub(super) type StoredCut = (ChunkEntry, Vec<usize>);
 
 impl ChunkDump {
     /// Dumps all parts, `jobs` runs of them at once, the largest first so that none ends late.
@@ -70,42 +72,11 @@ impl ChunkDump {
             }
         }
         failure.into_result()?;
-        Ok(self.assemble(done))
-    }
-
-    /// Puts what the workers did into plan order.
-    fn assemble(&self, mut runs: Vec<Run>) -> Stored {
-        runs.sort_by_key(|run| run.start);
-        let mut records: Vec<PartRecord> = Vec::with_capacity(self.parts.len());
-        let mut chunks = Vec::new();
-        let mut places = HashMap::new();
-        for run in runs {
-            let parts = self.parts.iter().skip(run.start);
-            records.extend(
-                parts
-                    .zip(&run.totals)
-                    .map(|(part, totals)| PartRecord::new(part.clone(), totals.digest, totals.bytes)),
-            );
-            for (entry, owners) in run.chunks {
-                let place = *places.entry(entry.id).or_insert_with(|| {
-                    chunks.push(entry);
-                    chunks.len() as u32 - 1
-                });
-                let mut first = 0;
-                for segments in owners.chunk_by(|a, b| a == b) {
-                    let count = segments.len() as u32;
-                    if let Some(record) = segments.first().and_then(|owner| records.get_mut(*owner)) {
-                        record.spans.push(Span(place, first, count));
-                    }
-                    first += count;
-                }
-            }
-        }
-        Stored { parts: records, chunks }
+        Ok(assemble(&self.parts, done))
     }
 
     async fn dump_run(&self, ctx: &Ctx, run: Range<usize>, hints: &[Arc<TableHints>]) -> Result<Run> {
-        let (sender, mut cuts) = mpsc::channel::<Cut>(1);
+        let (sender, cuts) = mpsc::channel::<Cut>(1);
         let mut writer = PartWriter::new(ctx, self.keys.clone(), sender);
         let dump = async {
             let mut totals = Vec::with_capacity(run.len());
@@ -121,33 +92,70 @@ impl ChunkDump {
             writer.finish_run().await?;
             Ok(totals)
         };
-        let store = async {
-            let mut storing = FuturesOrdered::new();
-            let mut chunks = Vec::new();
-            let next = |stored: Result<Result<(ChunkEntry, Vec<usize>)>, tokio::task::JoinError>| {
-                stored.unwrap_or_else(|error| {
-                    Err(Error::internal("storing a chunk did not end").because(error))
-                })
-            };
-            while let Some(cut) = cuts.recv().await {
-                let hints = cut.owners.iter().filter_map(|owner| hints.get(*owner).cloned()).collect();
-                let (store, ctx) = (Arc::clone(&self.store), ctx.clone());
-                let task = async move { Ok((store.put(&ctx, cut.chunk, hints).await?, cut.owners)) };
-                storing.push_back(AbortOnDropHandle::new(tokio::spawn(task)));
-                if storing.len() >= STORING
-                    && let Some(stored) = storing.next().await
-                {
-                    chunks.push(next(stored)?);
-                }
-            }
-            while let Some(stored) = storing.next().await {
-                chunks.push(next(stored)?);
-            }
-            Ok(chunks)
-        };
+        let store = store_cuts(ctx, &self.store, cuts, |owner| hints.get(owner).cloned().unwrap_or_default());
         let (totals, chunks) = tokio::try_join!(dump, store)?;
         Ok(Run { start: run.start, totals, chunks })
     }
+}
+
+/// Puts what the workers did into plan order.
+pub(super) fn assemble(parts: &[Part], mut runs: Vec<Run>) -> Stored {
+    runs.sort_by_key(|run| run.start);
+    let mut records: Vec<PartRecord> = Vec::with_capacity(parts.len());
+    let mut chunks = Vec::new();
+    let mut places = HashMap::new();
+    for run in runs {
+        let parts = parts.iter().skip(run.start);
+        records.extend(
+            parts
+                .zip(&run.totals)
+                .map(|(part, totals)| PartRecord::new(part.clone(), totals.digest, totals.bytes)),
+        );
+        for (entry, owners) in run.chunks {
+            let place = *places.entry(entry.id).or_insert_with(|| {
+                chunks.push(entry);
+                chunks.len() as u32 - 1
+            });
+            let mut first = 0;
+            for segments in owners.chunk_by(|a, b| a == b) {
+                let count = segments.len() as u32;
+                if let Some(record) = segments.first().and_then(|owner| records.get_mut(*owner)) {
+                    record.spans.push(Span(place, first, count));
+                }
+                first += count;
+            }
+        }
+    }
+    Stored { parts: records, chunks }
+}
+
+/// Stores what comes from `cuts`, in order. `hints` are those of the table of a part.
+pub(super) async fn store_cuts(
+    ctx: &Ctx,
+    store: &Arc<ChunkStore>,
+    mut cuts: mpsc::Receiver<Cut>,
+    hints: impl Fn(usize) -> Arc<TableHints>,
+) -> Result<Vec<StoredCut>> {
+    let mut storing = FuturesOrdered::new();
+    let mut chunks = Vec::new();
+    let next = |stored: Result<Result<StoredCut>, tokio::task::JoinError>| {
+        stored.unwrap_or_else(|error| Err(Error::internal("storing a chunk did not end").because(error)))
+    };
+    while let Some(cut) = cuts.recv().await {
+        let hints = cut.owners.iter().map(|owner| hints(*owner)).collect();
+        let (store, ctx) = (Arc::clone(store), ctx.clone());
+        let task = async move { Ok((store.put(&ctx, cut.chunk, hints).await?, cut.owners)) };
+        storing.push_back(AbortOnDropHandle::new(tokio::spawn(task)));
+        if storing.len() >= STORING
+            && let Some(stored) = storing.next().await
+        {
+            chunks.push(next(stored)?);
+        }
+    }
+    while let Some(stored) = storing.next().await {
+        chunks.push(next(stored)?);
+    }
+    Ok(chunks)
 }
 
 /// What was learnt of a table's rows belongs to the table, so its parts share it.

@@ -16,7 +16,7 @@ use crate::engine::BackupSession;
 use crate::error::{Error, Result};
 use crate::options::BackupConfig;
 use crate::part::Part;
-use crate::position::Position;
+use crate::position::LogPoint;
 use crate::reader::Item;
 use crate::registry::Registry;
 use crate::repository::{Format, Manifest, PartRecord};
@@ -39,6 +39,11 @@ pub(super) struct Job<'a> {
 impl Job<'_> {
     /// Returns the size of the file.
     pub(super) async fn run(self, opened: Opened) -> Result<u64> {
+        if let Some(base) = &opened.header.base {
+            let message = "it is a stretch of a change log, which no database can load alone";
+            return Err(Error::unsupported(message)
+                .hint(format!("export {base}, or restore to the point that is wanted and back that up")));
+        }
         if let Some((source, _)) = &opened.file
             && self.format == opened.header.format
         {
@@ -156,7 +161,7 @@ impl Origin for Stock {
 
 #[async_trait::async_trait]
 impl BackupSession for Stock {
-    fn position(&self) -> Option<&Position> {
+    fn position(&self) -> Option<&LogPoint> {
         None
     }
 

@@ -4,13 +4,16 @@ mod backup;
 mod dump;
 mod export;
 mod failure;
+mod log;
 mod open;
+mod replay;
 mod restore;
 mod verify;
 
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::chain::Chains;
 use crate::codec::codec;
 use crate::context::Ctx;
 use crate::engine::ServerInfo;
@@ -149,13 +152,17 @@ impl BackupManager {
         let (ctx, warnings) = self.ctx.remembering_warnings();
         let config = &self.config;
         let job = backup::Job { ctx: &ctx, config, repository, factory, codec, source, options, warnings };
-        let (repository, header) = job.run(engine).await.during(|| format!("back up {source}"))?;
+        let backup::Made { repository, header, log } =
+            job.run(engine).await.during(|| format!("back up {source}"))?;
         if self.config.verify {
             let id = BackupRef::from(&header.id);
             self.verify(&id).await.map_err(|error| {
                 let hint = "the backup is kept, unverified; do not rely on it, and back up again";
                 if error.kind() == ErrorKind::Cancelled { error } else { error.hint(hint) }
             })?;
+        }
+        if let Some(log) = log {
+            log::confirm(&self.ctx, log, &header).await;
         }
         // It is committed: that its mark cannot be read just now does not make it fail.
         let verified = repository.verified(&header).await.unwrap_or_default();
@@ -172,12 +179,12 @@ impl BackupManager {
         target: &DatabaseUrl,
         options: RestoreOptions,
     ) -> Result<RestoreReport> {
-        let engine = (self.registry.by_scheme(&target.scheme)?.from_url)(target)?;
-        let opened = self.open(backup).await?;
-        let id = opened.header.id.clone();
-        let job =
-            restore::Job { ctx: &self.ctx, config: &self.config, registry: &self.registry, target, options };
-        job.run(engine, opened).await.during(|| format!("restore {id} into {target}"))
+        let factory = self.registry.by_scheme(&target.scheme)?;
+        let engine = (factory.from_url)(target)?;
+        let (opened, log) = self.open_point(factory.name, &*engine, backup, options.until()?).await?;
+        let id = log.ids().last().unwrap_or(&opened.header.id).clone();
+        let job = restore::Job { ctx: &self.ctx, config: &self.config, target, options };
+        job.run(engine, opened, log).await.during(|| format!("restore {id} into {target}"))
     }
 
     /// All backups, oldest first. Those whose manifest cannot be read are warned of.
@@ -207,8 +214,17 @@ impl BackupManager {
     /// All that is known of a backup.
     pub async fn get_backup(&self, backup: &BackupRef) -> Result<BackupDetails> {
         let opened = self.open(backup).await?;
+        let mut chain = None;
         let info = match &opened.repository {
-            Some(repository) => self.info(repository, opened.header.clone()).await?,
+            Some(repository) => {
+                let headers = repository.listing(&self.ctx).await?.headers;
+                match Chains::new(&headers).info(&opened.header) {
+                    Ok(found) => chain = found,
+                    // It can be shown all the same.
+                    Err(error) => self.ctx.warn(error.to_string()),
+                }
+                self.info(repository, opened.header.clone()).await?
+            }
             None => {
                 let mut info = BackupInfo::of(&opened.header, None);
                 if let Some((source, _)) = &opened.file {
@@ -224,6 +240,7 @@ impl BackupManager {
             warnings: opened.body.warnings,
             tables: TableSummary::of(&opened.parts),
             parts: opened.parts,
+            chain,
         })
     }
 
@@ -244,12 +261,17 @@ impl BackupManager {
         Ok(info)
     }
 
-    /// Reads everything that a backup needs, decodes it, hashes and counts it again, and notes beside the backup
-    /// that it was found good. Errors: `Damaged`.
+    /// Reads everything that a backup has, decodes it, hashes and counts it again, and notes beside the backup
+    /// that it was found good. Of one that continues others, these are checked to be there and to fit. Errors: `Damaged`.
     pub async fn verify(&self, backup: &BackupRef) -> Result<VerifyReport> {
         let opened = self.open(backup).await?;
         self.ctx.emit(crate::Event::Stage(Stage::Verify));
         let (repository, header) = (opened.repository.clone(), opened.header.clone());
+        if let Some(repository) = repository.as_ref().filter(|_| header.base.is_some()) {
+            let headers = repository.listing(&self.ctx).await?.headers;
+            Chains::new(&headers).path(&header).map(drop).during(|| format!("verify {}", header.id))?;
+            replay::check(&header, &opened.parts).during(|| format!("verify {}", header.id))?;
+        }
         let report = verify::run(&self.ctx, self.config.jobs, opened).await;
         let report = report.during(|| format!("verify {}", header.id))?;
         if let Some(repository) = repository {
@@ -258,7 +280,7 @@ impl BackupManager {
         Ok(report)
     }
 
-    /// Writes a backup as one file. The file appears when it is complete, and replaces none. Errors: `AlreadyExists`;
+    /// Writes a full backup as one file. The file appears when it is complete, and replaces none. Errors: `AlreadyExists`;
     /// `Unsupported` where the format cannot be made of this backup.
     pub async fn export(&self, backup: &BackupRef, path: &Path, format: Format) -> Result<ExportReport> {
         let opened = self.open(backup).await?;

@@ -41,10 +41,15 @@ impl BackupManager {
                 let repository = self.repository().await?;
                 let headers = repository.headers(&self.ctx).await?;
                 let header = self.resolve(&repository, backup, &headers).await?;
-                let manifest = repository.manifest(&self.ctx, &header.id).await?;
-                open(&self.ctx, repository, manifest).await.during(|| format!("open {}", header.id))
+                self.open_listed(&repository, &header).await
             }
         }
+    }
+
+    /// Opens a backup of which the header is known.
+    pub(super) async fn open_listed(&self, repository: &Repository, header: &Header) -> Result<Opened> {
+        let manifest = repository.manifest(&self.ctx, &header.id).await?;
+        open(&self.ctx, repository.clone(), manifest).await.during(|| format!("open {}", header.id))
     }
 
     async fn open_file(&self, path: &Path) -> Result<Opened> {

@@ -7,16 +7,16 @@ use tokio::task::JoinSet;
 
 use super::failure::Failure;
 use super::open::{Opened, Parts};
+use super::replay::{Log, Replayed};
 use crate::context::Ctx;
 use crate::engine::{Engine, RestoreSession};
-use crate::error::{During, Error, ErrorKind, Result};
+use crate::error::{During, Error, Result};
 use crate::info::RestoreReport;
 use crate::options::{BackupConfig, RestoreOptions};
 use crate::part::Part;
 use crate::progress::{Event, Stage};
-use crate::registry::Registry;
 use crate::repository::PartRecord;
-use crate::request::{Existing, RestoreRequest};
+use crate::request::{Content, Existing, RestoreRequest};
 use crate::select;
 use crate::url::DatabaseUrl;
 
@@ -24,24 +24,26 @@ use crate::url::DatabaseUrl;
 pub(super) struct Job<'a> {
     pub(super) ctx: &'a Ctx,
     pub(super) config: &'a BackupConfig,
-    pub(super) registry: &'a Registry,
     pub(super) target: &'a DatabaseUrl,
     pub(super) options: RestoreOptions,
 }
 
 impl Job<'_> {
-    pub(super) async fn run(self, engine: Arc<dyn Engine>, mut opened: Opened) -> Result<RestoreReport> {
+    pub(super) async fn run(
+        self,
+        engine: Arc<dyn Engine>,
+        mut opened: Opened,
+        log: Log,
+    ) -> Result<RestoreReport> {
         let (ctx, header) = (self.ctx, opened.header.clone());
-        let factory = self.registry.by_scheme(&self.target.scheme)?;
-        if factory.name != header.engine {
-            let message = format!("this is a backup of {}, not of {}", header.engine, factory.name);
-            return Err(Error::unsupported(message).hint("give a target of the same engine"));
-        }
-        if self.options.point_in_time.is_some() {
-            let message =
-                format!("{} holds no change log, so it can only be restored as it was then", header.id);
-            return Err(Error::new(ErrorKind::Unreachable, message)
-                .hint(format!("leave out --point-in-time to restore it as it was at {}", header.started)));
+        if !log.is_empty() && (!self.options.tables.is_empty() || self.options.content != Content::All) {
+            return Err(Error::unsupported(
+                "a change log is replayed into the whole database, not into some of it",
+            )
+            .hint(format!(
+                "restore it whole beside, and copy from there; or restore some of {} alone",
+                header.id
+            )));
         }
         let records = std::mem::take(&mut opened.parts);
         let selection = select::select(records, &header.database, &self.options)?;
@@ -50,6 +52,7 @@ impl Job<'_> {
         if !self.options.skip_verification {
             ctx.emit(Event::Stage(Stage::Verify));
             opened.check_stored(ctx, &selection.records, jobs).await?;
+            log.check_stored(ctx, self.options.jobs.unwrap_or(self.config.jobs)).await?;
         }
         let source = opened.contents.parts();
         let parts: Arc<[Part]> = selection.records.iter().map(|record| source.part(record)).collect();
@@ -62,6 +65,8 @@ impl Job<'_> {
             partial: selection.partial,
             no_owner: self.options.no_owner,
             globals: self.options.globals,
+            log: log.segments(),
+            until: log.until.clone(),
         };
         ctx.emit(Event::Stage(Stage::Connect));
         let session = ctx.run(engine.begin_restore(ctx, request, Arc::clone(&parts))).await?;
@@ -69,14 +74,18 @@ impl Job<'_> {
             ctx.warn(format!("{left_out} is left out: it needs tables that were not selected"));
         }
         ctx.emit(Event::Stage(Stage::Load));
-        let bytes = selection.records.iter().map(|record| record.bytes).sum();
+        let bytes = selection.records.iter().map(|record| record.bytes).sum::<u64>() + log.bytes();
         ctx.emit(Event::Planned { parts: parts.len() as u64, bytes });
         let session = Arc::new(session);
         let loader =
             Arc::new(Loader { session: Arc::clone(&session), records: selection.records, parts, source });
         let loaded = Arc::clone(&loader).run(ctx, jobs).await;
-        let report = RestoreReport {
-            backup: header.id,
+        let mut report = RestoreReport {
+            backup: log.ids().last().unwrap_or(&header.id).clone(),
+            full: header.id,
+            replayed: log.ids().cloned().collect(),
+            transactions: 0,
+            position: header.end,
             target: self.target.to_string(),
             parts: loader.parts.len() as u64,
             rows: loader.records.iter().map(PartRecord::rows).sum(),
@@ -86,8 +95,14 @@ impl Job<'_> {
         drop(loader);
         let session =
             Arc::into_inner(session).ok_or_else(|| Error::internal("a load goes on behind its end"))?;
-        match loaded {
-            Ok(()) => {
+        let done = match loaded {
+            Ok(()) => log.replay(ctx, &*engine, &*session).await,
+            Err(error) => Err(error),
+        };
+        match done {
+            Ok(Replayed { position, transactions }) => {
+                report.transactions = transactions;
+                report.position = position.or(report.position);
                 ctx.emit(Event::Stage(Stage::Publish));
                 session.finish(ctx).await.during(|| "make the restored database the target")?;
                 Ok(report)

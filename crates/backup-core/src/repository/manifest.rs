@@ -15,7 +15,7 @@ use crate::codec::{Codec, Level, codec};
 use crate::engine::ServerInfo;
 use crate::error::{Error, ErrorKind, Result};
 use crate::part::{Part, PartKind};
-use crate::position::Position;
+use crate::position::{LogInfo, LogSpan, Position};
 use crate::request::Content;
 use crate::rows::RowDigest;
 use crate::script::Place;
@@ -79,6 +79,9 @@ pub(crate) struct Header {
     /// The places in the change log at which it starts and ends.
     pub(crate) start: Option<Position>,
     pub(crate) end: Option<Position>,
+    /// What is known of the log there, if it can be continued.
+    #[serde(default)]
+    pub(crate) log: Option<LogRecord>,
     pub(crate) content: Content,
     /// Whether patterns selected what is in it.
     pub(crate) partial: bool,
@@ -95,6 +98,21 @@ pub(crate) struct Header {
     /// The chunk lists, in order.
     pub(crate) lists: Vec<ListRecord>,
     pub(crate) body: BodyRecord,
+}
+
+/// What a header says of the change log, so that a restore to a point in time is planned from headers alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct LogRecord {
+    /// Which log it is.
+    #[serde(flatten)]
+    pub(crate) info: LogInfo,
+    /// The server's clock at the end.
+    pub(crate) end_time: DateTime<Utc>,
+    /// Of an incremental or a differential backup: its transactions, and the range of their commit times.
+    pub(crate) transactions: u64,
+    pub(crate) earliest_commit: Option<DateTime<Utc>>,
+    pub(crate) latest_commit: Option<DateTime<Utc>>,
 }
 
 /// A single file.
@@ -175,11 +193,14 @@ pub struct PartRecord {
     /// Where it is in the script.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) script: Option<ScriptSpan>,
+    /// What it covers, of a segment of the change log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<LogSpan>,
 }
 
 impl PartRecord {
     pub(crate) fn new(part: Part, digest: RowDigest, bytes: u64) -> Self {
-        Self { part, digest, bytes, spans: Vec::new(), script: None }
+        Self { part, digest, bytes, spans: Vec::new(), script: None, segment: None }
     }
 
     /// How many rows of a table it has: statements are not rows.
@@ -308,6 +329,7 @@ mod tests {
                 finished: now,
                 start: None,
                 end: None,
+                log: None,
                 content: Content::All,
                 partial: false,
                 rows: 0,

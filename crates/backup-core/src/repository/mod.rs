@@ -24,7 +24,7 @@ pub(crate) use config::{FORMAT_VERSION, RepositoryConfig};
 pub use id::{BackupId, Hash32};
 pub(crate) use lists::ChunkEntry;
 pub use manifest::{BackupType, Format, PartRecord};
-pub(crate) use manifest::{Body, BodyRecord, FileRecord, Header, Manifest, ScriptSpan, Span};
+pub(crate) use manifest::{Body, BodyRecord, FileRecord, Header, LogRecord, Manifest, ScriptSpan, Span};
 
 /// How many small objects are asked for at once.
 const AT_ONCE: usize = 16;
@@ -168,6 +168,11 @@ impl Repository {
             return Err(Error::damaged(format!("it says that it is {}", manifest.header.id)).during(doing()));
         }
         Ok(manifest)
+    }
+
+    /// Whether there is a backup `id`.
+    pub(crate) async fn has(&self, id: &BackupId) -> Result<bool> {
+        Ok(self.storage.head(&Self::manifest_key(id)?).await?.is_some())
     }
 
     /// Makes a backup exist. Everything that the manifest names is durable already.

@@ -40,7 +40,10 @@ fn backup(ordinal: u64, created: &str) -> BackupInfo {
         partial: false,
         parent: None,
         base: None,
+        start: None,
         position: None,
+        position_time: None,
+        transactions: 0,
         metadata: BTreeMap::new(),
     }
 }

@@ -15,7 +15,7 @@ pub async fn what_is_not_said_to_be_possible_is_unsupported(fixture: &dyn Engine
         !server.product.is_empty() && !server.version.is_empty() && !server.database.is_empty(),
         "{server:?}"
     );
-    if server.capabilities.log {
+    if server.log.is_some() {
         return;
     }
     let position = Position("nowhere".into());
