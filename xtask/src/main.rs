@@ -18,6 +18,7 @@ cargo xtask test            install what the tests need, then every check and ev
 cargo xtask tidy [--write]  formatting, clippy, who depends on whom, generated docs (--write makes them anew)
 cargo xtask bench blocks    column blocks against plain zstd, on data that is not friendly
 cargo xtask bench sqlite    backup and restore of SQLite against sqlite3 and zstd
+cargo xtask bench repository [BACKUPS CHUNKS]   list and check of a repository of 1,000 backups and 1,000,000 chunks
 ";
 
 fn main() -> ExitCode {
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         ["tidy", "--write"] => tidy::run(true),
         ["bench", "blocks"] => bench::blocks::run(),
         ["bench", "sqlite", rest @ ..] => bench::sqlite::run(rest),
+        ["bench", "repository", rest @ ..] => bench::repository::run(rest),
         [] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -246,6 +246,11 @@ impl ChunkReader {
         &self.0.entries
     }
 
+    /// The entries, once nothing is read any more.
+    pub(crate) fn into_entries(self) -> Vec<ChunkEntry> {
+        Arc::try_unwrap(self.0).map_or_else(|shared| shared.entries.clone(), |reading| reading.entries)
+    }
+
     /// A reader of the part `record`. Every chunk is checked before anything of it is given out.
     pub(crate) fn open(&self, ctx: &Ctx, record: &PartRecord) -> PartReader {
         let (sender, receiver) = mpsc::channel(1);

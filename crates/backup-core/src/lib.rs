@@ -42,7 +42,7 @@ pub use filter::{Filter, Pattern};
 pub use info::{
     BackupDetails, BackupInfo, ChainInfo, ExportReport, Reach, RestoreReport, TableSummary, VerifyReport,
 };
-pub use manager::BackupManager;
+pub use manager::{Affected, BackupManager, CheckReport, Damage, Orphans};
 pub use options::{BackupConfig, BackupOptions, BackupRef, RestoreOptions};
 pub use part::{Column, Object, Part, PartId, PartKind, Phase};
 pub use position::{LogInfo, LogPoint, LogSegment, LogSpan, Position, Replay, Until};

@@ -61,6 +61,8 @@ pub enum Stage {
     Commit,
     /// Checking what is stored.
     Verify,
+    /// Checking the whole repository.
+    Check,
     /// Writing the target database.
     Load,
     /// Making the target database visible.

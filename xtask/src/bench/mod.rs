@@ -2,4 +2,5 @@
 
 pub(crate) mod blocks;
 mod measure;
+pub(crate) mod repository;
 pub(crate) mod sqlite;

@@ -1,6 +1,7 @@
 //! The commands, one file each: what can be typed, the one call of the library, what is printed.
 
 mod backup;
+mod check;
 mod completions;
 mod delete;
 mod engines;
@@ -26,6 +27,7 @@ pub(crate) enum Command {
     List(list::Args),
     Show(show::Args),
     Verify(verify::Args),
+    Check(check::Args),
     Delete(delete::Args),
     Export(export::Args),
     Engines(engines::Args),
@@ -41,6 +43,7 @@ impl Command {
             Self::List(args) => args.run(session).await,
             Self::Show(args) => args.run(session).await,
             Self::Verify(args) => args.run(session).await,
+            Self::Check(args) => args.run(session).await,
             Self::Delete(args) => args.run(session).await,
             Self::Export(args) => args.run(session).await,
             Self::Engines(args) => args.run(session),

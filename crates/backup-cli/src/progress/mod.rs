@@ -58,6 +58,7 @@ fn stage_name(stage: Stage) -> &'static str {
         Stage::Dump => "backing up",
         Stage::Commit => "committing",
         Stage::Verify => "verifying",
+        Stage::Check => "checking",
         Stage::Load => "loading",
         Stage::Publish => "publishing",
         Stage::Export => "exporting",

@@ -1,6 +1,7 @@
-//! The manager: back up, restore, list, show, verify, export, delete.
+//! The manager: back up, restore, list, show, verify, check, export, delete.
 
 mod backup;
+mod check;
 mod dump;
 mod export;
 mod failure;
@@ -12,6 +13,10 @@ mod verify;
 
 use std::path::Path;
 use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+pub use check::{Affected, CheckReport, Damage, Orphans};
 
 use crate::chain::Chains;
 use crate::codec::codec;
@@ -191,11 +196,9 @@ impl BackupManager {
     pub async fn list_backups(&self) -> Result<Vec<BackupInfo>> {
         let repository = self.repository().await?;
         let headers = repository.headers(&self.ctx).await?;
-        let mut infos = Vec::with_capacity(headers.len());
-        for header in headers {
-            infos.push(self.info(&repository, header).await?);
-        }
-        Ok(infos)
+        // Each has a mark to be looked for.
+        let infos = stream::iter(headers).map(|header| self.info(&repository, header));
+        infos.buffered(16).boxed().try_collect().await
     }
 
     /// What retention keeps and drops now, and by which rule. Nothing is deleted. Errors: `Usage` for a policy that keeps nothing, unless

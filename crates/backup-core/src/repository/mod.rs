@@ -24,7 +24,9 @@ pub(crate) use config::{FORMAT_VERSION, RepositoryConfig};
 pub use id::{BackupId, Hash32};
 pub(crate) use lists::ChunkEntry;
 pub use manifest::{BackupType, Format, PartRecord};
-pub(crate) use manifest::{Body, BodyRecord, FileRecord, Header, LogRecord, Manifest, ScriptSpan, Span};
+pub(crate) use manifest::{
+    Body, BodyRecord, FileRecord, Header, ListRecord, LogRecord, Manifest, ScriptSpan, Span,
+};
 
 /// How many small objects are asked for at once.
 const AT_ONCE: usize = 16;
@@ -191,6 +193,11 @@ impl Repository {
             self.storage.delete(&file.key.parse()?).await?;
         }
         Ok(())
+    }
+
+    /// The entries of one chunk list, checked.
+    pub(crate) async fn list(&self, ctx: &Ctx, record: &ListRecord) -> Result<Vec<ChunkEntry>> {
+        ctx.run(lists::load(&*self.storage, std::slice::from_ref(record))).await
     }
 
     /// A reader of the chunks of a backup.
