@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use backup_core::ErrorKind;
 use backup_core::storage::{Key, MemoryStorage, PutMode, Storage};
-use backup_testkit::faults::{Call, Counting, FailNth, Faulty, Slow, flip, keys, remove, truncate};
+use backup_testkit::faults::{
+    Call, Counting, FailNth, Faulty, Recording, ShortNth, Slow, StopNth, Unsynced, duplicate, flip, keys,
+    remove, swap, truncate,
+};
 
 fn key(text: &str) -> Key {
     text.parse().unwrap()
@@ -78,6 +81,85 @@ async fn objects_are_damaged_as_asked() {
     assert_eq!(storage.get(&key("a"), None).await.unwrap(), "bytes");
     truncate(&storage, &key("a"), 2).await;
     assert_eq!(storage.get(&key("a"), None).await.unwrap(), "by");
+    duplicate(&storage, &key("a"), &key("b")).await;
+    assert_eq!(storage.get(&key("b"), None).await.unwrap(), "by");
+    flip(&storage, &key("b"), 1).await;
+    swap(&storage, &key("a"), &key("b")).await;
+    assert_eq!(storage.get(&key("a"), None).await.unwrap(), "bY");
+    assert_eq!(storage.get(&key("b"), None).await.unwrap(), "by");
+    remove(&storage, &key("b")).await;
     remove(&storage, &key("a")).await;
     assert!(keys(&storage, &Key::ROOT).await.is_empty());
+}
+
+#[tokio::test]
+async fn one_call_fails_or_loses_half_and_those_after_it_do_not() {
+    let memory = Arc::new(MemoryStorage::new());
+    let failing = Faulty::around(memory.clone(), Arc::new(FailNth::new(&[Call::Put], 2).once()));
+    put(&*failing, "1").await.unwrap();
+    assert!(put(&*failing, "2").await.is_err());
+    put(&*failing, "3").await.unwrap();
+    put(&*failing, "4").await.unwrap();
+    let short = Arc::new(ShortNth::new(2));
+    let lying = Faulty::around(memory.clone(), short.clone());
+    for name in ["a", "b", "c"] {
+        assert_eq!(short.has_lost(), name == "c");
+        put(&*lying, name).await.unwrap();
+    }
+    assert_eq!(memory.get(&key("a"), None).await.unwrap(), "bytes");
+    assert_eq!(memory.get(&key("b"), None).await.unwrap(), "by");
+    assert_eq!(memory.get(&key("c"), None).await.unwrap(), "bytes");
+}
+
+#[tokio::test]
+async fn a_program_that_is_stopped_makes_no_further_call() {
+    for arrives in [false, true] {
+        let memory = Arc::new(MemoryStorage::new());
+        let (stop, calls) = (Arc::new(StopNth::new(2, arrives)), Arc::new(Recording::default()));
+        let storage = Faulty::around(Faulty::around(memory.clone(), calls.clone()), stop.clone());
+        let all = async {
+            // Two at once: neither hears of the second call.
+            tokio::join!(put(&*storage, "1"), put(&*storage, "2")).0.unwrap();
+            put(&*storage, "3").await.unwrap();
+        };
+        assert!(stop.until(all).await.is_none());
+        assert_eq!(calls.of(Call::Put, &Key::ROOT).len(), if arrives { 2 } else { 1 });
+        assert_eq!(calls.count(), keys(&*memory, &Key::ROOT).await.len() as u64);
+        // What it left running hears of its end.
+        assert!(put(&*storage, "4").await.is_err());
+    }
+    let stop = StopNth::new(2, true);
+    assert_eq!(stop.until(async { 7 }).await, Some(7), "a program that makes no call ends by itself");
+}
+
+#[tokio::test]
+async fn what_was_not_synced_is_lost_with_the_power() {
+    let memory = Arc::new(MemoryStorage::new());
+    let storage = Unsynced::new(memory.clone());
+    put(&storage, "a").await.unwrap();
+    put(&storage, "b").await.unwrap();
+    storage.sync();
+    storage.put(&key("a"), "new".into(), PutMode::Overwrite).await.unwrap();
+    storage.put(&key("a"), "newer".into(), PutMode::Overwrite).await.unwrap();
+    storage.delete(&key("b")).await.unwrap();
+    let mut writer = storage.writer(&key("c")).await.unwrap();
+    writer.write("large".into()).await.unwrap();
+    writer.finish().await.unwrap();
+    assert_eq!(keys(&*memory, &Key::ROOT).await.len(), 2);
+    assert_eq!(storage.cut_power().await.unwrap(), 4);
+    for name in ["a", "b"] {
+        assert_eq!(memory.get(&key(name), None).await.unwrap(), "bytes");
+    }
+    assert_eq!(keys(&*memory, &Key::ROOT).await.len(), 2);
+}
+
+#[tokio::test]
+async fn one_call_is_slow() {
+    let slow = Slow::nth(&[Call::Put], 2, Duration::from_millis(50));
+    let storage = Faulty::around(Arc::new(MemoryStorage::new()), Arc::new(slow));
+    put(&*storage, "1").await.unwrap();
+    let start = Instant::now();
+    put(&*storage, "2").await.unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(50));
+    put(&*storage, "3").await.unwrap();
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use backup_core::{DatabaseUrl, ErrorKind, Format};
+use backup_core::{BackupRef, DatabaseUrl, ErrorKind, Format};
 
-use super::EngineFixture;
-use super::repository::{Repository, assert_same, told};
-use super::restore::sample;
-use crate::faults::{Call, Counting, FailNth, Faulty};
+use super::content::rows;
+use super::repository::{Repository, assert_same, folder, told};
+use super::restore::{other, sample};
+use super::{EngineFixture, Table};
+use crate::faults::{Call, Counting, FailNth, Faulty, Recording, ShortNth, StopNth, Unsynced, keys};
 
 /// The calls that a backup makes, unless its repository fails.
 async fn calls(fixture: &dyn EngineFixture, source: &DatabaseUrl, format: Format) -> u64 {
@@ -17,14 +18,18 @@ async fn calls(fixture: &dyn EngineFixture, source: &DatabaseUrl, format: Format
     Call::ALL.into_iter().map(|call| counting.of(call)).sum()
 }
 
+/// The formats that this engine has.
+fn formats(fixture: &dyn EngineFixture) -> impl Iterator<Item = Format> + use<> {
+    let scripts = fixture.factory().script.is_some();
+    let all = [Format::Binary, Format::Compressed, Format::Sql].into_iter();
+    all.filter(move |format| *format != Format::Sql || scripts)
+}
+
 /// Nothing is listed, and the next backup works, over whatever the failed ones left.
 pub async fn a_backup_whose_repository_fails_anywhere_leaves_nothing(fixture: &dyn EngineFixture) {
     let source = sample(fixture).await;
     let expected = fixture.dump(&source).await;
-    for format in [Format::Binary, Format::Compressed, Format::Sql] {
-        if format == Format::Sql && fixture.factory().script.is_none() {
-            continue;
-        }
+    for format in formats(fixture) {
         let calls = calls(fixture, &source, format).await;
         let repository = Repository::new(fixture).unverified().format(format);
         let mut listed = 0;
@@ -53,6 +58,113 @@ pub async fn a_backup_whose_repository_fails_anywhere_leaves_nothing(fixture: &d
             &fixture.dump(&copy).await,
             &format!("the copy after failed backups as {format:?}"),
         );
+    }
+}
+
+/// A process that is gone, or a power cut, at every call in turn, whether that call arrives or not: the backup is not there,
+/// or it is there and good. A rerun works, and sends no chunk again that is there; an older backup stays good.
+pub async fn a_backup_that_is_cut_off_anywhere_is_not_there_or_good(fixture: &dyn EngineFixture) {
+    let (source, older) = (small(fixture).await, other(fixture).await);
+    for format in formats(fixture) {
+        let (mut points, mut committed, mut kept) = (0, 0, 0);
+        for arrives in [false, true] {
+            for n in 1.. {
+                let repository = Repository::new(fixture).unverified().format(format);
+                let older = repository.backup(&older).await;
+                let stop = Arc::new(StopNth::new(n, arrives));
+                let dying = repository.behind(Faulty::around(Arc::clone(&repository.storage), stop.clone()));
+                let ended = stop.until(dying.manager().backup(&source)).await;
+                let what = format!("{format:?}, stopped at call {n}, which arrives: {arrives}");
+                let listed = repository.manager().list_backups().await.expect("backups are listed");
+                for backup in &listed {
+                    let verified = repository.manager().verify(&BackupRef::from(&backup.id)).await;
+                    verified.unwrap_or_else(|error| panic!("{what}: {}: {}", backup.id, told(&error)));
+                }
+                assert!(listed.iter().any(|backup| backup.id == older.id), "{what}: the older one is gone");
+                if let Some(done) = ended {
+                    done.unwrap_or_else(|error| panic!("{what}: {}", told(&error)));
+                    assert_eq!(listed.len(), 2, "{what}: it was done and is not there");
+                    break;
+                }
+                points += 1;
+                committed += listed.len() - 1;
+                let chunks = folder("chunks");
+                let there = keys(&*repository.storage, &chunks).await;
+                let calls = Arc::new(Recording::default());
+                let again = repository.behind(Faulty::around(Arc::clone(&repository.storage), calls.clone()));
+                let backup = again.backup(&source).await;
+                let sent = calls.of(Call::Put, &chunks);
+                assert!(sent.iter().all(|key| !there.contains(key)), "{what}: a chunk was sent again");
+                kept += there.len();
+                let verified = repository.manager().verify(&BackupRef::from(&backup.id)).await;
+                verified.unwrap_or_else(|error| panic!("{what}: the rerun: {}", told(&error)));
+            }
+        }
+        assert!(points > 10 && committed > 0, "{format:?}: {points} points, {committed} committed");
+        println!(
+            "{format:?}: stopped at {points} points, {committed} were committed and good; {kept} chunks were not sent again"
+        );
+    }
+}
+
+/// A database of a few chunks.
+async fn small(fixture: &dyn EngineFixture) -> DatabaseUrl {
+    let url = fixture.empty().await;
+    for (name, count, size) in [("one", 50, 20), ("two", 1500, 1000)] {
+        fixture.table(&url, Table::keyed(name)).await;
+        fixture.insert(&url, name, &rows(0..count, size)).await;
+    }
+    url
+}
+
+/// A storage that loses half of what one call brings, at every such call in turn, and says that all is well: the backup is
+/// not reported done, or it is good.
+pub async fn a_storage_that_lies_about_a_write_is_found_out(fixture: &dyn EngineFixture) {
+    let source = small(fixture).await;
+    for format in formats(fixture) {
+        let mut caught = 0;
+        for n in 1.. {
+            let repository = Repository::new(fixture).format(format);
+            repository.manager().init().await.expect("a repository is made");
+            let short = Arc::new(ShortNth::new(n));
+            let lying = repository.behind(Faulty::around(Arc::clone(&repository.storage), short.clone()));
+            let done = lying.manager().backup(&source).await;
+            if !short.has_lost() {
+                done.unwrap_or_else(|error| panic!("{format:?}: {}", told(&error)));
+                break;
+            }
+            match done {
+                Err(_) => caught += 1,
+                // The mark was what lost its half: the backup is whole, and counts as not verified.
+                Ok(backup) => {
+                    assert_eq!(backup.verified, None, "{format:?}: short at write {n}");
+                    let verified = repository.manager().verify(&BackupRef::from(&backup.id)).await;
+                    verified.unwrap_or_else(|error| panic!("{format:?}, write {n}: {}", told(&error)));
+                    caught += 1;
+                }
+            }
+        }
+        assert!(caught > 3, "{format:?}: {caught}");
+        println!("{format:?}: {caught} short writes, all found out");
+    }
+}
+
+/// A storage that forgets, when the power goes, what it had said was durable: what is lost is missed, never restored as if it
+/// were whole.
+pub async fn a_backup_that_its_storage_forgets_is_missed(fixture: &dyn EngineFixture) {
+    let source = small(fixture).await;
+    for format in formats(fixture) {
+        let repository = Repository::new(fixture).format(format);
+        repository.manager().init().await.expect("a repository is made");
+        let storage = Arc::new(Unsynced::new(Arc::clone(&repository.storage)));
+        let first = repository.behind(storage.clone()).backup(&source).await;
+        storage.sync();
+        let second = repository.behind(storage.clone()).backup(&source).await;
+        assert!(storage.cut_power().await.expect("power can be cut") > 0, "there was nothing to lose");
+        let listed = repository.manager().list_backups().await.expect("backups are listed");
+        assert!(listed.iter().all(|backup| backup.id != second.id), "{format:?}: it is listed and not there");
+        let verified = repository.manager().verify(&BackupRef::from(&first.id)).await;
+        verified.unwrap_or_else(|error| panic!("{format:?}: the last durable one: {}", told(&error)));
     }
 }
 
