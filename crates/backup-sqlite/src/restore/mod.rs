@@ -6,6 +6,7 @@ mod schema;
 pub(crate) mod staging;
 mod target;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex as Cell, PoisonError};
 
 use backup_core::{
@@ -63,6 +64,12 @@ impl Restore {
             return Err(existing::missing(&config));
         }
         ctx.check()?;
+        for other in staging::others(config.path.parent().unwrap_or(Path::new("/"))) {
+            ctx.warn(format!(
+                "{} belongs to another restore; if none is running, one was cut off, and the file can be removed",
+                other.display()
+            ));
+        }
         let staging = Staging::beside(&config.path)?;
         let mut held = None;
         if into_existing {

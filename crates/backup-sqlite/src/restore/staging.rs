@@ -12,6 +12,10 @@ use crate::error::Doing;
 /// What SQLite may put beside a database, by what it appends to the name.
 pub(crate) const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
+/// What a staging file is called, around a word that nobody can foresee.
+const PREFIX: &str = ".lifeboat-";
+const SUFFIX: &str = ".tmp";
+
 /// A new database file in the target's directory, which only its owner may read. Dropping it removes it.
 #[derive(Debug)]
 pub(crate) struct Staging {
@@ -90,6 +94,19 @@ impl Drop for Staging {
     }
 }
 
+/// What other restores into this directory have in work, or left when they were cut off.
+pub(crate) fn others(directory: &Path) -> Vec<PathBuf> {
+    // A directory that cannot be listed is complained of when something is made in it.
+    let names = fs::read_dir(directory).into_iter().flatten().flatten();
+    let is_staging = |path: &PathBuf| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        name.starts_with(PREFIX) && name.ends_with(SUFFIX)
+    };
+    let mut others: Vec<_> = names.map(|entry| entry.path()).filter(is_staging).collect();
+    others.sort();
+    others
+}
+
 /// `shop.db-wal` for `shop.db`.
 pub(crate) fn companion_of(database: &Path, companion: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
@@ -112,7 +129,7 @@ pub(crate) fn unpredictable() -> Result<String> {
 }
 
 fn new_file(directory: &Path, mode: u32) -> Result<(File, PathBuf)> {
-    let path = directory.join(format!(".lifeboat-{}.tmp", unpredictable()?));
+    let path = directory.join(format!("{PREFIX}{}{SUFFIX}", unpredictable()?));
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(&path);
     Ok((file.during(|| format!("create a file in {}", directory.display()))?, path))
 }
