@@ -32,14 +32,17 @@ pub(crate) struct Global {
     /// Settings [env: LIFEBOAT_CONFIG] [default: lifeboat.toml]
     #[arg(long, global = true, value_name = "FILE", display_order = 101)]
     pub(crate) config: Option<PathBuf>,
+    /// For how many seconds to wait for others who use the repository [default: 60]
+    #[arg(long, global = true, value_name = "SECONDS", display_order = 102)]
+    pub(crate) lock_wait: Option<u32>,
     /// Print JSON: results, warnings and errors
-    #[arg(long, global = true, display_order = 102)]
+    #[arg(long, global = true, display_order = 103)]
     pub(crate) json: bool,
     /// Say more: of an error all its causes
-    #[arg(short, long, global = true, display_order = 103)]
+    #[arg(short, long, global = true, display_order = 104)]
     pub(crate) verbose: bool,
     /// Say less: no progress; of a new backup only its ID
-    #[arg(short, long, global = true, display_order = 104)]
+    #[arg(short, long, global = true, display_order = 105)]
     pub(crate) quiet: bool,
 }
 

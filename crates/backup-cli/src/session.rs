@@ -3,6 +3,7 @@
 use std::env::VarError;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lifeboat::{BackupConfig, BackupManager, ConfigFile, Ctx, Error, Registry, Result, SourceConfig};
 use serde::Serialize;
@@ -18,6 +19,13 @@ pub(crate) struct Session {
     output: Output,
     ctx: Ctx,
     watcher: Arc<dyn Watcher>,
+}
+
+/// How long leases hold, for tests that cannot wait for ten minutes.
+fn test_lease() -> Result<Option<Duration>> {
+    let Ok(seconds) = std::env::var("LIFEBOAT_TEST_LEASE") else { return Ok(None) };
+    let lease = seconds.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    lease.map(Some).ok_or_else(|| Error::usage("LIFEBOAT_TEST_LEASE is no number of seconds"))
 }
 
 /// Where the repository is if nobody says.
@@ -52,6 +60,12 @@ impl Session {
     /// The manager of the repository, working as `config` says.
     pub(crate) fn manager_with(&self, file: &ConfigFile, mut config: BackupConfig) -> Result<BackupManager> {
         config.directory = self.directory(file)?;
+        if let Some(seconds) = self.global.lock_wait {
+            config.lock_wait = Duration::from_secs(seconds.into());
+        }
+        if let Some(lease) = test_lease()? {
+            config.lease = lease;
+        }
         Ok(BackupManager::new(config).with_context(self.ctx.clone()))
     }
 

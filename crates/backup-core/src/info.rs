@@ -221,6 +221,33 @@ pub struct VerifyReport {
     pub bytes: u64,
 }
 
+/// Somebody who uses the repository, or did and left this behind.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct LeaseInfo {
+    /// `backup`, `restore`, `prune` and so on.
+    pub operation: String,
+    /// Whether it keeps everybody else out.
+    pub exclusive: bool,
+    /// The backup that is being made.
+    pub backup: Option<BackupId>,
+    /// Where it runs.
+    pub host: String,
+    /// Its process there.
+    pub pid: u32,
+    /// When it was taken, by the clock of the host.
+    pub created_at: DateTime<Utc>,
+    /// When it was last renewed, by the clock of the store.
+    pub renewed_at: DateTime<Utc>,
+    /// Whether it need not be respected any more: it was not renewed for too long, or its process has ended.
+    pub stale: bool,
+    /// Whether its process was on this host and has ended.
+    pub ended: bool,
+    /// Whether it was removed now.
+    pub removed: bool,
+}
+
 /// What a restore loaded.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -40,7 +40,8 @@ pub use engine::{BackupSession, Capabilities, Engine, LogSession, RestoreSession
 pub use error::{During, Error, ErrorKind, Result};
 pub use filter::{Filter, Pattern};
 pub use info::{
-    BackupDetails, BackupInfo, ChainInfo, ExportReport, Reach, RestoreReport, TableSummary, VerifyReport,
+    BackupDetails, BackupInfo, ChainInfo, ExportReport, LeaseInfo, Reach, RestoreReport, TableSummary,
+    VerifyReport,
 };
 pub use manager::{Affected, BackupManager, CheckReport, Damage, Orphans};
 pub use options::{BackupConfig, BackupOptions, BackupRef, RestoreOptions};

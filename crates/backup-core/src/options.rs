@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -36,6 +37,10 @@ pub struct BackupConfig {
     pub retention: Retention,
     /// When the scheduler makes backups, as five cron fields.
     pub schedule: String,
+    /// How long a lease holds without being renewed. Garbage is left alone for six times as long.
+    pub lease: Duration,
+    /// For how long it is tried to get a lease while others use the repository.
+    pub lock_wait: Duration,
 }
 
 impl Default for BackupConfig {
@@ -50,6 +55,8 @@ impl Default for BackupConfig {
             bytes_per_second: None,
             retention: Retention::all(RetentionPolicy::window(10, 30)),
             schedule: "0 2 * * *".to_owned(),
+            lease: Duration::from_secs(600),
+            lock_wait: Duration::from_secs(60),
         }
     }
 }

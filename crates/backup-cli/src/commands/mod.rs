@@ -11,6 +11,7 @@ mod init;
 mod list;
 mod restore;
 mod show;
+mod unlock;
 mod verify;
 
 use clap::Subcommand;
@@ -30,6 +31,7 @@ pub(crate) enum Command {
     Check(check::Args),
     Delete(delete::Args),
     Export(export::Args),
+    Unlock(unlock::Args),
     Engines(engines::Args),
     Completions(completions::Args),
 }
@@ -46,6 +48,7 @@ impl Command {
             Self::Check(args) => args.run(session).await,
             Self::Delete(args) => args.run(session).await,
             Self::Export(args) => args.run(session).await,
+            Self::Unlock(args) => args.run(session).await,
             Self::Engines(args) => args.run(session),
             Self::Completions(args) => args.run(session),
         }

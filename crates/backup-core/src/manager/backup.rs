@@ -22,7 +22,7 @@ use crate::progress::{Event, Stage, Warnings};
 use crate::registry::EngineFactory;
 use crate::repository::{
     BackupId, BackupType, Body, BodyRecord, ChunkEntry, FORMAT_VERSION, FileRecord, Format, Hash32, Header,
-    LogRecord, Manifest, PartRecord, Repository,
+    Lease, LogRecord, Manifest, PartRecord, Repository,
 };
 use crate::request::BackupRequest;
 use crate::script::ScriptInfo;
@@ -39,6 +39,7 @@ pub(super) struct Job<'a> {
     pub(super) codec: Arc<dyn Codec>,
     pub(super) source: &'a DatabaseUrl,
     pub(super) options: BackupOptions,
+    pub(super) lease: &'a Lease,
     /// What `ctx` has been warned of.
     pub(super) warnings: Arc<Warnings>,
 }
@@ -118,7 +119,7 @@ impl Job<'_> {
     pub(super) async fn commit(&self, manifest: &mut Manifest) -> Result<()> {
         self.ctx.emit(Event::Stage(Stage::Commit));
         self.ctx.check()?;
-        self.repository.commit(manifest, &*self.codec).await
+        self.lease.commit(&self.repository, manifest, &*self.codec).await
     }
 
     /// The manifest of a full backup of everything, as far as it is known now.
@@ -131,7 +132,7 @@ impl Job<'_> {
         let header = Header {
             lifeboat: FORMAT_VERSION,
             writer: format!("lifeboat {}", env!("CARGO_PKG_VERSION")),
-            id: BackupId::new(started)?,
+            id: self.lease.backup()?.clone(),
             repository: self.repository.config().id.clone(),
             ordinal: headers.iter().map(|header| header.ordinal).max().unwrap_or(0) + 1,
             engine: self.factory.name.to_owned(),

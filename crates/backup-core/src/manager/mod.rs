@@ -9,10 +9,12 @@ mod log;
 mod open;
 mod replay;
 mod restore;
+mod unlock;
 mod verify;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -21,13 +23,13 @@ pub use check::{Affected, CheckReport, Damage, Orphans};
 use crate::chain::Chains;
 use crate::codec::codec;
 use crate::context::Ctx;
-use crate::engine::ServerInfo;
+use crate::engine::{Engine, ServerInfo};
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::info::{BackupDetails, BackupInfo, ExportReport, RestoreReport, TableSummary, VerifyReport};
 use crate::options::{BackupConfig, BackupOptions, BackupRef, RestoreOptions};
 use crate::progress::Stage;
 use crate::registry::Registry;
-use crate::repository::{BackupId, Format, Header, Repository};
+use crate::repository::{BackupId, Format, Header, Lease, Purpose, Repository, Terms};
 use crate::retention::RetentionPlan;
 use crate::storage::{LocalStorage, Storage, Throttled};
 use crate::url::DatabaseUrl;
@@ -117,6 +119,28 @@ impl BackupManager {
         self.ctx.run(Repository::open(storage)).await.during(|| self.place("open the repository"))
     }
 
+    fn terms(&self) -> Terms {
+        Terms { length: self.config.lease.max(Duration::from_millis(100)), wait: self.config.lock_wait }
+    }
+
+    /// Takes a lease of the repository.
+    async fn lease(&self, repository: &Repository, purpose: Purpose) -> Result<Lease> {
+        repository.lease(&self.ctx, self.terms(), purpose).await
+    }
+
+    /// Takes the lease of an operation that reads `backup`: a file carried from elsewhere needs none.
+    async fn lease_for(&self, backup: &BackupRef, purpose: Purpose) -> Result<Lease> {
+        match backup {
+            BackupRef::File(_) => Ok(Lease::none(&self.ctx)),
+            _ => self.lease(&self.repository().await?, purpose).await,
+        }
+    }
+
+    /// The same manager, stopped when the lease is lost.
+    fn under(&self, lease: &Lease) -> Self {
+        self.clone().with_context(lease.ctx().clone())
+    }
+
     fn place(&self, doing: &str) -> String {
         match &self.storage {
             Some(_) => doing.to_owned(),
@@ -154,14 +178,32 @@ impl BackupManager {
         let codec = codec(&self.config.codec)?;
         let repository = self.ctx.run(Repository::open_or_init(self.storage(true)?)).await;
         let repository = repository.during(|| self.place("open the repository"))?;
-        let (ctx, warnings) = self.ctx.remembering_warnings();
-        let config = &self.config;
-        let job = backup::Job { ctx: &ctx, config, repository, factory, codec, source, options, warnings };
+        let id = BackupId::new(chrono::Utc::now())?;
+        let lease =
+            self.lease(&repository, Purpose::Backup(id)).await.during(|| format!("back up {source}"))?;
+        let (ctx, warnings) = lease.ctx().remembering_warnings();
+        let job = backup::Job {
+            ctx: &ctx,
+            config: &self.config,
+            repository,
+            factory,
+            codec,
+            source,
+            options,
+            lease: &lease,
+            warnings,
+        };
+        let made = self.under(&lease).make_backup(job, engine).await;
+        lease.end(made).await
+    }
+
+    async fn make_backup(&self, job: backup::Job<'_>, engine: Arc<dyn Engine>) -> Result<BackupInfo> {
+        let source = job.source;
         let backup::Made { repository, header, log } =
             job.run(engine).await.during(|| format!("back up {source}"))?;
         if self.config.verify {
             let id = BackupRef::from(&header.id);
-            self.verify(&id).await.map_err(|error| {
+            self.verify_now(&id).await.map_err(|error| {
                 let hint = "the backup is kept, unverified; do not rely on it, and back up again";
                 if error.kind() == ErrorKind::Cancelled { error } else { error.hint(hint) }
             })?;
@@ -186,10 +228,16 @@ impl BackupManager {
     ) -> Result<RestoreReport> {
         let factory = self.registry.by_scheme(&target.scheme)?;
         let engine = (factory.from_url)(target)?;
-        let (opened, log) = self.open_point(factory.name, &*engine, backup, options.until()?).await?;
-        let id = log.ids().last().unwrap_or(&opened.header.id).clone();
-        let job = restore::Job { ctx: &self.ctx, config: &self.config, target, options };
-        job.run(engine, opened, log).await.during(|| format!("restore {id} into {target}"))
+        let lease = self.lease_for(backup, Purpose::Restore).await?;
+        let restored = async {
+            let until = options.until()?;
+            let (opened, log) = self.under(&lease).open_point(factory.name, &*engine, backup, until).await?;
+            let id = log.ids().last().unwrap_or(&opened.header.id).clone();
+            let job = restore::Job { ctx: lease.ctx(), config: &self.config, target, options };
+            job.run(engine, opened, log).await.during(|| format!("restore {id} into {target}"))
+        };
+        let restored = restored.await;
+        lease.end(restored).await
     }
 
     /// All backups, oldest first. Those whose manifest cannot be read are warned of.
@@ -250,8 +298,19 @@ impl BackupManager {
     /// Deletes a backup and says what it was. Chunks that other backups share stay. Errors: `Locked` if other backups continue it.
     pub async fn delete_backup(&self, backup: &BackupRef) -> Result<BackupInfo> {
         let repository = self.repository().await?;
+        let lease = self.lease(&repository, Purpose::Delete).await?;
+        let deleted = self.under(&lease).delete_now(&lease, &repository, backup).await;
+        lease.end(deleted).await
+    }
+
+    async fn delete_now(
+        &self,
+        lease: &Lease,
+        repository: &Repository,
+        backup: &BackupRef,
+    ) -> Result<BackupInfo> {
         let headers = repository.headers(&self.ctx).await?;
-        let header = self.resolve(&repository, backup, &headers).await?;
+        let header = self.resolve(repository, backup, &headers).await?;
         let continues = |other: &&Header| {
             other.parent.as_ref() == Some(&header.id) || other.base.as_ref() == Some(&header.id)
         };
@@ -259,14 +318,20 @@ impl BackupManager {
             return Err(Error::new(ErrorKind::Locked, format!("{} continues {}", other.id, header.id))
                 .hint("delete the newer one first"));
         }
-        let info = self.info(&repository, header.clone()).await?;
-        repository.delete(&header).await.during(|| format!("delete {}", header.id))?;
+        let info = self.info(repository, header.clone()).await?;
+        repository.delete(lease, &header).await.during(|| format!("delete {}", header.id))?;
         Ok(info)
     }
 
     /// Reads everything that a backup has, decodes it, hashes and counts it again, and notes beside the backup
     /// that it was found good. Of one that continues others, these are checked to be there and to fit. Errors: `Damaged`.
     pub async fn verify(&self, backup: &BackupRef) -> Result<VerifyReport> {
+        let lease = self.lease_for(backup, Purpose::Verify).await?;
+        let verified = self.under(&lease).verify_now(backup).await;
+        lease.end(verified).await
+    }
+
+    async fn verify_now(&self, backup: &BackupRef) -> Result<VerifyReport> {
         let opened = self.open(backup).await?;
         self.ctx.emit(crate::Event::Stage(Stage::Verify));
         let (repository, header) = (opened.repository.clone(), opened.header.clone());
@@ -278,7 +343,13 @@ impl BackupManager {
         let report = verify::run(&self.ctx, self.config.jobs, opened).await;
         let report = report.during(|| format!("verify {}", header.id))?;
         if let Some(repository) = repository {
-            repository.mark_verified(&header).await?;
+            match repository.mark_verified(&header).await {
+                // It is as good as before, and nobody can note it.
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    self.ctx.warn(format!("that {} is verified cannot be noted: {error}", header.id));
+                }
+                other => drop(other?),
+            }
         }
         Ok(report)
     }
@@ -286,6 +357,12 @@ impl BackupManager {
     /// Writes a full backup as one file. The file appears when it is complete, and replaces none. Errors: `AlreadyExists`;
     /// `Unsupported` where the format cannot be made of this backup.
     pub async fn export(&self, backup: &BackupRef, path: &Path, format: Format) -> Result<ExportReport> {
+        let lease = self.lease_for(backup, Purpose::Export).await?;
+        let exported = self.under(&lease).export_now(backup, path, format).await;
+        lease.end(exported).await
+    }
+
+    async fn export_now(&self, backup: &BackupRef, path: &Path, format: Format) -> Result<ExportReport> {
         let opened = self.open(backup).await?;
         self.ctx.emit(crate::Event::Stage(Stage::Export));
         let id = opened.header.id.clone();
@@ -344,14 +421,14 @@ impl BackupManager {
 /// named like.
 fn refuse_foreign(directory: &Path) -> Result<()> {
     let Ok(mut entries) = directory.read_dir() else { return Ok(()) };
-    let ours = directory.join("lifeboat.json").exists();
     let foreign = entries.find_map(|entry| {
         let name = entry.ok()?.file_name();
         // A file system of its own has this one; a put that was cut off leaves names with a dot.
         (name != "lost+found" && !name.to_string_lossy().starts_with('.')).then_some(name)
     });
     match foreign {
-        Some(name) if !ours => {
+        // Looked for only now: somebody else may be making a repository of it, and writes this file first.
+        Some(name) if !directory.join("lifeboat.json").exists() => {
             let message = format!("{} is no repository, but holds {}", directory.display(), name.display());
             Err(Error::new(ErrorKind::NoRepository, message)
                 .hint("give an empty place, or one that does not exist yet"))
@@ -378,6 +455,8 @@ mod tests {
         is_send(manager.get_backup(&backup));
         is_send(manager.delete_backup(&backup));
         is_send(manager.verify(&backup));
+        is_send(manager.leases());
+        is_send(manager.unlock(true));
         is_send(manager.export(&backup, Path::new("file"), Format::Sql));
     }
 }

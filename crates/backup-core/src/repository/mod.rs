@@ -1,10 +1,16 @@
 //! The repository: where backups live, whatever engine made them. docs/format.md specifies it.
 
 mod config;
+mod deleted;
+mod holders;
 mod id;
+mod lease;
+#[cfg(test)]
+mod lease_tests;
 mod lists;
 mod manifest;
 mod marks;
+mod process;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,6 +28,7 @@ use crate::storage::{Key, PutMode, Storage};
 
 pub(crate) use config::{FORMAT_VERSION, RepositoryConfig};
 pub use id::{BackupId, Hash32};
+pub(crate) use lease::{Lease, Purpose, Terms};
 pub(crate) use lists::ChunkEntry;
 pub use manifest::{BackupType, Format, PartRecord};
 pub(crate) use manifest::{
@@ -60,7 +67,12 @@ impl Repository {
     /// Opens the repository in `storage`, making one if the place is empty.
     pub(crate) async fn open_or_init(storage: Arc<dyn Storage>) -> Result<Self> {
         match Self::open(Arc::clone(&storage)).await {
-            Err(error) if error.kind() == ErrorKind::NoRepository => Self::init(storage).await,
+            Err(error) if error.kind() == ErrorKind::NoRepository => {
+                match Self::init(Arc::clone(&storage)).await {
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => Self::open(storage).await,
+                    other => other,
+                }
+            }
             other => other,
         }
     }
@@ -72,6 +84,10 @@ impl Repository {
         }
         let found = storage.list(&Key::ROOT).next().await.transpose()?;
         if let Some(found) = found {
+            // Somebody else may just have made a repository of it.
+            if RepositoryConfig::read(&*storage).await?.is_some() {
+                return Err(Error::new(ErrorKind::AlreadyExists, "there is a repository here already"));
+            }
             return Err(Error::new(
                 ErrorKind::NoRepository,
                 format!("this is no repository, but holds {}", found.key),
@@ -113,6 +129,7 @@ impl Repository {
                 let meta = meta?;
                 let range = 0..meta.size.min(manifest::HEADER_MAX);
                 let header = match ctx.run(self.storage.get(&meta.key, Some(range))).await {
+                    Ok(head) if holders::is_void(&head, meta.key.name()) => Err(missing(meta.key.name())),
                     Ok(head) => Header::parse(&head).map(|(header, _)| header),
                     Err(error) => Err(error),
                 };
@@ -126,7 +143,7 @@ impl Repository {
                 (key, Ok(header)) => {
                     unreadable.push((key, Error::damaged(format!("it says that it is {}", header.id))));
                 }
-                // Deleted by somebody meanwhile.
+                // Deleted by somebody meanwhile, or never to be committed.
                 (_, Err(error)) if error.kind() == ErrorKind::NotFound => {}
                 (_, Err(error)) if error.kind() == ErrorKind::Cancelled => return Err(error),
                 (key, Err(error)) => unreadable.push((key, error)),
@@ -155,16 +172,16 @@ impl Repository {
         let key = Self::manifest_key(id)?;
         let doing = || format!("read the manifest of {id}");
         let meta = self.storage.head(&key).await?;
-        let meta = meta.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("there is no backup {id}"))
-                .hint("`lifeboat list` shows those there are")
-        })?;
+        let meta = meta.ok_or_else(|| missing(id.as_str()))?;
         if meta.size > MANIFEST_MAX {
             return Err(
                 Error::damaged("the manifest is larger than any that lifeboat writes").during(doing())
             );
         }
         let file = ctx.run(self.storage.get(&key, None)).await.during(doing)?;
+        if holders::is_void(&file, id.as_str()) {
+            return Err(missing(id.as_str()));
+        }
         let manifest = Manifest::parse(&file).during(doing)?;
         if manifest.header.id != *id {
             return Err(Error::damaged(format!("it says that it is {}", manifest.header.id)).during(doing()));
@@ -182,12 +199,24 @@ impl Repository {
         let file = manifest.encode(codec)?;
         let id = &manifest.header.id;
         let key = Self::manifest_key(id)?;
-        self.storage.put(&key, file, PutMode::Create).await.map(drop).during(|| format!("commit backup {id}"))
+        let doing = || format!("commit backup {id}");
+        match self.storage.put(&key, file.clone(), PutMode::Create).await {
+            // A store that tried again after its answer got lost meets its own work.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let there = self.storage.get(&key, None).await.during(doing)?;
+                if there == file { Ok(()) } else { Err(error.during(doing())) }
+            }
+            other => other.map(drop).during(doing),
+        }
     }
 
-    /// Makes a backup not exist any more: first its manifest, then what belongs to it alone.
-    pub(crate) async fn delete(&self, header: &Header) -> Result<()> {
-        self.storage.delete(&Self::manifest_key(&header.id)?).await?;
+    /// Makes a backup not exist any more: notes when, then deletes its manifest, then what belongs to it alone.
+    pub(crate) async fn delete(&self, lease: &Lease, header: &Header) -> Result<()> {
+        let key = Self::manifest_key(&header.id)?;
+        let manifest = self.storage.get(&key, None).await?;
+        self.storage.put(&deleted::key(&header.id)?, manifest, PutMode::Overwrite).await?;
+        lease.check()?;
+        self.storage.delete(&key).await?;
         self.storage.delete(&marks::key(&header.id)?).await?;
         if let Some(file) = &header.file {
             self.storage.delete(&file.key.parse()?).await?;
@@ -265,6 +294,11 @@ impl Repository {
     pub(crate) async fn verified(&self, header: &Header) -> Result<Option<DateTime<Utc>>> {
         marks::read(&*self.storage, header).await
     }
+}
+
+fn missing(id: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there is no backup {id}"))
+        .hint("`lifeboat list` shows those there are")
 }
 
 /// The part list: a line of JSON for each part.
