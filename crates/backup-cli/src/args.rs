@@ -32,7 +32,7 @@ pub(crate) struct Global {
     /// Settings [env: LIFEBOAT_CONFIG] [default: lifeboat.toml]
     #[arg(long, global = true, value_name = "FILE", display_order = 101)]
     pub(crate) config: Option<PathBuf>,
-    /// For how many seconds to wait for others who use the repository [default: 60]
+    /// How long to wait for others who use it [default: 60]
     #[arg(long, global = true, value_name = "SECONDS", display_order = 102)]
     pub(crate) lock_wait: Option<u32>,
     /// Print JSON: results, warnings and errors

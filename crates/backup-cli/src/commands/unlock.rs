@@ -15,7 +15,7 @@ Examples:
   lifeboat unlock
   lifeboat unlock --all --yes";
 
-/// Show who uses the repository, and remove the leases of those that are dead
+/// Show who uses the repository; remove dead leases
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Args {
