@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use crate::catalog::plan::{self, SqlSpec};
 use crate::catalog::settings;
 use crate::connect::Readers;
+use crate::rows::page::Layout;
 use crate::rows::{RowSink, read};
 
 /// The snapshot and what was asked for.
@@ -49,7 +50,7 @@ impl BackupSession for Backup {
         let (part, content) = (part.clone(), self.request.content);
         out.blocking(move |out| {
             let _permit = permit;
-            readers.lend(|reader| write(reader, content, &part, out))
+            readers.lend(|reader| write(reader, readers.layout(), content, &part, out))
         })
         .await
     }
@@ -66,10 +67,16 @@ impl BackupSession for Backup {
 }
 
 /// Writes one part.
-pub(crate) fn write(reader: &Connection, content: Content, part: &Part, out: &mut dyn RowSink) -> Result<()> {
+pub(crate) fn write(
+    reader: &Connection,
+    layout: Option<&Layout>,
+    content: Content,
+    part: &Part,
+    out: &mut dyn RowSink,
+) -> Result<()> {
     let statements = match &part.kind {
         PartKind::Rows { columns, .. } => {
-            return read::rows(reader, &part.object.name, columns, &spec(part)?, out);
+            return read::rows(reader, layout, &part.object.name, columns, &spec(part)?, out);
         }
         PartKind::Sql => match spec(part)? {
             SqlSpec::Settings if content == Content::DataOnly => Vec::new(),

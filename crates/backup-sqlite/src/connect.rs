@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::error::Doing;
+use crate::rows::page::Layout;
 
 /// The longest that taking the snapshot waits for a writer.
 const GATE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,6 +54,7 @@ pub(crate) fn journal_mode(connection: &Connection) -> Result<String> {
 /// Connections that all read the database as it was at one moment.
 #[derive(Debug)]
 pub(crate) struct Readers {
+    layout: Option<Layout>,
     idle: Mutex<Vec<Connection>>,
     free: Arc<Semaphore>,
 }
@@ -73,7 +75,13 @@ impl Readers {
             begin(reader)?;
         }
         drop(gate);
-        Ok(Self { free: Arc::new(Semaphore::new(readers.len())), idle: Mutex::new(readers) })
+        let layout = readers.first().and_then(Layout::of);
+        Ok(Self { layout, free: Arc::new(Semaphore::new(readers.len())), idle: Mutex::new(readers) })
+    }
+
+    /// What reading pages of the snapshot takes, where that can be done.
+    pub(crate) fn layout(&self) -> Option<&Layout> {
+        self.layout.as_ref()
     }
 
     /// Waits until a connection is free. What is returned is kept while [`Readers::lend`] is called.

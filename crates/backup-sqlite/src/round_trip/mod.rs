@@ -94,7 +94,7 @@ fn back_up(path: &Path, request: &BackupRequest) -> Kit {
             let mut kept = BTreeMap::new();
             for part in &parts {
                 let mut sink = Kept::default();
-                write(reader, request.content, part, &mut sink)?;
+                write(reader, readers.layout(), request.content, part, &mut sink)?;
                 kept.insert(part.id.0, sink);
             }
             Ok(Kit { parts, kept })
