@@ -108,6 +108,10 @@ impl TaggedRow {
     /// Put together before it is appended: this runs once for every value.
     #[inline]
     fn head(&mut self, tag: u8, number: u64) {
+        if number < 0x80 {
+            self.0.extend_from_slice(&[tag, number as u8]);
+            return;
+        }
         let (mut head, mut length, mut rest) = ([tag; 11], 1, number);
         while rest >= 0x80 {
             head[length] = rest as u8 | 0x80;
@@ -115,7 +119,10 @@ impl TaggedRow {
             length += 1;
         }
         head[length] = rest as u8;
-        self.0.extend_from_slice(&head[..=length]);
+        // A copy of a fixed length costs no call; what is too much is taken back.
+        let end = self.0.len() + length + 1;
+        self.0.extend_from_slice(&head);
+        self.0.truncate(end);
     }
 }
 

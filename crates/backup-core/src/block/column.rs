@@ -276,7 +276,7 @@ fn write_transposed(cells: &[Cell], bytes: &[u8], length: usize, n: &mut Stream)
 fn write_strings(cells: &[Cell], bytes: &[u8], n: &mut Stream, s: &mut Stream) {
     n.lengths(cells.iter().map(|cell| cell.length));
     for cell in cells {
-        s.bytes.extend_from_slice(cell.of(bytes));
+        cell.append_to(bytes, &mut s.bytes);
     }
     s.boundary();
 }

@@ -1,6 +1,6 @@
 //! From the stored form back to the chunk.
 
-use super::grid::Grid;
+use super::grid::{Grid, SLACK};
 use super::input::Input;
 use super::join::join;
 use super::stored::{BlockHeader, BlockKind, ChunkHeader, segment_kind};
@@ -33,7 +33,7 @@ pub fn decode_chunk(stored: &[u8]) -> Result<RawChunk> {
     let header = ChunkHeader::read(&mut input)?;
     let codec = codec::codec(header.codec)?;
     let mut chunk = RawChunk::recycled();
-    chunk.bytes.reserve(header.bytes);
+    chunk.bytes.reserve(header.bytes + SLACK);
     chunk.ends.reserve(header.rows);
     chunk.segments.reserve(header.segments);
     let mut scratch = SCRATCH.take().unwrap_or_default();

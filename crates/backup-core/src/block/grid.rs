@@ -2,6 +2,9 @@
 
 use std::slice::IterMut;
 
+/// How far [`Cell::append_to`] writes beyond a short content for a moment.
+pub(super) const SLACK: usize = 32;
+
 /// Where a field's content is, without what its layout puts around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Cell {
@@ -17,6 +20,21 @@ impl Cell {
     pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
         let start = self.start as usize;
         bytes.get(start..start + self.length as usize).unwrap_or_default()
+    }
+
+    /// Appends the content to `out`, which should have room for [`SLACK`] bytes more.
+    #[inline]
+    pub(super) fn append_to(self, bytes: &[u8], out: &mut Vec<u8>) {
+        let rest = bytes.get(self.start as usize..).unwrap_or_default();
+        match rest.first_chunk::<SLACK>().filter(|_| self.length as usize <= SLACK) {
+            // Most are short. A copy of a fixed length costs no call; what is too much is taken back.
+            Some(more) => {
+                let end = out.len() + self.length as usize;
+                out.extend_from_slice(more);
+                out.truncate(end);
+            }
+            None => out.extend_from_slice(self.of(bytes)),
+        }
     }
 }
 

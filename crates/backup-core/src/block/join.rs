@@ -23,7 +23,7 @@ pub(super) fn join(
                         None => bytes.push(0xfb),
                         Some((cell, _)) => {
                             push_length(cell.length, bytes);
-                            bytes.extend_from_slice(cell.of(arena));
+                            cell.append_to(arena, bytes);
                         }
                     }
                 }
@@ -43,11 +43,17 @@ pub(super) fn join(
                         bytes.push(tag::NULL);
                         continue;
                     };
-                    bytes.push(tag);
-                    if matches!(tag, tag::TEXT | tag::BYTES) {
-                        write_varint(bytes, cell.length.into());
+                    match tag {
+                        tag::TEXT | tag::BYTES if cell.length < 0x80 => {
+                            bytes.extend_from_slice(&[tag, cell.length as u8]);
+                        }
+                        tag::TEXT | tag::BYTES => {
+                            bytes.push(tag);
+                            write_varint(bytes, cell.length.into());
+                        }
+                        _ => bytes.push(tag),
                     }
-                    bytes.extend_from_slice(cell.of(arena));
+                    cell.append_to(arena, bytes);
                 }
             }
         }
