@@ -106,7 +106,7 @@ impl TaggedRow {
     }
 
     /// Put together before it is appended: this runs once for every value.
-    #[inline]
+    #[inline(always)]
     fn head(&mut self, tag: u8, number: u64) {
         if number < 0x80 {
             self.0.extend_from_slice(&[tag, number as u8]);

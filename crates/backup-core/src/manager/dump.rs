@@ -26,7 +26,7 @@ use crate::single_file::{Origin, Render, Rendered};
 use crate::writer::{PartTotals, PartWriter};
 
 /// How many chunks of one worker are encoded and stored at once: while some wait for the disk, others are encoded.
-const STORING: usize = 2;
+const STORING: usize = 3;
 
 /// Dumps into chunks.
 pub(super) struct ChunkDump {

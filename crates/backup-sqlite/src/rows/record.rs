@@ -134,7 +134,7 @@ fn chunk<'a, const N: usize>(from: &mut &'a [u8]) -> Option<&'a [u8; N]> {
 }
 
 /// Reads a number of the file format: seven bits a byte, the highest first, and all eight of the ninth.
-#[inline]
+#[inline(always)]
 pub(super) fn varint(from: &mut &[u8]) -> Option<u64> {
     match **from {
         [first @ ..0x80, ref rest @ ..] => {
