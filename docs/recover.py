@@ -3,9 +3,10 @@
 
 Each part becomes a file, numbered in the order in which they are to be loaded: statements and tagged rows as SQL, other rows and
 bytes as the engine wrote them. Needs Python 3 and, for zstd, the module compression.zstd, pyzstd or zstandard, or the program zstd.
-A .sql file of a repository needs no recovery, and a .tar file holds such a repository. See format.md.
+A .sql file of a repository needs no recovery, and a .tar file holds such a repository. A sealed one needs the program age, and
+the path of the identity file in AGE_IDENTITY. Signatures are not looked at. See format.md.
 """
-import gzip, json, math, pathlib, re, struct, subprocess, sys
+import gzip, json, math, os, pathlib, re, struct, subprocess, sys
 
 LAYOUTS = ["opaque", "length-encoded", "copy-text", "tagged"]
 
@@ -16,6 +17,12 @@ def unzstd(data):
         except ImportError:
             pass
     return subprocess.run(["zstd", "-dc"], input=data, stdout=subprocess.PIPE, check=True).stdout
+
+def unseal(data):
+    if not data.startswith(b"age-encryption.org/"):
+        return data
+    age = ["age", "-d", "-i", os.environ["AGE_IDENTITY"]]
+    return subprocess.run(age, input=data, stdout=subprocess.PIPE, check=True).stdout
 
 class Input:
     def __init__(self, data):
@@ -173,17 +180,19 @@ def recover(repository, backup, directory):
     header, _, body = (repository / "manifests" / backup).read_bytes().split(b"\n", 2)
     header = json.loads(header)
     decode = {"zstd": unzstd, "gzip": gzip.decompress, "none": bytes}[header["body"]["codec"]]
-    ids = []
+    sealed = header["body"]["sealed"]
+    names = []
     for entry in header["lists"]:
         chunks = (repository / "lists" / entry["id"][:2] / entry["id"]).read_bytes()[8:]
-        ids += [chunks[at:at + 32].hex() for at in range(0, len(chunks), 72)]
+        for at in range(0, len(chunks), 72):
+            names.append(chunks[at:at + 32].hex() + ("." + chunks[at + 32:at + 40].hex() if sealed else ""))
     decoded = {}
     def chunk(place):
         if place not in decoded:
             decoded.clear()
-            decoded[place] = decode_chunk((repository / "chunks" / ids[place][:2] / ids[place]).read_bytes())
+            decoded[place] = decode_chunk(unseal((repository / "chunks" / names[place][:2] / names[place]).read_bytes()))
         return decoded[place]
-    part_list = b"".join(s[3] for place in json.loads(decode(body))["part-list"] for s in chunk(place))
+    part_list = b"".join(s[3] for place in json.loads(decode(unseal(body)))["part-list"] for s in chunk(place))
     for number, part in enumerate(map(json.loads, part_list.splitlines())):
         segments = (s for place, first, count in part["spans"] for s in chunk(place)[first:first + count])
         object, kind = part["object"], part["kind"]

@@ -74,6 +74,8 @@ impl Place {
         {
             command.env_remove(name);
         }
+        // Host keys are this place's own.
+        command.env("XDG_CONFIG_HOME", self.path("config"));
         command
     }
 

@@ -5,7 +5,8 @@ use crate::program::{self, cargo, install};
 use crate::tidy;
 
 /// Other people's tools, which judge what we restored: the program, and Debian's package of it.
-const JUDGES: [(&str, &str); 3] = [("sqlite3", "sqlite3"), ("python3", "python3"), ("zstd", "zstd")];
+const JUDGES: [(&str, &str); 4] =
+    [("sqlite3", "sqlite3"), ("python3", "python3"), ("zstd", "zstd"), ("age", "age")];
 
 pub(crate) fn run() -> Result {
     install(&JUDGES);

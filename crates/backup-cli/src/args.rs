@@ -35,6 +35,9 @@ pub(crate) struct Global {
     /// How long to wait for others who use it [default: 60]
     #[arg(long, global = true, value_name = "SECONDS", display_order = 102)]
     pub(crate) lock_wait: Option<u32>,
+    /// This host's key of a sealed repository [env: LIFEBOAT_HOST_KEY]
+    #[arg(long, global = true, value_name = "FILE", display_order = 102)]
+    pub(crate) host_key: Option<PathBuf>,
     /// Print JSON: results, warnings and errors
     #[arg(long, global = true, display_order = 103)]
     pub(crate) json: bool,

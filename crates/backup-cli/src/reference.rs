@@ -10,7 +10,12 @@ same. The options of `lifeboat` itself are those of every command, and stand any
 
 The repository (`--repo`) is a directory: a path, or a `file://` URL. A SOURCE or TARGET is a URL, such as
 `sqlite:path/to.db`, or the name of a `[source.NAME]` in the [configuration file](configuration.md). Flags go before
-environment variables (`LIFEBOAT_REPO`, `LIFEBOAT_CONFIG`), and these before the file.
+environment variables (`LIFEBOAT_REPO`, `LIFEBOAT_CONFIG`, `LIFEBOAT_HOST_KEY`), and these before the file.
+
+**Keys.** What opens sealed backups is given by `--identity FILE`, or in the environment: the text of an identity file in
+`LIFEBOAT_IDENTITY`, its path in `LIFEBOAT_IDENTITY_FILE`, or a command that prints it in `LIFEBOAT_IDENTITY_COMMAND`; or the passphrase of
+an identity that the repository stores, in `LIFEBOAT_PASSPHRASE`, `_FILE` or `_COMMAND`. A command is a JSON list of arguments, or words
+between spaces; no shell reads it. No secret is ever taken from the command line itself.
 
 **Output.** The result goes to stdout and everything else to stderr: progress bars with rate and time left on a terminal,
 elsewhere a line when a stage begins and every ten seconds. With `--quiet` there is no progress, and `backup` prints only the
@@ -32,7 +37,7 @@ Within a version, keys are only ever added.
 | 5 | the restore point is out of reach |
 | 10 | no repository there |
 | 11 | locked by somebody else |
-| 12 | the key does not fit |
+| 12 | the key does not fit or is missing, or nobody known signed what is there |
 | 20 | cannot connect or log in |
 | 130 | cancelled |
 ";
@@ -43,16 +48,22 @@ pub fn reference() -> String {
     command.build();
     let mut page = INTRODUCTION.to_owned();
     section(&mut page, "lifeboat", &mut command);
-    for subcommand in command.get_subcommands() {
+    below(&mut page, "lifeboat", &command);
+    page
+}
+
+/// The commands of a command, each with its own.
+fn below(page: &mut String, title: &str, command: &clap::Command) {
+    for subcommand in command.get_subcommands().filter(|command| command.get_name() != "help") {
         // The flags of every command are said once.
         let mut subcommand = subcommand.clone().mut_args(|arg| {
             let everywhere = arg.is_global_set() || arg.get_id() == "help";
             arg.hide(everywhere)
         });
-        let title = format!("lifeboat {}", subcommand.get_name());
-        section(&mut page, &title, &mut subcommand);
+        let title = format!("{title} {}", subcommand.get_name());
+        section(page, &title, &mut subcommand);
+        below(page, &title, &subcommand);
     }
-    page
 }
 
 fn section(page: &mut String, title: &str, command: &mut clap::Command) {

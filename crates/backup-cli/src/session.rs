@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifeboat::{BackupConfig, BackupManager, ConfigFile, Ctx, Error, Registry, Result, SourceConfig};
+use lifeboat::keys::{HostKeys, place_name};
+use lifeboat::{BackupConfig, BackupManager, ConfigFile, Ctx, Error, Keys, Registry, Result, SourceConfig};
 use serde::Serialize;
 
 use crate::args::Global;
+use crate::commands::flags::Reading;
 use crate::confirm;
 use crate::output::{Output, shell_word};
 use crate::progress::Watcher;
@@ -57,8 +59,45 @@ impl Session {
         self.manager_with(&file, BackupConfig::default())
     }
 
-    /// The manager of the repository, working as `config` says.
-    pub(crate) fn manager_with(&self, file: &ConfigFile, mut config: BackupConfig) -> Result<BackupManager> {
+    /// The manager of the repository, working as `config` says, with the keys of a host: it writes, and reads nothing that is sealed.
+    pub(crate) fn manager_with(&self, file: &ConfigFile, config: BackupConfig) -> Result<BackupManager> {
+        let keys = self.keys(file)?;
+        self.manager_with_keys(file, config, keys)
+    }
+
+    /// The manager of the repository, which also reads what is sealed, as far as there is something to open it with.
+    pub(crate) async fn reader(
+        &self,
+        file: &ConfigFile,
+        config: BackupConfig,
+        reading: &Reading,
+    ) -> Result<BackupManager> {
+        let mut keys = self.keys(file)?;
+        for path in &reading.identities {
+            let text = lifeboat::keys::read_secret_file(path)?;
+            keys.add_identity_file(&text)
+                .map_err(|error| error.during(format!("read {}", path.display())))?;
+        }
+        if reading.identities.is_empty()
+            && let Some(text) =
+                file.identity.clone().or_environment("LIFEBOAT_IDENTITY")?.read(&self.ctx).await?
+        {
+            keys.add_identity_file(&text)?;
+        }
+        keys.passphrase =
+            file.passphrase.clone().or_environment("LIFEBOAT_PASSPHRASE")?.read(&self.ctx).await?;
+        keys.signers.extend(&reading.signers);
+        keys.trust_unsigned = reading.trust_unsigned;
+        self.manager_with_keys(file, config, keys)
+    }
+
+    /// The manager of the repository with these keys.
+    pub(crate) fn manager_with_keys(
+        &self,
+        file: &ConfigFile,
+        mut config: BackupConfig,
+        keys: Keys,
+    ) -> Result<BackupManager> {
         config.directory = self.directory(file)?;
         if let Some(seconds) = self.global.lock_wait {
             config.lock_wait = Duration::from_secs(seconds.into());
@@ -66,7 +105,26 @@ impl Session {
         if let Some(lease) = test_lease()? {
             config.lease = lease;
         }
-        Ok(BackupManager::new(config).with_context(self.ctx.clone()))
+        Ok(BackupManager::new(config).with_keys(keys).with_context(self.ctx.clone()))
+    }
+
+    /// The keys of this host for the repository.
+    pub(crate) fn keys(&self, file: &ConfigFile) -> Result<Keys> {
+        let mut keys = self.host_keys(file, false)?.keys(&place_name(&self.directory(file)?));
+        keys.recipients.clone_from(&file.recipients);
+        keys.signers.clone_from(&file.signers);
+        Ok(keys)
+    }
+
+    /// The host keys that there are.
+    pub(crate) fn host_keys(&self, file: &ConfigFile, to_be_made: bool) -> Result<HostKeys> {
+        HostKeys::find(self.host_key_file(file).as_deref(), to_be_made)
+    }
+
+    /// The file of this host's key, if one was named: by flag, environment or file.
+    pub(crate) fn host_key_file(&self, file: &ConfigFile) -> Option<PathBuf> {
+        let environment = std::env::var_os("LIFEBOAT_HOST_KEY").filter(|path| !path.is_empty());
+        self.global.host_key.clone().or(environment.map(PathBuf::from)).or_else(|| file.host_key.clone())
     }
 
     /// The source or target that `name_or_url` stands for. An engine that is not there is refused here, before

@@ -16,12 +16,8 @@ use crate::error::{During, Error, ErrorKind, Result};
 use crate::pool::Pool;
 use crate::progress::Event;
 use crate::reader::{PartReader, Piece};
-use crate::repository::{ChunkEntry, Hash32, PartRecord};
-use crate::storage::{Key, PutMode, Storage};
-
-pub(crate) fn key(id: &Hash32) -> Result<Key> {
-    id.key("chunks")
-}
+use crate::repository::{ChunkEntry, Hash32, PartRecord, Repository, Sealer, Unsealer};
+use crate::storage::{ObjectMeta, PutMode, Storage};
 
 /// Where a [`ChunkStore`] puts chunks.
 #[async_trait]
@@ -30,14 +26,15 @@ pub(crate) trait ChunkSink: Send + Sync {
     async fn find(&self, ctx: &Ctx, id: &Hash32) -> Result<Option<ChunkEntry>>;
 
     /// Makes a chunk durable.
-    async fn put(&self, id: &Hash32, stored: Bytes) -> Result<()>;
+    async fn put(&self, entry: &ChunkEntry, stored: Bytes) -> Result<()>;
 }
 
-/// Turns chunks into stored objects: names them, leaves out what is there, encodes, proves by decoding, stores.
+/// Turns chunks into stored objects: names them, leaves out what is there, encodes, proves by decoding, seals, stores.
 pub(crate) struct ChunkStore {
     sink: Arc<dyn ChunkSink>,
     key: [u8; 32],
     encoder: Arc<ChunkEncoder>,
+    sealer: Option<Sealer>,
     /// Who may encode: as many at once as there are jobs, which bounds time and memory. Storing is not counted.
     encoding: Semaphore,
     /// Every chunk of this backup, so that none is stored twice however often it occurs.
@@ -47,16 +44,29 @@ pub(crate) struct ChunkStore {
 }
 
 impl ChunkStore {
-    pub(crate) fn new(sink: Arc<dyn ChunkSink>, key: [u8; 32], encoder: ChunkEncoder, jobs: usize) -> Self {
-        Self {
-            sink,
+    /// A store of chunks in `repository`, named and sealed as its chunks are.
+    pub(crate) fn new(
+        repository: &Repository,
+        known: HashMap<Hash32, ChunkEntry>,
+        encoder: ChunkEncoder,
+        jobs: usize,
+    ) -> Result<Self> {
+        let key = repository.chunk_key()?;
+        Ok(Self {
+            sink: Arc::new(RepositorySink::new(repository, key, known)),
             key,
             encoder: Arc::new(encoder),
+            sealer: repository.seal()?.map(|seal| seal.sealer),
             encoding: Semaphore::new(jobs.max(1)),
             chunks: Mutex::default(),
             stored_size: AtomicU64::new(0),
             new_size: AtomicU64::new(0),
-        }
+        })
+    }
+
+    /// The key of chunk ids and cuts.
+    pub(crate) fn key(&self) -> &[u8; 32] {
+        &self.key
     }
 
     /// The stored size of all chunks so far, and of those that were new.
@@ -112,10 +122,11 @@ impl ChunkStore {
         let entry = match found {
             Some(entry) => entry,
             None => {
-                let encoder = Arc::clone(&self.encoder);
-                let (entry, stored) = ctx.blocking(move || encode(&encoder, id, chunk, &hints)).await?;
+                let (encoder, sealer) = (Arc::clone(&self.encoder), self.sealer.clone());
+                let encode = move || encode(&encoder, sealer.as_ref(), id, chunk, &hints);
+                let (entry, stored) = ctx.blocking(encode).await?;
                 drop(turn);
-                ctx.run(self.sink.put(&id, stored)).await.during(|| format!("store chunk {id}"))?;
+                ctx.run(self.sink.put(&entry, stored)).await.during(|| format!("store chunk {id}"))?;
                 entry
             }
         };
@@ -127,9 +138,10 @@ impl ChunkStore {
     }
 }
 
-/// Encodes a chunk and decodes it again: what does not come back is not stored.
+/// Encodes a chunk and decodes it again: what does not come back is not stored. Then seals it, if it is to be sealed.
 fn encode(
     encoder: &ChunkEncoder,
+    sealer: Option<&Sealer>,
     id: Hash32,
     chunk: RawChunk,
     hints: &[Arc<TableHints>],
@@ -143,6 +155,10 @@ fn encode(
         return Err(Error::internal(format!(
             "chunk {id} was encoded to something that does not decode to it"
         )));
+    }
+    if let Some(sealer) = sealer {
+        let sealed = sealer.seal(&stored.0)?;
+        stored.0 = sealed;
     }
     let size = |bytes: usize| {
         u32::try_from(bytes).map_err(|_| Error::internal(format!("chunk {id} is larger than 4 GiB")))
@@ -179,25 +195,35 @@ impl Drop for Stored {
 pub(crate) struct RepositorySink {
     storage: Arc<dyn Storage>,
     key: [u8; 32],
+    sealed: bool,
     known: HashMap<Hash32, ChunkEntry>,
 }
 
 impl RepositorySink {
-    pub(crate) fn new(storage: Arc<dyn Storage>, key: [u8; 32], known: HashMap<Hash32, ChunkEntry>) -> Self {
-        Self { storage, key, known }
+    fn new(repository: &Repository, key: [u8; 32], known: HashMap<Hash32, ChunkEntry>) -> Self {
+        Self { storage: Arc::clone(repository.storage()), key, sealed: repository.is_sealed(), known }
     }
 }
 
 #[async_trait]
 impl ChunkSink for RepositorySink {
     async fn find(&self, ctx: &Ctx, id: &Hash32) -> Result<Option<ChunkEntry>> {
-        let Some(meta) = self.storage.head(&key(id)?).await? else { return Ok(None) };
         if let Some(known) = self.known.get(id) {
+            let meta = self.storage.head(&known.key(self.sealed)?).await?;
             // One that has lost bytes is written again.
-            return Ok(Some(*known).filter(|known| u64::from(known.stored_size) == meta.size));
+            let whole = |meta: &ObjectMeta| u64::from(known.stored_size) == meta.size;
+            return Ok(meta.filter(whole).map(|_| *known));
+        }
+        if self.sealed {
+            // A backup that was cut off may have left it. Nobody vouches for that, and who seals cannot read: it is sent again.
+            return Ok(None);
         }
         // A backup that was cut off left it. No manifest vouches for it, so it is read and proven before it is used.
-        let stored = self.storage.get(&key(id)?, None).await?;
+        let object = id.key("chunks")?;
+        if self.storage.head(&object).await?.is_none() {
+            return Ok(None);
+        }
+        let stored = self.storage.get(&object, None).await?;
         let (id, key) = (*id, self.key);
         ctx.blocking(move || {
             let Ok(chunk) = decode_chunk(&stored) else { return Ok(None) };
@@ -213,8 +239,8 @@ impl ChunkSink for RepositorySink {
         .await
     }
 
-    async fn put(&self, id: &Hash32, stored: Bytes) -> Result<()> {
-        self.storage.put(&key(id)?, stored, PutMode::Overwrite).await.map(drop)
+    async fn put(&self, entry: &ChunkEntry, stored: Bytes) -> Result<()> {
+        self.storage.put(&entry.key(self.sealed)?, stored, PutMode::Overwrite).await.map(drop)
     }
 }
 
@@ -232,14 +258,24 @@ type Decoded = Arc<OnceCell<Arc<RawChunk>>>;
 
 struct Reading {
     storage: Arc<dyn Storage>,
-    key: [u8; 32],
+    /// The key of chunk ids. Without it stored bytes can be checked, and not read.
+    key: Option<[u8; 32]>,
+    sealed: bool,
+    unsealer: Option<Unsealer>,
     entries: Vec<ChunkEntry>,
     kept: Mutex<VecDeque<(u32, Decoded)>>,
 }
 
 impl ChunkReader {
-    pub(crate) fn new(storage: Arc<dyn Storage>, key: [u8; 32], entries: Vec<ChunkEntry>) -> Self {
-        Self(Arc::new(Reading { storage, key, entries, kept: Mutex::default() }))
+    pub(crate) fn new(repository: &Repository, key: Option<[u8; 32]>, entries: Vec<ChunkEntry>) -> Self {
+        Self(Arc::new(Reading {
+            storage: Arc::clone(repository.storage()),
+            key,
+            sealed: repository.is_sealed(),
+            unsealer: repository.access().unsealer.clone(),
+            entries,
+            kept: Mutex::default(),
+        }))
     }
 
     pub(crate) fn entries(&self) -> &[ChunkEntry] {
@@ -305,13 +341,22 @@ impl ChunkReader {
         Ok(Arc::clone(chunk))
     }
 
-    /// Fetches, checks and decodes the chunk at `place` of the lists.
+    /// Fetches, checks, unseals and decodes the chunk at `place` of the lists.
     pub(crate) async fn load(&self, ctx: &Ctx, place: u32) -> Result<RawChunk> {
         let stored = self.fetch(ctx, place).await?;
         let entry = *self.entry(place)?;
-        let key = self.0.key;
+        let locked = || Error::new(ErrorKind::MissingKey, format!("chunk {} cannot be read here", entry.id));
+        let key = self.0.key.ok_or_else(locked)?;
+        let unsealer = match (self.0.sealed, &self.0.unsealer) {
+            (false, _) => None,
+            (true, Some(unsealer)) => Some(unsealer.clone()),
+            (true, None) => return Err(locked()),
+        };
         ctx.blocking(move || {
-            let chunk = decode_chunk(&stored).during(|| format!("decode chunk {}", entry.id))?;
+            let unsealed =
+                unsealer.map(|it| it.unseal(&stored, &format!("chunk {}", entry.id))).transpose()?;
+            let chunk = decode_chunk(unsealed.as_deref().unwrap_or(&stored))
+                .during(|| format!("decode chunk {}", entry.id))?;
             if chunk.hash(&key) != entry.id.0 {
                 return Err(damaged(&entry, "does not hold what its name says"));
             }
@@ -323,7 +368,7 @@ impl ChunkReader {
     /// Fetches the chunk at `place` of the lists and checks the hash of its stored bytes.
     pub(crate) async fn fetch(&self, ctx: &Ctx, place: u32) -> Result<Bytes> {
         let entry = *self.entry(place)?;
-        let stored = match ctx.run(self.0.storage.get(&key(&entry.id)?, None)).await {
+        let stored = match ctx.run(self.0.storage.get(&entry.key(self.0.sealed)?, None)).await {
             Ok(stored) => stored,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(damaged(&entry, "is missing").because(error));

@@ -35,8 +35,12 @@ pub enum ErrorKind {
     Foreign,
     /// Somebody else holds the repository, the source or the target.
     Locked,
-    /// The key, passphrase or signature does not fit.
+    /// The key or passphrase does not fit.
     WrongKey,
+    /// What is sealed cannot be opened, or nothing can be sealed, without a key that is not here.
+    MissingKey,
+    /// Nobody who is known here vouches for it.
+    UnknownSigner,
     /// The database cannot be reached or does not let us in.
     Connect,
     /// A backup, part, object or file that was named does not exist.
@@ -83,7 +87,7 @@ impl ErrorKind {
             Self::Unreachable => 5,
             Self::NoRepository => 10,
             Self::Locked => 11,
-            Self::WrongKey => 12,
+            Self::WrongKey | Self::MissingKey | Self::UnknownSigner => 12,
             Self::Connect => 20,
             Self::Cancelled => 130,
             _ => 1,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::engine::ServerInfo;
 use crate::part::Object;
 use crate::position::Position;
-use crate::repository::{BackupId, BackupType, Format, Header, PartRecord};
+use crate::repository::{Author, BackupId, BackupType, Format, Header, Mark, PartRecord, Recipient, Signer};
 use crate::request::Content;
 use crate::rows::RowDigest;
 
@@ -50,8 +50,17 @@ pub struct BackupInfo {
     pub compressed: bool,
     /// The codec.
     pub codec: String,
-    /// Whether everything that it needs was read and checked after it was made, and when last.
+    /// Whether everything that it needs was read and checked after it was made, and when last. Of a sealed backup that may be its stored
+    /// bytes only: see [`Self::decoded`].
     pub verified: Option<DateTime<Utc>>,
+    /// Whether its contents were then decoded and counted too, and when last. Who has no identity of a sealed repository cannot.
+    pub decoded: Option<DateTime<Utc>>,
+    /// Whom it is sealed for; nobody, if it is not sealed.
+    pub recipients: Vec<Recipient>,
+    /// Who signed it, in a sealed repository.
+    pub signer: Option<Signer>,
+    /// Whether that one is known here. Where nothing is sealed, everything counts. What does not count is not restored unless asked for.
+    pub trusted: bool,
     /// Objects, rows or both.
     pub content: Content,
     /// Whether patterns selected what is in it.
@@ -73,7 +82,7 @@ pub struct BackupInfo {
 }
 
 impl BackupInfo {
-    pub(crate) fn of(header: &Header, verified: Option<DateTime<Utc>>) -> Self {
+    pub(crate) fn of(header: &Header, mark: Option<Mark>, trusted: bool) -> Self {
         let path =
             header.file.as_ref().map_or_else(|| format!("manifests/{}", header.id), |file| file.key.clone());
         Self {
@@ -93,7 +102,14 @@ impl BackupInfo {
             finished_at: header.finished,
             compressed: header.codec != "none",
             codec: header.codec.clone(),
-            verified,
+            verified: mark.as_ref().map(|mark| mark.verified),
+            decoded: mark.and_then(|mark| mark.decoded),
+            recipients: header.recipients.clone(),
+            signer: match header.author {
+                Author::Signed(signer) => Some(signer),
+                Author::Nobody => None,
+            },
+            trusted,
             content: header.content,
             partial: header.partial,
             parent: header.parent.clone(),
@@ -211,9 +227,12 @@ impl TableSummary {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct VerifyReport {
+    /// Whether what is stored was decoded and counted again. Who has no identity of a sealed repository can only hash stored bytes: their
+    /// contents were decoded and compared before they were sealed, and are not read back.
+    pub decoded: bool,
     /// Parts whose rows were counted and hashed again.
     pub parts: u64,
-    /// Chunks that were read, decoded and hashed.
+    /// Chunks that were read and hashed.
     pub chunks: u64,
     /// Rows of tables.
     pub rows: u64,

@@ -43,14 +43,17 @@ pub use info::{
     BackupDetails, BackupInfo, ChainInfo, ExportReport, LeaseInfo, Reach, RestoreReport, TableSummary,
     VerifyReport,
 };
-pub use manager::{Affected, BackupManager, CheckReport, Damage, Orphans};
+pub use manager::{Affected, BackupManager, CheckReport, Damage, KeyChange, KeyInfo, Orphans};
 pub use options::{BackupConfig, BackupOptions, BackupRef, RestoreOptions};
 pub use part::{Column, Object, Part, PartId, PartKind, Phase};
 pub use position::{LogInfo, LogPoint, LogSegment, LogSpan, Position, Replay, Until};
 pub use progress::{Event, Progress, Quiet, Stage};
 pub use reader::{BlockingPartReader, Item, PartReader};
 pub use registry::{EngineFactory, Registration, Registry};
-pub use repository::{BackupId, BackupType, Format, Hash32, PartRecord};
+pub use repository::{
+    BackupId, BackupType, Format, Hash32, HostKey, Identity, Keys, PartRecord, Recipient, Signer,
+    vouching_line,
+};
 pub use request::{BackupRequest, Content, Existing, RestoreRequest};
 pub use retention::{Decision, Reason, Retention, RetentionPlan, RetentionPolicy, Rule, TagPattern};
 pub use rows::{RowDigest, RowLayout, TaggedRow};

@@ -15,6 +15,7 @@
 //! ```
 
 pub mod config;
+pub mod keys;
 mod place;
 
 pub use backup_core::*;

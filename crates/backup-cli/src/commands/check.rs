@@ -1,15 +1,16 @@
 //! `check`: the repository itself.
 
-use lifeboat::{CheckReport, Error, Result};
+use lifeboat::{BackupConfig, CheckReport, Error, Result};
 use serde_json::json;
 
+use super::flags::Reading;
 use crate::output::{count, plain, size};
 use crate::session::Session;
 
 const HELP: &str = "\
 Every manifest and every chunk list is read, and every chunk and file must be there and have its size. \
 With --read-data every stored byte is read and hashed, once, however many backups share it, and every \
-chunk is decoded. Damage ends with exit code 4, after the names of the backups that it affects and \
+chunk is decoded, where what is sealed can be read. Damage ends with exit code 4, after the names of the backups that it affects and \
 what of them can still be restored.
 
 Examples:
@@ -23,11 +24,15 @@ pub(crate) struct Args {
     /// Read every stored byte
     #[arg(long)]
     read_data: bool,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 impl Args {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
-        let report = session.manager()?.check(self.read_data).await?;
+        let file = session.config_file()?;
+        let manager = session.reader(&file, BackupConfig::default(), &self.reading).await?;
+        let report = manager.check(self.read_data).await?;
         session.result(&json!({ "check": report, "ok": report.is_good() }), || text(&report))?;
         conclude(&report)
     }

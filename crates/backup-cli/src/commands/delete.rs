@@ -31,7 +31,7 @@ impl Args {
         session.require_confirmation(self.yes, &format!("this deletes the backup {}", self.backup))?;
         let manager = session.manager()?;
         if !self.yes {
-            let found = manager.get_backup(&backup).await?.info;
+            let found = manager.get_info(&backup).await?;
             // What was asked about is what is deleted, whatever is added meanwhile.
             backup = BackupRef::from(&found.id);
             let (made, size) = (time(found.created_at), size(found.size));

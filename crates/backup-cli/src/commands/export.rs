@@ -6,13 +6,13 @@ use lifeboat::codec::codecs;
 use lifeboat::{BackupConfig, BackupRef, Format, Result};
 use serde_json::json;
 
-use super::flags;
+use super::flags::{self, Reading};
 use crate::output::{plain, size};
 use crate::session::Session;
 
 const HELP: &str = "\
 A script (sql) can be loaded by the database's own client too; an archive (compressed) holds what \
-is stored. `lifeboat restore` takes both in place of an ID. The end of the file's name says how it is compressed: .sql is \
+is stored. Neither is encrypted, also if the repository is. `lifeboat restore` takes both in place of an ID. The end of the file's name says how it is compressed: .sql is \
 plain text, .sql.zst is not. No database is needed.
 
 Examples:
@@ -32,6 +32,8 @@ pub(crate) struct Args {
     /// A script or an archive
     #[arg(long, value_parser = flags::file_format(), default_value = "sql")]
     format: Format,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 impl Args {
@@ -39,7 +41,7 @@ impl Args {
         let backup: BackupRef = self.backup.parse()?;
         let mut config = BackupConfig::default();
         config.codec = codec(&self.output, self.format, config.codec);
-        let manager = session.manager_with(&session.config_file()?, config)?;
+        let manager = session.reader(&session.config_file()?, config, &self.reading).await?;
         let report = manager.export(&backup, &self.output, self.format).await?;
         session.result(&json!({ "export": report }), || {
             let path = report.path.display().to_string();

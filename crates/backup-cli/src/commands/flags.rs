@@ -1,9 +1,11 @@
 //! Flags that several commands have, and how the values of flags are read.
 
+use std::path::PathBuf;
+
 use chrono::{DateTime, Utc};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use lifeboat::codec::codecs;
-use lifeboat::{BackupType, Content, Format};
+use lifeboat::{BackupType, Content, Format, Signer};
 
 /// Which half of a database is wanted.
 #[derive(Debug, clap::Args)]
@@ -24,6 +26,20 @@ impl Half {
             _ => Content::All,
         }
     }
+}
+
+/// What sealed backups are read with, and whom to believe.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Reading {
+    /// An age identity file that opens sealed backups [env: LIFEBOAT_IDENTITY_FILE]
+    #[arg(long = "identity", value_name = "FILE")]
+    pub(crate) identities: Vec<PathBuf>,
+    /// Believe backups that this key signed, as `init` printed it
+    #[arg(long = "signer", value_name = "KEY")]
+    pub(crate) signers: Vec<Signer>,
+    /// Take backups of a sealed repository that nobody known signed
+    #[arg(long)]
+    pub(crate) trust_unsigned: bool,
 }
 
 /// A format by its name.

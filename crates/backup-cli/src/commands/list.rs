@@ -7,7 +7,8 @@ use crate::output::{Align, Table, count, size, time, word};
 use crate::session::Session;
 
 const HELP: &str = "\
-SIZE is what a backup needs in the repository, shared chunks included; NEW is what it added.
+SIZE is what a backup needs in the repository, shared chunks included; NEW is what it added. \
+Of a sealed backup VERIFIED may be `stored bytes`, where nobody who can read it has checked it, or say that nobody known signed it.
 
 Examples:
   lifeboat list
@@ -40,6 +41,17 @@ impl Args {
     }
 }
 
+/// Whether it was verified; but first, whether it can be believed at all.
+fn standing(backup: &BackupInfo) -> &'static str {
+    match (backup.trusted, backup.signer.is_some(), backup.verified.is_some(), backup.decoded.is_some()) {
+        (false, false, ..) => "UNSIGNED",
+        (false, true, ..) => "UNKNOWN SIGNER",
+        (true, _, true, true) => "yes",
+        (true, _, true, false) => "stored bytes",
+        (true, _, false, _) => "no",
+    }
+}
+
 fn table(backups: &[BackupInfo]) -> String {
     if backups.is_empty() {
         return String::new();
@@ -67,7 +79,7 @@ fn table(backups: &[BackupInfo]) -> String {
             count(backup.rows),
             size(backup.size),
             size(backup.new_size),
-            if backup.verified.is_some() { "yes" } else { "no" }.to_owned(),
+            standing(backup).to_owned(),
         ]);
     }
     table.to_string()

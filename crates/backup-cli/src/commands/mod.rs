@@ -6,8 +6,9 @@ mod completions;
 mod delete;
 mod engines;
 mod export;
-mod flags;
+pub(crate) mod flags;
 mod init;
+mod key;
 mod list;
 mod restore;
 mod show;
@@ -31,6 +32,7 @@ pub(crate) enum Command {
     Check(check::Args),
     Delete(delete::Args),
     Export(export::Args),
+    Key(key::Args),
     Unlock(unlock::Args),
     Engines(engines::Args),
     Completions(completions::Args),
@@ -48,6 +50,7 @@ impl Command {
             Self::Check(args) => args.run(session).await,
             Self::Delete(args) => args.run(session).await,
             Self::Export(args) => args.run(session).await,
+            Self::Key(args) => args.run(session).await,
             Self::Unlock(args) => args.run(session).await,
             Self::Engines(args) => args.run(session),
             Self::Completions(args) => args.run(session),

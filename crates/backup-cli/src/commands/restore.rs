@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use lifeboat::{BackupConfig, BackupRef, Pattern, RestoreOptions, RestoreReport, Result};
 use serde_json::json;
 
-use super::flags::{self, Half};
+use super::flags::{self, Half, Reading};
 use crate::output::{count, duration, fields, plain, rate, size, time};
 use crate::session::Session;
 
@@ -47,6 +47,8 @@ pub(crate) struct Args {
     tables: Vec<Pattern>,
     #[command(flatten)]
     half: Half,
+    #[command(flatten)]
+    reading: Reading,
     /// Leave out owners and grants
     #[arg(long)]
     no_owner: bool,
@@ -74,7 +76,7 @@ impl Args {
         }
         let mut config = BackupConfig::default();
         target.apply(&mut config);
-        let manager = session.manager_with(&file, config)?;
+        let manager = session.reader(&file, config, &self.reading).await?;
         if self.drop_existing && !self.yes {
             let found = manager.get_backup(&backup).await?.info;
             if backup == BackupRef::Latest {

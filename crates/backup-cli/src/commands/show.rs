@@ -1,8 +1,11 @@
 //! `show`: all that is known of a backup.
 
-use lifeboat::{BackupDetails, BackupRef, Content, Result, TableSummary};
+use lifeboat::{
+    BackupConfig, BackupDetails, BackupInfo, BackupRef, Content, ErrorKind, Result, TableSummary,
+};
 use serde_json::json;
 
+use super::flags::Reading;
 use crate::output::{Align, Table, count, fields, plain, size, time, word};
 use crate::session::Session;
 
@@ -21,25 +24,39 @@ pub(crate) struct Args {
     /// The ID of a backup (its beginning will do), latest, or a file that was exported
     #[arg(value_name = "ID|latest|FILE")]
     backup: String,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 impl Args {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
         let backup: BackupRef = self.backup.parse()?;
-        let details = session.manager()?.get_backup(&backup).await?;
+        let manager = session.reader(&session.config_file()?, BackupConfig::default(), &self.reading).await?;
+        let details = match manager.get_backup(&backup).await {
+            // The clear header says something without a key, and whatever its author: the rest is an error.
+            Err(error) if matches!(error.kind(), ErrorKind::MissingKey | ErrorKind::UnknownSigner) => {
+                let Ok(info) = manager.get_info(&backup).await else { return Err(error) };
+                session.result(&json!({ "backup": info }), || header(&info, None))?;
+                return Err(error);
+            }
+            details => details?,
+        };
         session.result(&json!({ "backup": details }), || {
             let named = match &backup {
                 BackupRef::File(path) => crate::output::shell_word(&path.display().to_string()).into_owned(),
                 _ => details.info.id.to_string(),
             };
             let restore = session.restore_line(&plain(&named), &details.info.engine);
-            format!("{}\n{}restore it with: {restore}\n", header(&details), tables(&details.tables))
+            let warnings: String =
+                details.warnings.iter().map(|warning| format!("  warning: {}\n", plain(warning))).collect();
+            let head = header(&details.info, Some(&details));
+            format!("{head}{warnings}\n{}restore it with: {restore}\n", tables(&details.tables))
         })
     }
 }
 
-fn header(details: &BackupDetails) -> String {
-    let info = &details.info;
+/// What is said of a backup, all of it or what its clear header says.
+fn header(info: &BackupInfo, details: Option<&BackupDetails>) -> String {
     // A script does not say its own size within itself.
     let stored = match info.size {
         0 => size(info.raw_size),
@@ -50,27 +67,47 @@ fn header(details: &BackupDetails) -> String {
     };
     let only = if info.partial { ", only the tables that were selected" } else { "" };
     let tags: Vec<_> = info.metadata.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let verified = info.verified.map_or_else(|| "no".to_owned(), |at| format!("{} UTC", time(at)));
+    let verified = match (info.verified, info.decoded) {
+        (None, _) => "no".to_owned(),
+        (Some(at), Some(decoded)) if at == decoded => format!("{} UTC", time(at)),
+        (Some(at), Some(decoded)) => format!("{} UTC, its contents on {} UTC", time(at), time(decoded)),
+        (Some(at), None) => {
+            format!("{} UTC, its stored bytes: nobody who can read it has checked its contents", time(at))
+        }
+    };
+    let sealed: Vec<_> = info.recipients.iter().map(ToString::to_string).collect();
+    let signed = match (&info.signer, info.trusted) {
+        (None, true) => String::new(),
+        (None, false) => "by nobody: it may be forged".to_owned(),
+        (Some(signer), true) => signer.to_string(),
+        (Some(signer), false) => format!("{signer}, who is not known here: it may be forged"),
+    };
     let text = format!("backup {} of {}\n", info.id, plain(&info.database));
-    let text = text
-        + &fields([
-            ("source", details.source.clone()),
-            ("server", format!("{} {}", details.server.product, details.server.version)),
-            ("engine", info.engine.clone()),
-            ("type", word(&info.backup_type)),
-            ("format", format!("{}, {}", word(&info.format), info.codec)),
-            ("created", format!("{} UTC", time(info.created_at))),
-            ("complete", format!("{} UTC", time(info.finished_at))),
-            ("verified", verified),
-            ("content", format!("{}{only}", content(info.content))),
-            ("rows", count(info.rows)),
-            ("size", stored),
-            ("parent", info.parent.as_ref().map(ToString::to_string).unwrap_or_default()),
-            ("position", info.position.as_ref().map(word).unwrap_or_default()),
-            ("path", info.path.clone()),
-            ("tags", tags.join(", ")),
-        ]);
-    details.warnings.iter().fold(text, |text, warning| text + &format!("  warning: {}\n", plain(warning)))
+    text + &fields([
+        ("source", details.map(|details| details.source.clone()).unwrap_or_default()),
+        (
+            "server",
+            details.map_or_else(
+                || info.product.clone(),
+                |details| format!("{} {}", details.server.product, details.server.version),
+            ),
+        ),
+        ("engine", info.engine.clone()),
+        ("type", word(&info.backup_type)),
+        ("format", format!("{}, {}", word(&info.format), info.codec)),
+        ("created", format!("{} UTC", time(info.created_at))),
+        ("complete", format!("{} UTC", time(info.finished_at))),
+        ("verified", verified),
+        ("sealed for", sealed.join(", ")),
+        ("signed by", signed),
+        ("content", format!("{}{only}", content(info.content))),
+        ("rows", count(info.rows)),
+        ("size", stored),
+        ("parent", info.parent.as_ref().map(ToString::to_string).unwrap_or_default()),
+        ("position", info.position.as_ref().map(word).unwrap_or_default()),
+        ("path", info.path.clone()),
+        ("tags", tags.join(", ")),
+    ])
 }
 
 fn content(content: Content) -> &'static str {

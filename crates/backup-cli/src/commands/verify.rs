@@ -1,14 +1,16 @@
 //! `verify`: what is stored is what was written.
 
-use lifeboat::{BackupRef, Error, ErrorKind, Result, VerifyReport};
+use lifeboat::{BackupConfig, BackupRef, Error, ErrorKind, Result, VerifyReport};
 use serde_json::{Value, json};
 
+use super::flags::Reading;
 use crate::output::{count, error_json, plain, size};
 use crate::session::Session;
 
 const HELP: &str = "\
 Everything that a restore would need is read, decoded and hashed, and the rows of every table are \
-counted and hashed again. No database is needed. Damage ends with exit code 4.
+counted and hashed again. No database is needed. Damage ends with exit code 4. Of a sealed backup, without \
+an identity, only the stored bytes are hashed, which is said.
 
 Examples:
   lifeboat verify latest
@@ -24,6 +26,8 @@ pub(crate) struct Args {
     /// Every backup in the repository, even after one that is damaged
     #[arg(long, conflicts_with = "backup")]
     all: bool,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 /// A backup as it is printed, and what came of it.
@@ -31,14 +35,14 @@ type Verified = (String, Result<VerifyReport>);
 
 impl Args {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
-        let manager = session.manager()?;
+        let manager = session.reader(&session.config_file()?, BackupConfig::default(), &self.reading).await?;
         let mut verified: Vec<Verified> = Vec::new();
         match self.backup {
             Some(text) => {
                 let backup: BackupRef = text.parse()?;
                 let name = match &backup {
                     BackupRef::File(_) => text,
-                    _ => manager.get_backup(&backup).await?.info.id.to_string(),
+                    _ => manager.get_info(&backup).await?.id.to_string(),
                 };
                 // What was found under the name is what is verified, whatever is added meanwhile.
                 verified.push((name.clone(), manager.verify(&name.parse()?).await));
@@ -78,6 +82,11 @@ fn document((backup, report): &Verified) -> Value {
 fn line((backup, report): &Verified) -> String {
     let backup = plain(backup);
     match report {
+        Ok(report) if !report.decoded => format!(
+            "{backup}  stored  {} in {} chunks hashed; sealed, so its contents were not read back\n",
+            size(report.bytes),
+            count(report.chunks)
+        ),
         Ok(report) => format!(
             "{backup}  ok      rows {}, parts {}, {} read\n",
             count(report.rows),
@@ -108,10 +117,22 @@ fn conclude(verified: Vec<Verified>) -> Result<()> {
 mod tests {
     use super::*;
 
+    fn decoded() -> VerifyReport {
+        let mut report = VerifyReport::default();
+        report.decoded = true;
+        report
+    }
+
+    #[test]
+    fn what_was_not_decoded_is_not_called_ok() {
+        let line = line(&("a".to_owned(), Ok(VerifyReport::default())));
+        assert!(!line.contains("ok") && line.contains("not read back"), "{line}");
+    }
+
     #[test]
     fn one_damaged_backup_of_several_decides_the_exit_code() {
         let verified = vec![
-            ("a".to_owned(), Ok(VerifyReport::default())),
+            ("a".to_owned(), Ok(decoded())),
             ("b".to_owned(), Err(Error::new(ErrorKind::TimedOut, "no answer"))),
             ("c".to_owned(), Err(Error::damaged("chunk 12 is not what it was"))),
         ];

@@ -8,7 +8,7 @@ use futures::FutureExt;
 
 use super::dump::{ChunkDump, ScriptDump};
 use crate::block::ChunkEncoder;
-use crate::chunks::{ChunkStore, RepositorySink};
+use crate::chunks::ChunkStore;
 use crate::codec::{Codec, Level, NoCompression};
 use crate::context::Ctx;
 use crate::cut::CutKeys;
@@ -21,13 +21,13 @@ use crate::plan;
 use crate::progress::{Event, Stage, Warnings};
 use crate::registry::EngineFactory;
 use crate::repository::{
-    BackupId, BackupType, Body, BodyRecord, ChunkEntry, FORMAT_VERSION, FileRecord, Format, Hash32, Header,
-    Lease, LogRecord, Manifest, PartRecord, Repository,
+    Author, BackupId, BackupType, Body, BodyRecord, ChunkEntry, FORMAT_VERSION, FileRecord, Format, Hash32,
+    Header, Lease, LogRecord, Manifest, PartRecord, Repository,
 };
 use crate::request::BackupRequest;
 use crate::script::ScriptInfo;
 use crate::single_file::{ArchiveWriter, FrameWriter, ScriptBuilder};
-use crate::storage::{Key, Storage};
+use crate::storage::Key;
 use crate::url::DatabaseUrl;
 
 /// One backup to be made.
@@ -134,7 +134,7 @@ impl Job<'_> {
             writer: format!("lifeboat {}", env!("CARGO_PKG_VERSION")),
             id: self.lease.backup()?.clone(),
             repository: self.repository.config().id.clone(),
-            ordinal: headers.iter().map(|header| header.ordinal).max().unwrap_or(0) + 1,
+            ordinal: headers.iter().map(|header| header.ordinal).max().unwrap_or(0).saturating_add(1),
             engine: self.factory.name.to_owned(),
             product: server.product.clone(),
             database: server.database.clone(),
@@ -157,6 +157,8 @@ impl Job<'_> {
             tags: self.options.tags.clone(),
             file: None,
             lists: Vec::new(),
+            recipients: Vec::new(),
+            author: Author::Nobody,
             body: BodyRecord { size: 0, hash: Hash32::default(), codec: String::new(), sealed: None },
         };
         let body = Body {
@@ -167,6 +169,7 @@ impl Job<'_> {
             warnings: Vec::new(),
             part_list: Vec::new(),
             parts: 0,
+            chunk_key: None,
         };
         Ok(Manifest { header, body })
     }
@@ -180,8 +183,7 @@ impl Job<'_> {
         parts: Arc<[Part]>,
     ) -> Result<()> {
         let known = self.repository.known_chunks(self.ctx, headers).await?;
-        let store =
-            self.store(self.repository.storage(), Arc::clone(&self.codec), self.config.level, known)?;
+        let store = self.store(&self.repository, Arc::clone(&self.codec), self.config.level, known)?;
         match manifest.header.format {
             Format::Binary => {
                 let stored = self.dump_chunks(&store, &session, parts).await?;
@@ -195,8 +197,7 @@ impl Job<'_> {
                 let (key, frames) = self.frames(&name).await?;
                 let archive = ArchiveWriter::new(frames, manifest.header.started);
                 let inner = self.repository.copy_into(Arc::new(archive.clone())).await?;
-                let plain =
-                    self.store(inner.storage(), Arc::new(NoCompression), Level::default(), HashMap::new())?;
+                let plain = self.store(&inner, Arc::new(NoCompression), Level::default(), HashMap::new())?;
                 let stored = self.dump_chunks(&plain, &session, parts).await?;
                 self.finish(session).await?;
                 self.complete(manifest, &stored.parts);
@@ -243,14 +244,13 @@ impl Job<'_> {
 
     pub(super) fn store(
         &self,
-        storage: &Arc<dyn Storage>,
+        repository: &Repository,
         codec: Arc<dyn Codec>,
         level: Level,
         known: HashMap<Hash32, ChunkEntry>,
     ) -> Result<Arc<ChunkStore>> {
-        let key = self.repository.chunk_key()?;
-        let sink = Arc::new(RepositorySink::new(Arc::clone(storage), key, known));
-        Ok(Arc::new(ChunkStore::new(sink, key, ChunkEncoder { codec, level }, self.config.jobs)))
+        let encoder = ChunkEncoder { codec, level };
+        ChunkStore::new(repository, known, encoder, self.config.jobs).map(Arc::new)
     }
 
     async fn dump_chunks(
@@ -259,7 +259,7 @@ impl Job<'_> {
         session: &Arc<Box<dyn BackupSession>>,
         parts: Arc<[Part]>,
     ) -> Result<Stored> {
-        let keys = CutKeys::derive(&self.repository.chunk_key()?);
+        let keys = CutKeys::derive(store.key());
         let dump = ChunkDump { session: Arc::clone(session), keys, parts, store: Arc::clone(store) };
         Arc::new(dump).run(self.ctx, self.config.jobs.max(1)).await
     }
@@ -268,7 +268,11 @@ impl Job<'_> {
         let key = Key::new(["files", name])?;
         let object = self.ctx.run(self.repository.storage().writer(&key)).await?;
         let codec = Arc::clone(&self.codec);
-        Ok((key, FrameWriter::new(self.ctx, codec, self.config.level, self.config.jobs, object)))
+        let mut frames = FrameWriter::new(self.ctx, codec, self.config.level, self.config.jobs, object);
+        if let Some(seal) = self.repository.seal()? {
+            frames = frames.sealed(&seal.sealer)?;
+        }
+        Ok((key, frames))
     }
 
     async fn finish(&self, session: Arc<Box<dyn BackupSession>>) -> Result<()> {
@@ -311,7 +315,7 @@ pub(super) async fn record(
     manifest: &mut Manifest,
     mut stored: Stored,
 ) -> Result<()> {
-    let keys = CutKeys::derive(&repository.chunk_key()?);
+    let keys = CutKeys::derive(store.key());
     let list =
         super::dump::store_bytes(ctx, store, keys, &crate::repository::parts_to_json(&stored.parts)?).await?;
     let first = stored.chunks.len() as u32;

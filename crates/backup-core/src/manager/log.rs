@@ -70,7 +70,10 @@ impl Job<'_> {
                 .hint("make one with --type full, or add --or-full")
         })?;
         let mut gone = None;
-        for path in chains.tips(base) {
+        // What earlier backups hold of the log is taken over by who can read them; others read the log again.
+        let again = self.options.backup_type == BackupType::Differential && !self.repository.can_read();
+        let paths = if again { vec![vec![base]] } else { chains.tips(base) };
+        for path in paths {
             let Some((tip, end)) = path.last().and_then(|tip| Some((tip, tip.end.as_ref()?))) else {
                 continue;
             };
@@ -106,8 +109,7 @@ impl Job<'_> {
         };
         let mut manifest = self.manifest(started, headers, server)?;
         let known = self.repository.known_chunks(self.ctx, headers).await?;
-        let store =
-            self.store(self.repository.storage(), Arc::clone(&self.codec), self.config.level, known)?;
+        let store = self.store(&self.repository, Arc::clone(&self.codec), self.config.level, known)?;
         let parent = if self.options.backup_type == BackupType::Differential { base } else { tip };
         let mut stored = Merged::default();
         if self.options.backup_type == BackupType::Differential {
@@ -160,7 +162,7 @@ impl Job<'_> {
     ) -> Result<Stored> {
         let ctx = self.ctx;
         let (sender, cuts) = mpsc::channel::<Cut>(1);
-        let keys = CutKeys::derive(&self.repository.chunk_key()?);
+        let keys = CutKeys::derive(store.key());
         let mut writer = PartWriter::new(ctx, keys, sender);
         let mut at = tip.end.clone();
         let read = async {
@@ -203,7 +205,7 @@ impl Job<'_> {
     /// Takes over the segments of an earlier backup of the chain, whose chunks must all be there.
     async fn take_over(&self, store: &ChunkStore, into: &mut Merged, header: &Header) -> Result<()> {
         let manifest = self.repository.manifest(self.ctx, &header.id).await?;
-        let reader = self.repository.chunks(self.ctx, &manifest.header).await?;
+        let reader = self.repository.chunks(self.ctx, &manifest).await?;
         let parts = self.repository.parts(self.ctx, &manifest, &reader).await?;
         let needed: std::collections::BTreeSet<_> =
             parts.iter().flat_map(|record| record.spans.iter().map(|span| span.0 as usize)).collect();

@@ -5,6 +5,7 @@ mod check;
 mod dump;
 mod export;
 mod failure;
+mod keys;
 mod log;
 mod open;
 mod replay;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt, stream};
 
 pub use check::{Affected, CheckReport, Damage, Orphans};
+pub use keys::{KeyChange, KeyInfo};
 
 use crate::chain::Chains;
 use crate::codec::codec;
@@ -29,7 +31,7 @@ use crate::info::{BackupDetails, BackupInfo, ExportReport, RestoreReport, TableS
 use crate::options::{BackupConfig, BackupOptions, BackupRef, RestoreOptions};
 use crate::progress::Stage;
 use crate::registry::Registry;
-use crate::repository::{BackupId, Format, Header, Lease, Purpose, Repository, Terms};
+use crate::repository::{BackupId, Format, Header, Keys, Lease, Listing, Purpose, Repository, Terms};
 use crate::retention::RetentionPlan;
 use crate::storage::{LocalStorage, Storage, Throttled};
 use crate::url::DatabaseUrl;
@@ -51,13 +53,14 @@ pub struct BackupManager {
     config: BackupConfig,
     registry: Registry,
     storage: Option<Arc<dyn Storage>>,
+    keys: Keys,
     ctx: Ctx,
 }
 
 impl BackupManager {
     /// A manager with every linked engine, and the repository in the directory that `config` names. Touches nothing yet.
     pub fn new(config: BackupConfig) -> Self {
-        Self { config, registry: Registry::linked(), storage: None, ctx: Ctx::new() }
+        Self { config, registry: Registry::linked(), storage: None, keys: Keys::default(), ctx: Ctx::new() }
     }
 
     /// Uses these engines in place of the linked ones.
@@ -71,6 +74,13 @@ impl BackupManager {
     #[must_use]
     pub fn with_storage(mut self, storage: Arc<dyn Storage>) -> Self {
         self.storage = Some(storage);
+        self
+    }
+
+    /// Opens repositories with these keys: see [`Keys`].
+    #[must_use]
+    pub fn with_keys(mut self, keys: Keys) -> Self {
+        self.keys = keys;
         self
     }
 
@@ -116,7 +126,7 @@ impl BackupManager {
 
     async fn repository(&self) -> Result<Repository> {
         let storage = self.storage(false)?;
-        self.ctx.run(Repository::open(storage)).await.during(|| self.place("open the repository"))
+        self.ctx.run(Repository::open(storage, &self.keys)).await.during(|| self.place("open the repository"))
     }
 
     fn terms(&self) -> Terms {
@@ -148,10 +158,19 @@ impl BackupManager {
         }
     }
 
-    /// Makes the repository and returns its id. Errors: `AlreadyExists`; `NoRepository` if the place holds something else.
+    /// Makes the repository, which is not sealed, and returns its id. Errors: `AlreadyExists`; `NoRepository` if the place holds something
+    /// else; `MissingKey` if the keys ask for a sealed one.
     pub async fn init(&self) -> Result<String> {
+        if let Some(expected) = self.keys.expected.as_ref() {
+            let message = format!("the sealed repository {expected} was here: this one would not be sealed");
+            return Err(Error::new(ErrorKind::MissingKey, message)
+                .hint("give --recipient, or move the host key file of the old one away"));
+        }
+        if !self.keys.recipients.is_empty() {
+            return Err(Error::new(ErrorKind::MissingKey, "the keys ask for a sealed repository"));
+        }
         let storage = self.storage(true)?;
-        let repository = self.ctx.run(Repository::init(storage)).await;
+        let repository = self.ctx.run(Repository::init(storage, None, &[])).await;
         Ok(repository.during(|| self.place("make a repository in"))?.config().id.clone())
     }
 
@@ -176,8 +195,9 @@ impl BackupManager {
         let engine = (factory.from_url)(source)?;
         // Whatever is wrong with the configuration or the repository shows before the database is asked for anything.
         let codec = codec(&self.config.codec)?;
-        let repository = self.ctx.run(Repository::open_or_init(self.storage(true)?)).await;
+        let repository = self.ctx.run(Repository::open_or_init(self.storage(true)?, &self.keys)).await;
         let repository = repository.during(|| self.place("open the repository"))?;
+        repository.seal().during(|| self.place("write to the repository"))?;
         let id = BackupId::new(chrono::Utc::now())?;
         let lease =
             self.lease(&repository, Purpose::Backup(id)).await.during(|| format!("back up {source}"))?;
@@ -212,8 +232,8 @@ impl BackupManager {
             log::confirm(&self.ctx, log, &header).await;
         }
         // It is committed: that its mark cannot be read just now does not make it fail.
-        let verified = repository.verified(&header).await.unwrap_or_default();
-        Ok(BackupInfo::of(&header, verified))
+        let mark = repository.verified(&header).await.unwrap_or_default();
+        Ok(BackupInfo::of(&header, mark, repository.trusts(&header)))
     }
 
     /// Restores `backup` into `target`.
@@ -240,10 +260,14 @@ impl BackupManager {
         lease.end(restored).await
     }
 
-    /// All backups, oldest first. Those whose manifest cannot be read are warned of.
+    /// All backups, oldest first, also those of a sealed repository that nobody known signed ([`BackupInfo::trusted`]). Those whose
+    /// manifest cannot be read are warned of.
     pub async fn list_backups(&self) -> Result<Vec<BackupInfo>> {
         let repository = self.repository().await?;
-        let headers = repository.headers(&self.ctx).await?;
+        let Listing { headers, unreadable } = repository.listing(&self.ctx).await?;
+        for (key, error) in unreadable {
+            self.ctx.warn(format!("{key} cannot be read and is left out: {error}"));
+        }
         // Each has a mark to be looked for.
         let infos = stream::iter(headers).map(|header| self.info(&repository, header));
         infos.buffered(16).boxed().try_collect().await
@@ -252,7 +276,9 @@ impl BackupManager {
     /// What retention keeps and drops now, and by which rule. Nothing is deleted. Errors: `Usage` for a policy that keeps nothing, unless
     /// `allow_empty`.
     pub async fn retention_plan(&self, allow_empty: bool) -> Result<RetentionPlan> {
-        let backups = self.list_backups().await?;
+        let mut backups = self.list_backups().await?;
+        // One that was forged must not push a true one out.
+        backups.retain(|backup| backup.trusted);
         RetentionPlan::new(&backups, &self.config.retention, chrono::Utc::now(), allow_empty)
     }
 
@@ -262,7 +288,15 @@ impl BackupManager {
         Ok(unreadable.into_iter().map(|(key, error)| (key.name().to_owned(), error)).collect())
     }
 
-    /// All that is known of a backup.
+    /// What the clear header of a backup says, which needs no identity.
+    pub async fn get_info(&self, backup: &BackupRef) -> Result<BackupInfo> {
+        let repository = self.repository().await?;
+        let headers = self.nameable(&repository, backup).await?;
+        let header = self.resolve(&repository, backup, &headers).await?;
+        self.info(&repository, header).await
+    }
+
+    /// All that is known of a backup. Errors: `MissingKey` if it is sealed and there is no identity.
     pub async fn get_backup(&self, backup: &BackupRef) -> Result<BackupDetails> {
         let opened = self.open(backup).await?;
         let mut chain = None;
@@ -277,7 +311,7 @@ impl BackupManager {
                 self.info(repository, opened.header.clone()).await?
             }
             None => {
-                let mut info = BackupInfo::of(&opened.header, None);
+                let mut info = BackupInfo::of(&opened.header, None, true);
                 if let Some((source, _)) = &opened.file {
                     (info.path, info.size) = (source.name(), source.size());
                 }
@@ -309,7 +343,7 @@ impl BackupManager {
         repository: &Repository,
         backup: &BackupRef,
     ) -> Result<BackupInfo> {
-        let headers = repository.headers(&self.ctx).await?;
+        let headers = self.nameable(repository, backup).await?;
         let header = self.resolve(repository, backup, &headers).await?;
         let continues = |other: &&Header| {
             other.parent.as_ref() == Some(&header.id) || other.base.as_ref() == Some(&header.id)
@@ -324,7 +358,8 @@ impl BackupManager {
     }
 
     /// Reads everything that a backup has, decodes it, hashes and counts it again, and notes beside the backup
-    /// that it was found good. Of one that continues others, these are checked to be there and to fit. Errors: `Damaged`.
+    /// that it was found good. Of one that continues others, these are checked to be there and to fit. Of a sealed backup, without an
+    /// identity, only the stored bytes are hashed: see [`VerifyReport::decoded`]. Errors: `Damaged`.
     pub async fn verify(&self, backup: &BackupRef) -> Result<VerifyReport> {
         let lease = self.lease_for(backup, Purpose::Verify).await?;
         let verified = self.under(&lease).verify_now(backup).await;
@@ -332,6 +367,17 @@ impl BackupManager {
     }
 
     async fn verify_now(&self, backup: &BackupRef) -> Result<VerifyReport> {
+        if !matches!(backup, BackupRef::File(_)) {
+            let repository = self.repository().await?;
+            if !repository.can_read() {
+                let headers = repository.headers(&self.ctx).await?;
+                let header = self.resolve(&repository, backup, &headers).await?;
+                self.ctx.emit(crate::Event::Stage(Stage::Verify));
+                Chains::new(&headers).path(&header).map(drop).during(|| format!("verify {}", header.id))?;
+                let report = verify::stored(&self.ctx, self.config.jobs, &repository, &header).await;
+                return self.note_verified(&repository, &header, report).await;
+            }
+        }
         let opened = self.open(backup).await?;
         self.ctx.emit(crate::Event::Stage(Stage::Verify));
         let (repository, header) = (opened.repository.clone(), opened.header.clone());
@@ -341,14 +387,35 @@ impl BackupManager {
             replay::check(&header, &opened.parts).during(|| format!("verify {}", header.id))?;
         }
         let report = verify::run(&self.ctx, self.config.jobs, opened).await;
+        match repository {
+            Some(repository) => self.note_verified(&repository, &header, report).await,
+            None => report.during(|| format!("verify {}", header.id)),
+        }
+    }
+
+    async fn note_verified(
+        &self,
+        repository: &Repository,
+        header: &Header,
+        report: Result<VerifyReport>,
+    ) -> Result<VerifyReport> {
         let report = report.during(|| format!("verify {}", header.id))?;
-        if let Some(repository) = repository {
-            match repository.mark_verified(&header).await {
-                // It is as good as before, and nobody can note it.
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                    self.ctx.warn(format!("that {} is verified cannot be noted: {error}", header.id));
+        // What nobody known signed is not vouched for by a mark either.
+        if !repository.trusts(header) {
+            return Ok(report);
+        }
+        let id = &header.id;
+        match repository.mark_verified(header, report.decoded).await {
+            // It is as good as before, and nobody can note it.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                self.ctx.warn(format!("that {id} is verified cannot be noted: {error}"));
+            }
+            other => {
+                if other?.is_none() {
+                    self.ctx.warn(format!(
+                        "that {id} is verified is not noted: marks are signed, and this host has no signing key"
+                    ));
                 }
-                other => drop(other?),
             }
         }
         Ok(report)
@@ -373,8 +440,16 @@ impl BackupManager {
     }
 
     async fn info(&self, repository: &Repository, header: Header) -> Result<BackupInfo> {
-        let verified = self.ctx.run(repository.verified(&header)).await?;
-        Ok(BackupInfo::of(&header, verified))
+        let mark = self.ctx.run(repository.verified(&header)).await?;
+        Ok(BackupInfo::of(&header, mark, repository.trusts(&header)))
+    }
+
+    /// The headers of all backups that can be named: also of those that do not count, unless it is the latest that is meant.
+    async fn nameable(&self, repository: &Repository, backup: &BackupRef) -> Result<Vec<Header>> {
+        match backup {
+            BackupRef::Latest => repository.headers(&self.ctx).await,
+            _ => Ok(repository.listing(&self.ctx).await?.headers),
+        }
     }
 
     /// Finds the backup that is meant.
@@ -391,6 +466,9 @@ impl BackupManager {
             }
             BackupRef::Latest => {
                 let Some(last) = headers.last() else {
+                    // If there are some that do not count, it is said why.
+                    let all = repository.listing(&self.ctx).await?.headers;
+                    all.last().map_or(Ok(()), |newest| repository.refuse_unknown(newest))?;
                     return Err(Error::new(ErrorKind::NotFound, "the repository has no backups"));
                 };
                 let same =

@@ -10,7 +10,7 @@ use crate::context::Ctx;
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::options::BackupRef;
 use crate::reader::PartReader;
-use crate::repository::{Body, FileRecord, Header, Manifest, PartRecord, Repository};
+use crate::repository::{Body, FileRecord, Header, Keys, Manifest, PartRecord, Repository};
 use crate::single_file::{ArchiveStorage, FileSource, ScriptFile, ScriptParts};
 
 /// An open backup.
@@ -55,6 +55,7 @@ impl BackupManager {
     async fn open_file(&self, path: &Path) -> Result<Opened> {
         let source = FileSource::open(path)?;
         let doing = || format!("open {}", path.display());
+        refuse_sealed(&source).await.during(doing)?;
         if is_archive(&self.ctx, &source).await.during(doing)? {
             return open_archive(&self.ctx, source, None).await.during(doing);
         }
@@ -72,14 +73,19 @@ impl BackupManager {
 }
 
 async fn open(ctx: &Ctx, repository: Repository, manifest: Manifest) -> Result<Opened> {
-    let chunks = repository.chunks(ctx, &manifest.header).await?;
+    let chunks = repository.chunks(ctx, &manifest).await?;
     let parts = repository.parts(ctx, &manifest, &chunks).await?;
-    let Manifest { header, body } = manifest;
+    let Manifest { header, mut body } = manifest;
+    // It has opened the chunks, and goes nowhere else.
+    body.chunk_key = None;
     let Some(record) = header.file.clone() else {
         let contents = Contents::Chunks(chunks);
         return Ok(Opened { repository: Some(repository), header, body, parts, contents, file: None });
     };
-    let source = FileSource::object(repository.storage(), record.key.parse()?).await?;
+    let mut source = FileSource::object(repository.storage(), record.key.parse()?).await?;
+    if let Some(unsealer) = repository.access().unsealer.as_ref().filter(|_| repository.is_sealed()) {
+        source = source.unsealed(ctx, unsealer).await?;
+    }
     if header.format == crate::Format::Compressed {
         let opened = open_archive(ctx, source, Some(record)).await?;
         if opened.header.id != header.id {
@@ -94,7 +100,7 @@ async fn open(ctx: &Ctx, repository: Repository, manifest: Manifest) -> Result<O
 
 async fn open_archive(ctx: &Ctx, source: FileSource, record: Option<FileRecord>) -> Result<Opened> {
     let archive = Arc::new(ArchiveStorage::open(ctx, source.clone()).await?);
-    let inner = match Repository::open(archive).await {
+    let inner = match Repository::open(archive, &Keys::default()).await {
         Err(error) if error.kind() == ErrorKind::NoRepository => {
             return Err(
                 Error::new(ErrorKind::Foreign, "this archive was not written by lifeboat").because(error)
@@ -107,11 +113,22 @@ async fn open_archive(ctx: &Ctx, source: FileSource, record: Option<FileRecord>)
         return Err(Error::damaged(format!("the archive holds {} backups, not one", headers.len())));
     };
     let manifest = inner.manifest(ctx, &header.id).await?;
-    let chunks = inner.chunks(ctx, &manifest.header).await?;
+    let chunks = inner.chunks(ctx, &manifest).await?;
     let parts = inner.parts(ctx, &manifest, &chunks).await?;
     let Manifest { header, body } = manifest;
     let contents = Contents::Chunks(chunks);
     Ok(Opened { repository: None, header, body, parts, contents, file: Some((source, record)) })
+}
+
+/// Refuses a sealed file that lies alone: its signature is in its repository's manifest.
+async fn refuse_sealed(source: &FileSource) -> Result<()> {
+    const AGE: &[u8] = b"age-encryption.org/";
+    if source.size() < AGE.len() as u64 || *source.read(0..AGE.len() as u64).await? != *AGE {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::MissingKey, "this file is sealed").hint(
+        "restore it from its repository, by its id; or decrypt it with `age -d -i IDENTITY`, and give what comes out if you know where it came from",
+    ))
 }
 
 /// Whether a file is an archive: its first entry is that of ours, or at least a tar file's.

@@ -7,7 +7,8 @@ use crate::context::Ctx;
 use crate::error::{During, Error, Result};
 use crate::info::VerifyReport;
 use crate::progress::Event;
-use crate::repository::PartRecord;
+use crate::repository::{Header, PartRecord, Repository};
+use crate::single_file::FileSource;
 
 pub(super) async fn run(ctx: &Ctx, jobs: usize, opened: Opened) -> Result<VerifyReport> {
     let bytes = opened.parts.iter().map(|record| record.bytes).sum();
@@ -15,10 +16,11 @@ pub(super) async fn run(ctx: &Ctx, jobs: usize, opened: Opened) -> Result<Verify
     let mut report = VerifyReport {
         parts: opened.parts.len() as u64,
         rows: opened.parts.iter().map(PartRecord::rows).sum(),
+        decoded: true,
         ..VerifyReport::default()
     };
     if let Some((source, _)) = &opened.file {
-        report.bytes = source.size();
+        report.bytes = source.stored().size();
     }
     opened.check_file(ctx).await?;
     match &opened.contents {
@@ -52,5 +54,31 @@ pub(super) async fn run(ctx: &Ctx, jobs: usize, opened: Opened) -> Result<Verify
             }
         }
     }
+    Ok(report)
+}
+
+/// What can be said of a sealed backup without an identity: all stored bytes are hashed, and nothing is decoded.
+pub(super) async fn stored(
+    ctx: &Ctx,
+    jobs: usize,
+    repository: &Repository,
+    header: &Header,
+) -> Result<VerifyReport> {
+    let (header, _) = repository.manifest_file(ctx, &header.id).await?;
+    let chunks = repository.stored_chunks(ctx, &header).await?;
+    let mut report = VerifyReport { chunks: chunks.entries().len() as u64, ..VerifyReport::default() };
+    report.bytes = chunks.entries().iter().map(|entry| u64::from(entry.stored_size)).sum();
+    ctx.emit(Event::Planned { parts: 0, bytes: report.bytes });
+    if let Some(record) = &header.file {
+        let source = FileSource::object(repository.storage(), record.key.parse()?).await?;
+        source.check(ctx, record.size, record.hash).await?;
+        report.bytes += record.size;
+    }
+    let places = 0..chunks.entries().len() as u32;
+    let checks = stream::iter(places).map(|place| {
+        let chunks = chunks.clone();
+        async move { chunks.fetch(ctx, place).await.map(drop) }
+    });
+    checks.buffer_unordered(jobs.max(1)).boxed().try_collect::<()>().await?;
     Ok(report)
 }

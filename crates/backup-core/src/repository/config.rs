@@ -1,10 +1,13 @@
 //! `lifeboat.json`: what a repository says about itself.
 
 use bytes::Bytes;
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::id::{Hash32, random};
+use super::keys::HostKey;
+use super::seal::Recipient;
+use super::sign::{Author, Purpose, Signature, Signer, SigningKey};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::{Key, PutMode, Storage};
 
@@ -13,7 +16,7 @@ pub(crate) const FORMAT_VERSION: u32 = 1;
 /// A larger file of this name is not ours.
 const MAX_SIZE: u64 = 1 << 20;
 
-/// The repository's description of itself. Written once.
+/// The repository's description of itself. Written once; in a sealed repository again, and signed, when its keys change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct RepositoryConfig {
@@ -28,23 +31,75 @@ pub(crate) struct RepositoryConfig {
     pub(crate) chunk_key: Option<Hash32>,
     /// Whom chunks and bodies are sealed for: age X25519 recipients.
     #[serde(default)]
-    pub(crate) recipients: Vec<String>,
+    pub(crate) recipients: Vec<Recipient>,
     /// Whose signatures count: Ed25519 public keys.
     #[serde(default)]
-    pub(crate) signers: Vec<String>,
+    pub(crate) signers: Vec<Signer>,
+    /// How often the keys of a sealed repository were changed, so that nobody brings back an older description unnoticed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) revision: u64,
+    /// Who vouches for all of this, in a sealed repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signature: Option<Signature>,
+}
+
+fn is_zero(revision: &u64) -> bool {
+    *revision == 0
 }
 
 impl RepositoryConfig {
-    fn new() -> Result<Self> {
+    /// A repository of this name that is not sealed.
+    pub(crate) fn plain(id: String) -> Result<Self> {
         Ok(Self {
             format: FORMAT_VERSION,
             reader: format!("lifeboat {}", env!("CARGO_PKG_VERSION")),
-            id: hex::encode(random::<16>()?),
+            id,
             created: Utc::now().trunc_subsecs(0),
             chunk_key: Some(Hash32(random()?)),
             recipients: Vec::new(),
             signers: Vec::new(),
+            revision: 0,
+            signature: None,
         })
+    }
+
+    /// The sealed repository that `host` holds the key of.
+    pub(crate) fn sealed(host: &HostKey) -> Result<Self> {
+        let mut config = Self::plain(host.repository.clone())?;
+        config.chunk_key = None;
+        config.recipients.clone_from(&host.recipients);
+        config.signers.clone_from(&host.signers);
+        config.revision = host.revision;
+        config.sign(&host.signing);
+        Ok(config)
+    }
+
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.chunk_key.is_none()
+    }
+
+    /// What a signature of the description is about.
+    fn hash(&self) -> Hash32 {
+        let created = self.created.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let mut text = format!(
+            "format {}\nid {}\ncreated {created}\nrevision {}\n",
+            self.format, self.id, self.revision
+        );
+        text.extend(self.recipients.iter().map(|recipient| format!("recipient {recipient}\n")));
+        text.extend(self.signers.iter().map(|signer| format!("signer {signer}\n")));
+        Hash32::of(text.as_bytes())
+    }
+
+    pub(crate) fn sign(&mut self, key: &SigningKey) {
+        self.signature = Some(key.sign(Purpose::Description, &self.hash()));
+    }
+
+    /// Who vouches for the description. Whether that one is known is another question.
+    pub(crate) fn author(&self) -> Result<Author> {
+        match &self.signature {
+            None => Ok(Author::Nobody),
+            Some(signature) => signature.check(Purpose::Description, &self.hash()).map(Author::Signed),
+        }
     }
 
     pub(crate) fn key() -> Result<Key> {
@@ -93,15 +148,17 @@ impl RepositoryConfig {
         }
         let config: Self = serde_json::from_slice(json)
             .map_err(|error| Error::damaged(format!("lifeboat.json: {error}")).because(error))?;
-        if config.chunk_key.is_none() || !config.recipients.is_empty() {
-            return Err(Error::unsupported("this repository is sealed, which this version cannot read yet"));
+        if config.is_sealed() == (config.recipients.is_empty() || config.signers.is_empty()) {
+            return Err(Error::damaged(
+                "lifeboat.json does not say clearly whether the repository is sealed",
+            ));
         }
         Ok(config)
     }
 
     /// Describes the empty place `storage` as a repository, or reads what somebody else just wrote there.
     pub(crate) async fn create(storage: &dyn Storage) -> Result<Self> {
-        let config = Self::new()?;
+        let config = Self::plain(hex::encode(random::<16>()?))?;
         match storage.put(&Self::key()?, config.to_bytes()?, PutMode::Create).await {
             Ok(_) => Ok(config),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {

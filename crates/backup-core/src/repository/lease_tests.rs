@@ -25,7 +25,7 @@ const PATIENT: Terms = Terms { length: Duration::from_secs(600), wait: Duration:
 const SHORT: Duration = Duration::from_millis(1);
 
 async fn repository() -> Repository {
-    Repository::init(Arc::new(MemoryStorage::new())).await.unwrap()
+    Repository::init(Arc::new(MemoryStorage::new()), None, &[]).await.unwrap()
 }
 
 fn backup() -> Purpose {
@@ -278,8 +278,8 @@ async fn reading_goes_on_without_a_lease_where_nothing_can_be_written_and_writin
     }
 
     let (memory, ctx) = (MemoryStorage::new(), Ctx::new());
-    Repository::init(Arc::new(memory.clone())).await.unwrap();
-    let repository = Repository::open(Arc::new(ReadOnly(memory))).await.unwrap();
+    Repository::init(Arc::new(memory.clone()), None, &[]).await.unwrap();
+    let repository = Repository::open(Arc::new(ReadOnly(memory)), &super::Keys::default()).await.unwrap();
     for purpose in [Purpose::Restore, Purpose::Verify, Purpose::Export] {
         repository.lease(&ctx, LONG, purpose).await.unwrap().end(Ok(())).await.unwrap();
     }

@@ -25,6 +25,38 @@ pub(crate) struct ChunkEntry {
     pub(crate) raw_size: u32,
 }
 
+impl ChunkEntry {
+    /// The object that holds it. What is sealed is another age file each time it is written, so there its name carries the start of its
+    /// stored hash: two backups that store the same chunk at once, or for other recipients, do not replace each other's.
+    pub(crate) fn key(&self, sealed: bool) -> Result<Key> {
+        let plain = self.id.key("chunks")?;
+        if !sealed {
+            return Ok(plain);
+        }
+        format!("{plain}.{}", hex::encode(self.short_hash())).parse()
+    }
+
+    fn short_hash(&self) -> [u8; 8] {
+        *self.stored_hash.0.first_chunk::<8>().unwrap_or(&[0; 8])
+    }
+
+    /// Takes the name of a chunk's object apart: its id, and in a sealed repository the start of its stored hash.
+    pub(crate) fn parse_name(name: &str, sealed: bool) -> Option<(Hash32, Option<[u8; 8]>)> {
+        if !sealed {
+            return Some((Hash32::try_from(name.to_owned()).ok()?, None));
+        }
+        let (id, hash) = name.split_once('.')?;
+        let mut short = [0; 8];
+        hex::decode_to_slice(hash, &mut short).ok()?;
+        Some((Hash32::try_from(id.to_owned()).ok()?, Some(short)))
+    }
+
+    /// Whether an object whose name carries this start of a stored hash is the one that is meant.
+    pub(crate) fn is_named(&self, short: Option<[u8; 8]>) -> bool {
+        short.is_none_or(|short| short == self.short_hash())
+    }
+}
+
 fn key(id: &Hash32) -> Result<Key> {
     id.key("lists")
 }

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{FORMAT_VERSION, newer};
 use super::id::{BackupId, Hash32};
+use super::seal::{AGE, Recipient, Sealer, Unsealer};
+use super::sign::{Author, Proof, Purpose, SigningKey};
 use crate::codec::{Codec, Level, codec};
 use crate::engine::ServerInfo;
 use crate::error::{Error, ErrorKind, Result};
@@ -97,7 +99,13 @@ pub(crate) struct Header {
     pub(crate) file: Option<FileRecord>,
     /// The chunk lists, in order.
     pub(crate) lists: Vec<ListRecord>,
+    /// Whom all of it is sealed for, in a sealed repository.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) recipients: Vec<Recipient>,
     pub(crate) body: BodyRecord,
+    /// Who signed it. The repository knows whether that one counts.
+    #[serde(skip)]
+    pub(crate) author: Author,
 }
 
 /// What a header says of the change log, so that a restore to a point in time is planned from headers alone.
@@ -124,6 +132,13 @@ pub(crate) struct FileRecord {
     pub(crate) hash: Hash32,
 }
 
+impl FileRecord {
+    /// Whether it is where the file of the backup `id` is.
+    pub(crate) fn belongs_to(&self, id: &BackupId) -> bool {
+        self.key.strip_prefix("files/").is_some_and(|name| name.starts_with(&format!("{id}.")))
+    }
+}
+
 /// A chunk list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ListRecord {
@@ -143,21 +158,6 @@ pub(crate) struct BodyRecord {
     pub(crate) sealed: Option<String>,
 }
 
-/// The line behind the header.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Proof {
-    /// The BLAKE3 of the header's line, without its newline.
-    hash: Hash32,
-    /// An Ed25519 signature of that hash, in a sealed repository.
-    signature: Option<Signature>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Signature {
-    signer: String,
-    ed25519: String,
-}
-
 /// The part of a manifest that is sealed in a sealed repository.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -174,6 +174,18 @@ pub(crate) struct Body {
     /// The chunks (as places in the chunk lists) whose bytes together are the part list.
     pub(crate) part_list: Vec<u32>,
     pub(crate) parts: u64,
+    /// The key of chunk ids, in a sealed repository: whoever may read a backup can check its chunks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) chunk_key: Option<Hash32>,
+}
+
+/// What a manifest is sealed and signed with.
+#[derive(Debug, Clone)]
+pub(crate) struct ManifestSeal {
+    pub(crate) recipients: Vec<Recipient>,
+    pub(crate) sealer: Sealer,
+    pub(crate) signing: SigningKey,
+    pub(crate) chunk_key: Hash32,
 }
 
 /// A part, what it came to, and where it is. One line of JSON each in the part list.
@@ -242,9 +254,7 @@ impl Header {
         if serde_json::to_vec(&found).map_err(|error| not_proof().because(error))? != proof {
             return Err(not_proof());
         }
-        if Hash32::of(header) != found.hash {
-            return Err(Error::damaged("the manifest does not fit its hash"));
-        }
+        let author = found.check(header, Purpose::Manifest, "the manifest")?;
         #[derive(Deserialize)]
         struct Version {
             lifeboat: u32,
@@ -256,42 +266,79 @@ impl Header {
         if version.lifeboat > FORMAT_VERSION {
             return Err(newer("the backup", version.lifeboat, &version.writer));
         }
-        let header: Self = serde_json::from_slice(header).map_err(malformed)?;
+        let mut header: Self = serde_json::from_slice(header).map_err(malformed)?;
+        header.author = author;
         Ok((header, proof_end + 1))
     }
 }
 
-impl Manifest {
-    /// Reads and checks a whole manifest file.
-    pub(crate) fn parse(file: &[u8]) -> Result<Self> {
-        let (header, start) = Header::parse(file)?;
-        let stored = file.get(start..).unwrap_or_default();
+impl Body {
+    /// Checks the stored bytes of the body that `header` names.
+    pub(crate) fn check(header: &Header, stored: &[u8]) -> Result<()> {
         if stored.len() as u64 != header.body.size || Hash32::of(stored) != header.body.hash {
             return Err(Error::damaged("the manifest's body does not fit its hash"));
         }
-        if let Some(sealed) = &header.body.sealed {
-            return Err(Error::new(ErrorKind::WrongKey, format!("the manifest is sealed ({sealed})")));
-        }
+        Ok(())
+    }
+
+    /// Reads and checks the body that `header` names, `stored` behind it.
+    pub(crate) fn parse(header: &Header, stored: &[u8], unsealer: Option<&Unsealer>) -> Result<Self> {
+        Self::check(header, stored)?;
+        let unsealed = match (header.body.sealed.as_deref(), unsealer) {
+            (None, _) => None,
+            (Some(AGE), Some(unsealer)) => Some(unsealer.unseal(stored, "the manifest's body")?),
+            (Some(AGE), None) => return Err(no_identity(header)),
+            (Some(other), _) => {
+                return Err(Error::unsupported(format!(
+                    "the manifest is sealed in an unknown way ({other})"
+                )));
+            }
+        };
         let mut json = Vec::new();
+        let stored = unsealed.as_deref().unwrap_or(stored);
         codec(&header.body.codec)?.decode(stored, &mut json, BODY_MAX)?;
-        let body = serde_json::from_slice(&json)
-            .map_err(|error| Error::damaged(format!("the manifest's body: {error}")).because(error))?;
+        serde_json::from_slice(&json)
+            .map_err(|error| Error::damaged(format!("the manifest's body: {error}")).because(error))
+    }
+}
+
+/// The error of who would have to read a sealed backup, and has nothing to do so with.
+pub(crate) fn no_identity(header: &Header) -> Error {
+    let recipients: Vec<_> = header.recipients.iter().map(ToString::to_string).collect();
+    let message = format!("it is sealed for {}, and no identity was given", recipients.join(", "));
+    Error::new(ErrorKind::MissingKey, message)
+        .hint("give --identity FILE; or the passphrase, in LIFEBOAT_PASSPHRASE, if one was set")
+}
+
+impl Manifest {
+    /// Reads and checks a whole manifest file that is not sealed.
+    #[cfg(test)]
+    pub(crate) fn parse(file: &[u8]) -> Result<Self> {
+        let (header, start) = Header::parse(file)?;
+        let body = Body::parse(&header, file.get(start..).unwrap_or_default(), None)?;
         Ok(Self { header, body })
     }
 
-    /// The manifest file. Fills in what the header says of the body.
-    pub(crate) fn encode(&mut self, codec: &dyn Codec) -> Result<Bytes> {
+    /// The manifest file. Fills in what the header says of the body, and who vouches for it.
+    pub(crate) fn encode(&mut self, codec: &dyn Codec, seal: Option<&ManifestSeal>) -> Result<Bytes> {
         let not_json = |error: serde_json::Error| Error::internal("a manifest is not JSON").because(error);
         let mut body = Vec::new();
+        self.body.chunk_key = seal.map(|seal| seal.chunk_key);
+        self.header.recipients = seal.map(|seal| seal.recipients.clone()).unwrap_or_default();
         codec.encode(&serde_json::to_vec(&self.body).map_err(not_json)?, &[], Level::default(), &mut body)?;
+        if let Some(seal) = seal {
+            body = seal.sealer.seal(&body)?;
+        }
         self.header.body = BodyRecord {
             size: body.len() as u64,
             hash: Hash32::of(&body),
             codec: codec.name().to_owned(),
-            sealed: None,
+            sealed: seal.map(|_| AGE.to_owned()),
         };
         let mut file = serde_json::to_vec(&self.header).map_err(not_json)?;
-        let proof = Proof { hash: Hash32::of(&file), signature: None };
+        let proof = Proof::of(&file, Purpose::Manifest, seal.map(|seal| &seal.signing));
+        self.header.author =
+            proof.signature.as_ref().map_or(Author::Nobody, |signature| Author::Signed(signature.signer));
         file.push(b'\n');
         file.extend(serde_json::to_vec(&proof).map_err(not_json)?);
         file.push(b'\n');
@@ -340,7 +387,9 @@ pub(crate) mod tests {
                 tags: BTreeMap::new(),
                 file: None,
                 lists: Vec::new(),
+                recipients: Vec::new(),
                 body: BodyRecord { size: 0, hash: Hash32([0; 32]), codec: String::new(), sealed: None },
+                author: Author::Nobody,
             },
             body: Body {
                 server: ServerInfo::new("Fake", "1", "d"),
@@ -350,6 +399,7 @@ pub(crate) mod tests {
                 warnings: Vec::new(),
                 part_list: Vec::new(),
                 parts: 0,
+                chunk_key: None,
             },
         }
     }
@@ -357,7 +407,7 @@ pub(crate) mod tests {
     #[test]
     fn a_manifest_comes_back_and_no_flipped_byte_or_cut_goes_unnoticed() {
         let mut manifest = sample();
-        let file = manifest.encode(&NoCompression).unwrap();
+        let file = manifest.encode(&NoCompression, None).unwrap();
         let again = Manifest::parse(&file).unwrap();
         assert_eq!((&again.header, &again.body), (&manifest.header, &manifest.body));
         for i in 0..file.len() {
@@ -373,7 +423,7 @@ pub(crate) mod tests {
         let mut manifest = sample();
         manifest.header.lifeboat = FORMAT_VERSION + 1;
         manifest.header.writer = "lifeboat 9.9".into();
-        let error = Manifest::parse(&manifest.encode(&NoCompression).unwrap()).unwrap_err();
+        let error = Manifest::parse(&manifest.encode(&NoCompression, None).unwrap()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NewerFormat);
         assert!(error.to_string().contains("lifeboat 9.9"), "{error}");
     }

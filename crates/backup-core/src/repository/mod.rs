@@ -1,9 +1,11 @@
 //! The repository: where backups live, whatever engine made them. docs/format.md specifies it.
 
+mod access;
 mod config;
 mod deleted;
 mod holders;
 mod id;
+mod keys;
 mod lease;
 #[cfg(test)]
 mod lease_tests;
@@ -11,11 +13,13 @@ mod lists;
 mod manifest;
 mod marks;
 mod process;
+mod seal;
+mod sign;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
 
@@ -26,14 +30,23 @@ use crate::context::Ctx;
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::storage::{Key, PutMode, Storage};
 
+use access::Access;
+pub(crate) use access::{identity_key, no_host_key};
 pub(crate) use config::{FORMAT_VERSION, RepositoryConfig};
 pub use id::{BackupId, Hash32};
+pub(crate) use keys::identity_file;
+pub use keys::{HostKey, Keys, vouching_line};
 pub(crate) use lease::{Lease, Purpose, Terms};
 pub(crate) use lists::ChunkEntry;
 pub use manifest::{BackupType, Format, PartRecord};
 pub(crate) use manifest::{
-    Body, BodyRecord, FileRecord, Header, ListRecord, LogRecord, Manifest, ScriptSpan, Span,
+    Body, BodyRecord, FileRecord, Header, ListRecord, LogRecord, Manifest, ManifestSeal, ScriptSpan, Span,
 };
+pub(crate) use marks::Mark;
+pub use seal::{Identity, Recipient};
+pub(crate) use seal::{SealStream, Sealer, Unsealer, seal_with_passphrase};
+pub(crate) use sign::Author;
+pub use sign::Signer;
 
 /// How many small objects are asked for at once.
 const AT_ONCE: usize = 16;
@@ -45,42 +58,58 @@ const MANIFEST_MAX: u64 = 128 << 20;
 pub(crate) struct Repository {
     storage: Arc<dyn Storage>,
     config: Arc<RepositoryConfig>,
+    access: Arc<Access>,
 }
 
 /// What backups there are.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
+    /// All whose hashes fit, in their order: in a sealed repository also those that nobody known signed, see [`Repository::trusts`].
     pub(crate) headers: Vec<Header>,
     pub(crate) unreadable: Vec<(Key, Error)>,
 }
 
 impl Repository {
-    /// Opens the repository in `storage`.
-    pub(crate) async fn open(storage: Arc<dyn Storage>) -> Result<Self> {
+    /// Opens the repository in `storage`, as far as `keys` go.
+    pub(crate) async fn open(storage: Arc<dyn Storage>, keys: &Keys) -> Result<Self> {
         match RepositoryConfig::read(&*storage).await? {
-            Some(config) => Ok(Self { storage, config: Arc::new(config) }),
+            Some(config) => {
+                let access = Access::resolve(&*storage, &config, keys).await?;
+                Ok(Self { storage, config: Arc::new(config), access: Arc::new(access) })
+            }
             None => Err(Error::new(ErrorKind::NoRepository, "there is no repository here")
                 .hint("check --repo; `lifeboat init` or a first backup makes one")),
         }
     }
 
-    /// Opens the repository in `storage`, making one if the place is empty.
-    pub(crate) async fn open_or_init(storage: Arc<dyn Storage>) -> Result<Self> {
-        match Self::open(Arc::clone(&storage)).await {
-            Err(error) if error.kind() == ErrorKind::NoRepository => {
-                match Self::init(Arc::clone(&storage)).await {
-                    Err(error) if error.kind() == ErrorKind::AlreadyExists => Self::open(storage).await,
+    /// Opens the repository in `storage`, making one if the place is empty and nobody expects a sealed one there.
+    pub(crate) async fn open_or_init(storage: Arc<dyn Storage>, keys: &Keys) -> Result<Self> {
+        match Self::open(Arc::clone(&storage), keys).await {
+            Err(error) if error.kind() == ErrorKind::NoRepository => match &keys.expected {
+                Some(id) => Err(Error::new(ErrorKind::NoRepository, format!("the sealed repository {id} was here, and is gone"))
+                    .hint("check --repo and what is mounted there; nothing is stored in clear in its place")),
+                None if !keys.recipients.is_empty() => Err(error.hint(
+                    "`lifeboat init` makes the sealed one that the configuration asks for, and says what to keep safe",
+                )),
+                None => match Self::init(Arc::clone(&storage), None, &[]).await {
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => Self::open(storage, keys).await,
                     other => other,
-                }
-            }
+                },
+            },
             other => other,
         }
     }
 
-    /// Makes the empty place `storage` a repository.
-    pub(crate) async fn init(storage: Arc<dyn Storage>) -> Result<Self> {
+    /// Makes the empty place `storage` a repository: the sealed one that `host` has the key of, with identities that are themselves
+    /// sealed by a passphrase; or one that is not sealed.
+    pub(crate) async fn init(
+        storage: Arc<dyn Storage>,
+        host: Option<&HostKey>,
+        identities: &[(Recipient, Bytes)],
+    ) -> Result<Self> {
+        let exists = || Error::new(ErrorKind::AlreadyExists, "there is a repository here already");
         if RepositoryConfig::read(&*storage).await?.is_some() {
-            return Err(Error::new(ErrorKind::AlreadyExists, "there is a repository here already"));
+            return Err(exists());
         }
         let found = storage.list(&Key::ROOT).next().await.transpose()?;
         if let Some(found) = found {
@@ -94,14 +123,32 @@ impl Repository {
             )
             .hint("give an empty place, or one that does not exist yet"));
         }
-        let config = RepositoryConfig::create(&*storage).await?;
-        Ok(Self { storage, config: Arc::new(config) })
+        let Some(host) = host else {
+            let config = RepositoryConfig::create(&*storage).await?;
+            // Somebody may have been faster, and have sealed it.
+            let access = Access::resolve(&*storage, &config, &Keys::default()).await?;
+            return Ok(Self { storage, config: Arc::new(config), access: Arc::new(access) });
+        };
+        let config = RepositoryConfig::sealed(host)?;
+        // First: sealed for an identity that nobody has, nothing could be read.
+        for (recipient, sealed) in identities {
+            storage.put(&access::identity_key(recipient)?, sealed.clone(), PutMode::Create).await?;
+        }
+        storage.put(&RepositoryConfig::key()?, config.to_bytes()?, PutMode::Create).await?;
+        let keys = Keys { hosts: vec![host.clone()], ..Keys::default() };
+        let access = Access::resolve(&*storage, &config, &keys).await?;
+        Ok(Self { storage, config: Arc::new(config), access: Arc::new(access) })
     }
 
-    /// The same repository in another storage that is empty: for archives.
+    /// The same repository in another storage that is empty: for archives, which are sealed as a whole or not at all.
     pub(crate) async fn copy_into(&self, storage: Arc<dyn Storage>) -> Result<Self> {
-        storage.put(&RepositoryConfig::key()?, self.config.to_bytes()?, PutMode::Create).await?;
-        Ok(Self { storage, config: Arc::clone(&self.config) })
+        let config = match self.is_sealed() {
+            false => Arc::clone(&self.config),
+            // The key of a sealed repository's chunks stays where it is.
+            true => Arc::new(RepositoryConfig::plain(self.config.id.clone())?),
+        };
+        storage.put(&RepositoryConfig::key()?, config.to_bytes()?, PutMode::Create).await?;
+        Ok(Self { storage, config, access: Arc::default() })
     }
 
     pub(crate) fn storage(&self) -> &Arc<dyn Storage> {
@@ -112,12 +159,45 @@ impl Repository {
         &self.config
     }
 
-    /// The key of chunk ids and cuts.
+    pub(crate) fn access(&self) -> &Access {
+        &self.access
+    }
+
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.config.is_sealed()
+    }
+
+    /// Whether somebody known signed the description of a sealed repository.
+    pub(crate) fn description_is_trusted(&self) -> bool {
+        !self.is_sealed()
+            || matches!(self.config.author(), Ok(Author::Signed(signer)) if self.access.signers.contains(&signer))
+    }
+
+    /// Whether contents can be read here.
+    pub(crate) fn can_read(&self) -> bool {
+        !self.is_sealed() || self.access.unsealer.is_some()
+    }
+
+    /// What a backup is sealed and signed with; `None` in a repository that is not sealed. Errors: `MissingKey` and the like if nothing
+    /// can be written that the right people, and only they, can read and believe.
+    pub(crate) fn seal(&self) -> Result<Option<ManifestSeal>> {
+        self.access.for_writing(&self.config)
+    }
+
+    /// Whether somebody known vouches for a backup. Where nothing is sealed, everything counts.
+    pub(crate) fn trusts(&self, header: &Header) -> bool {
+        self.access.trusts(&self.config, header)
+    }
+
+    /// Refuses a backup that nobody known vouches for, unless it was asked for that such are taken.
+    pub(crate) fn refuse_unknown(&self, header: &Header) -> Result<()> {
+        self.access.refuse_unknown(&self.config, header)
+    }
+
+    /// The key of chunk ids and cuts, for who writes. Errors: `MissingKey`.
     pub(crate) fn chunk_key(&self) -> Result<[u8; 32]> {
-        let key = self.config.chunk_key.as_ref().map(|key| key.0);
-        key.ok_or_else(|| {
-            Error::new(ErrorKind::WrongKey, "the chunk-id key of this repository is not known here")
-        })
+        let key = self.access.chunk_key(&self.config).map(|key| key.0);
+        key.ok_or_else(|| no_host_key(&self.config))
     }
 
     /// The headers of all backups, in their order, and the manifests that cannot be read.
@@ -154,9 +234,18 @@ impl Repository {
         Ok(Listing { headers, unreadable })
     }
 
-    /// The headers of all backups, in their order. Manifests that cannot be read are warned of, and left out.
+    /// The headers of all backups that count, in their order. Manifests that cannot be read, and in a sealed repository those that nobody
+    /// known signed (unless such are asked for), are warned of, and left out: nothing is concluded from what a forger may have written.
     pub(crate) async fn headers(&self, ctx: &Ctx) -> Result<Vec<Header>> {
-        let Listing { headers, unreadable } = self.listing(ctx).await?;
+        let Listing { mut headers, unreadable } = self.listing(ctx).await?;
+        let all = headers.len();
+        headers.retain(|header| self.refuse_unknown(header).is_ok());
+        if headers.len() < all {
+            let left_out = all - headers.len();
+            ctx.warn(format!(
+                "{left_out} of {all} backups are not signed by anybody who is known here, and are left out"
+            ));
+        }
         for (key, error) in unreadable {
             ctx.warn(format!("{key} cannot be read and is left out: {error}"));
         }
@@ -167,8 +256,20 @@ impl Repository {
         Key::new(["manifests", id.as_str()])
     }
 
-    /// The manifest of the backup `id`, checked.
+    /// The manifest of the backup `id`, checked. Errors: `UnknownSigner` if nobody known signed it, `MissingKey` if it is sealed and there is
+    /// no identity.
     pub(crate) async fn manifest(&self, ctx: &Ctx, id: &BackupId) -> Result<Manifest> {
+        let (header, body) = self.manifest_file(ctx, id).await?;
+        let body = Body::parse(&header, &body, self.access.unsealer.as_ref());
+        let body = body.during(|| format!("read the manifest of {id}"))?;
+        if header.body.sealed.is_some() != self.is_sealed() {
+            return Err(Error::damaged(format!("the manifest of {id} is not sealed as the repository is")));
+        }
+        Ok(Manifest { header, body })
+    }
+
+    /// The header of the backup `id`, and the stored bytes of its body, as somebody known signed them.
+    pub(crate) async fn manifest_file(&self, ctx: &Ctx, id: &BackupId) -> Result<(Header, Bytes)> {
         let key = Self::manifest_key(id)?;
         let doing = || format!("read the manifest of {id}");
         let meta = self.storage.head(&key).await?;
@@ -182,11 +283,15 @@ impl Repository {
         if holders::is_void(&file, id.as_str()) {
             return Err(missing(id.as_str()));
         }
-        let manifest = Manifest::parse(&file).during(doing)?;
-        if manifest.header.id != *id {
-            return Err(Error::damaged(format!("it says that it is {}", manifest.header.id)).during(doing()));
+        let (header, start) = Header::parse(&file).during(doing)?;
+        if header.id != *id {
+            return Err(Error::damaged(format!("it says that it is {}", header.id)).during(doing()));
         }
-        Ok(manifest)
+        // Before anything that it says is believed.
+        self.refuse_unknown(&header)?;
+        let body = file.slice(start.min(file.len())..);
+        Body::check(&header, &body).during(doing)?;
+        Ok((header, body))
     }
 
     /// Whether there is a backup `id`.
@@ -196,7 +301,7 @@ impl Repository {
 
     /// Makes a backup exist. Everything that the manifest names is durable already.
     pub(crate) async fn commit(&self, manifest: &mut Manifest, codec: &dyn Codec) -> Result<()> {
-        let file = manifest.encode(codec)?;
+        let file = manifest.encode(codec, self.seal()?.as_ref())?;
         let id = &manifest.header.id;
         let key = Self::manifest_key(id)?;
         let doing = || format!("commit backup {id}");
@@ -218,7 +323,8 @@ impl Repository {
         lease.check()?;
         self.storage.delete(&key).await?;
         self.storage.delete(&marks::key(&header.id)?).await?;
-        if let Some(file) = &header.file {
+        // A manifest that somebody forged may name anything.
+        if let Some(file) = header.file.as_ref().filter(|file| file.belongs_to(&header.id)) {
             self.storage.delete(&file.key.parse()?).await?;
         }
         Ok(())
@@ -229,11 +335,25 @@ impl Repository {
         ctx.run(lists::load(&*self.storage, std::slice::from_ref(record))).await
     }
 
-    /// A reader of the chunks of a backup.
-    pub(crate) async fn chunks(&self, ctx: &Ctx, header: &Header) -> Result<ChunkReader> {
+    /// The chunks that the lists of a backup name.
+    pub(crate) async fn entries(&self, ctx: &Ctx, header: &Header) -> Result<Vec<ChunkEntry>> {
         let entries = ctx.run(lists::load(&*self.storage, &header.lists)).await;
-        let entries = entries.during(|| format!("read the chunk lists of {}", header.id))?;
-        Ok(ChunkReader::new(Arc::clone(&self.storage), self.chunk_key()?, entries))
+        entries.during(|| format!("read the chunk lists of {}", header.id))
+    }
+
+    /// A reader of the chunks of a backup.
+    pub(crate) async fn chunks(&self, ctx: &Ctx, manifest: &Manifest) -> Result<ChunkReader> {
+        let entries = self.entries(ctx, &manifest.header).await?;
+        // Who reads a sealed backup need not be a host that writes them.
+        let key = if self.is_sealed() { manifest.body.chunk_key } else { self.config.chunk_key };
+        let key = key
+            .ok_or_else(|| Error::damaged(format!("{} does not say its chunk-id key", manifest.header.id)))?;
+        Ok(ChunkReader::new(self, Some(key.0), entries))
+    }
+
+    /// Access to the stored bytes of the chunks of a backup, for who cannot read it.
+    pub(crate) async fn stored_chunks(&self, ctx: &Ctx, header: &Header) -> Result<ChunkReader> {
+        Ok(ChunkReader::new(self, None, self.entries(ctx, header).await?))
     }
 
     /// The parts of a backup.
@@ -267,15 +387,16 @@ impl Repository {
         lists::store(&*self.storage, entries).await
     }
 
-    /// Every chunk that a backup vouches for. Lists that cannot be read are warned of: their chunks are proven
-    /// again when they are met.
+    /// Every chunk that a backup vouches for, and that is sealed for just those who are to read the next one. Lists that cannot be read are
+    /// warned of: their chunks are proven again when they are met.
     pub(crate) async fn known_chunks(
         &self,
         ctx: &Ctx,
         headers: &[Header],
     ) -> Result<HashMap<Hash32, ChunkEntry>> {
         let mut known = HashMap::new();
-        for header in headers {
+        let recipients = self.seal()?.map(|seal| seal.recipients).unwrap_or_default();
+        for header in headers.iter().filter(|header| header.recipients == recipients && self.trusts(header)) {
             match ctx.run(lists::load(&*self.storage, &header.lists)).await {
                 Ok(entries) => known.extend(entries.into_iter().map(|entry| (entry.id, entry))),
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
@@ -285,14 +406,24 @@ impl Repository {
         Ok(known)
     }
 
-    /// Notes that the backup was read and checked, beside it: a manifest is never rewritten.
-    pub(crate) async fn mark_verified(&self, header: &Header) -> Result<DateTime<Utc>> {
-        marks::write(&*self.storage, header).await
+    /// Notes that the backup was checked, beside it: a manifest is never rewritten. `decoded` says whether its contents were. `None` if
+    /// nothing was noted, since this host signs nothing.
+    pub(crate) async fn mark_verified(&self, header: &Header, decoded: bool) -> Result<Option<Mark>> {
+        let signing = self.access.host.as_ref().map(|host| &host.signing);
+        if self.is_sealed() && signing.is_none() {
+            return Ok(None);
+        }
+        let before = self.verified(header).await?;
+        marks::write(&*self.storage, header, decoded, before, signing).await.map(Some)
     }
 
-    /// When the backup was last read and checked.
-    pub(crate) async fn verified(&self, header: &Header) -> Result<Option<DateTime<Utc>>> {
-        marks::read(&*self.storage, header).await
+    /// What was found when the backup was last checked.
+    pub(crate) async fn verified(&self, header: &Header) -> Result<Option<Mark>> {
+        let counts = |author| match author {
+            Author::Nobody => !self.is_sealed(),
+            Author::Signed(signer) => self.access.signers.contains(&signer),
+        };
+        marks::read(&*self.storage, header, counts).await
     }
 }
 

@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::codec::{Codec, Level};
 use crate::context::Ctx;
 use crate::error::{Error, Result};
-use crate::repository::Hash32;
+use crate::repository::{Hash32, SealStream, Sealer};
 use crate::storage::ObjectWriter;
 
 /// How many bytes a frame holds unless it is ended earlier.
@@ -22,12 +22,15 @@ pub(crate) struct FrameWriter {
     codec: Arc<dyn Codec>,
     level: Level,
     object: Box<dyn ObjectWriter>,
+    sealed: bool,
+    /// What seals the file, and the hash of what it gave. Gone if that was ever cut short: nothing is written in clear then.
+    seal: Option<(SealStream, Box<blake3::Hasher>)>,
     /// How many frames are encoded at once.
     jobs: usize,
     frame: Vec<u8>,
     encoding: FuturesOrdered<AbortOnDropHandle<Result<Bytes>>>,
     // Hashers are large, and futures that hold them too.
-    stored: Box<blake3::Hasher>,
+    encoded: Box<blake3::Hasher>,
     stored_size: u64,
     raw: Box<blake3::Hasher>,
     raw_size: u64,
@@ -53,14 +56,23 @@ impl FrameWriter {
             codec,
             level,
             object,
+            sealed: false,
+            seal: None,
             jobs: jobs.max(1),
             frame: Vec::with_capacity(FRAME),
             encoding: FuturesOrdered::new(),
-            stored: Box::default(),
+            encoded: Box::default(),
             stored_size: 0,
             raw: Box::default(),
             raw_size: 0,
         }
+    }
+
+    /// Seals what is stored: the whole file is an age file. Called before anything is written.
+    pub(crate) fn sealed(mut self, sealer: &Sealer) -> Result<Self> {
+        self.sealed = true;
+        self.seal = Some((sealer.stream()?, Box::default()));
+        Ok(self)
     }
 
     /// How many bytes were written, before compression.
@@ -117,9 +129,26 @@ impl FrameWriter {
             return Ok(());
         };
         let frame = frame.map_err(|error| Error::internal("a codec did not end").because(error))??;
-        self.stored.update(&frame);
-        self.stored_size += frame.len() as u64;
-        self.ctx.run(self.object.write(frame)).await
+        self.store(frame).await
+    }
+
+    async fn store(&mut self, frame: Bytes) -> Result<()> {
+        self.encoded.update(&frame);
+        let mut stored = frame;
+        if self.sealed {
+            let (mut seal, mut hasher) = self.seal.take().ok_or_else(cut_short)?;
+            let (sealed, seal) = self
+                .ctx
+                .blocking(move || {
+                    let sealed = Bytes::from(seal.push(&stored)?);
+                    hasher.update(&sealed);
+                    Ok((sealed, (seal, hasher)))
+                })
+                .await?;
+            (stored, self.seal) = (sealed, Some(seal));
+        }
+        self.stored_size += stored.len() as u64;
+        self.ctx.run(self.object.write(stored)).await
     }
 
     /// Writes what is left, and makes the file durable and visible.
@@ -128,13 +157,23 @@ impl FrameWriter {
         while !self.encoding.is_empty() {
             self.write_next().await?;
         }
-        if let Some(mark) = self.codec.end_mark(self.stored.finalize().as_bytes()) {
-            self.stored.update(&mark);
-            self.stored_size += mark.len() as u64;
-            self.ctx.run(self.object.write(mark.into())).await?;
+        if let Some(mark) = self.codec.end_mark(self.encoded.finalize().as_bytes()) {
+            self.store(mark.into()).await?;
         }
-        let finished = Finished { size: self.stored_size, hash: Hash32(*self.stored.finalize().as_bytes()) };
+        if self.sealed {
+            let (seal, mut hasher) = self.seal.take().ok_or_else(cut_short)?;
+            let rest = seal.finish()?;
+            hasher.update(&rest);
+            self.stored_size += rest.len() as u64;
+            self.encoded = hasher;
+            self.ctx.run(self.object.write(rest.into())).await?;
+        }
+        let finished = Finished { size: self.stored_size, hash: Hash32(*self.encoded.finalize().as_bytes()) };
         self.object.finish().await?;
         Ok(finished)
     }
+}
+
+fn cut_short() -> Error {
+    Error::internal("a sealed file goes on behind its end")
 }

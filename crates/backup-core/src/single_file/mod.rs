@@ -5,6 +5,7 @@ mod frames;
 mod script_read;
 mod script_write;
 mod source;
+mod unsealed;
 
 pub(crate) use archive::{ArchiveStorage, ArchiveWriter};
 pub(crate) use frames::{Finished, FrameWriter};

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
+use super::unsealed::Unsealed;
 use crate::codec::sniff;
 use crate::context::Ctx;
 use crate::error::{During, Error, Result};
@@ -19,11 +20,12 @@ use crate::storage::{Key, Storage};
 /// How much of an object is asked for at once.
 const READ: u64 = 2 << 20;
 
-/// A file on a disk, or an object of a storage.
+/// A file on a disk, an object of a storage, or what a sealed one of either holds.
 #[derive(Debug, Clone)]
 pub(crate) enum FileSource {
     Path { file: Arc<File>, name: String, size: u64 },
     Object { storage: Arc<dyn Storage>, key: Key, size: u64 },
+    Sealed(Unsealed),
 }
 
 impl FileSource {
@@ -50,12 +52,22 @@ impl FileSource {
         match self {
             Self::Path { name, .. } => name.clone(),
             Self::Object { key, .. } => key.to_string(),
+            Self::Sealed(unsealed) => unsealed.stored.name(),
         }
     }
 
     pub(crate) fn size(&self) -> u64 {
         match self {
             Self::Path { size, .. } | Self::Object { size, .. } => *size,
+            Self::Sealed(unsealed) => unsealed.size,
+        }
+    }
+
+    /// The file as it is stored.
+    pub(crate) fn stored(&self) -> &Self {
+        match self {
+            Self::Sealed(unsealed) => &unsealed.stored,
+            stored => stored,
         }
     }
 
@@ -63,6 +75,7 @@ impl FileSource {
     pub(crate) async fn read(&self, range: Range<u64>) -> Result<Bytes> {
         match self {
             Self::Object { storage, key, .. } => storage.get(key, Some(range)).await,
+            Self::Sealed(unsealed) => unsealed.read(range).await,
             Self::Path { file, name, .. } => {
                 let (file, name) = (Arc::clone(file), name.clone());
                 let read = move || {
@@ -85,12 +98,17 @@ impl FileSource {
             runtime: Handle::current(),
             position: 0,
             piece: Bytes::new(),
+            piece_start: 0,
         };
         BufReader::with_capacity(1 << 17, reader)
     }
 
     /// Whether its bytes are those that were stored.
     pub(crate) async fn check(&self, ctx: &Ctx, size: u64, hash: Hash32) -> Result<()> {
+        self.stored().check_bytes(ctx, size, hash).await
+    }
+
+    async fn check_bytes(&self, ctx: &Ctx, size: u64, hash: Hash32) -> Result<()> {
         let damaged = |what: &str| Error::damaged(format!("{} {what}", self.name()));
         if self.size() != size {
             return Err(damaged(&format!("has {} bytes, not {size}", self.size())));
@@ -136,32 +154,46 @@ pub(crate) struct SourceReader {
     ctx: Ctx,
     runtime: Handle,
     position: u64,
+    /// The bytes that were read last, and where they begin.
     piece: Bytes,
+    piece_start: u64,
 }
 
 impl Read for SourceReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.piece.is_empty() {
-            let end = (self.position + READ).min(self.source.size());
-            if self.position == end {
-                return Ok(0);
+        let within = |reader: &Self| {
+            let skip = usize::try_from(reader.position.checked_sub(reader.piece_start)?).ok()?;
+            reader.piece.get(skip..).filter(|left| !left.is_empty()).map(|left| reader.piece.slice_ref(left))
+        };
+        let left = match within(self) {
+            Some(left) => left,
+            None => {
+                let end = (self.position + READ).min(self.source.size());
+                if self.position >= end {
+                    return Ok(0);
+                }
+                self.ctx.check().map_err(io::Error::other)?;
+                let read = self.source.read(self.position..end);
+                self.piece = self.runtime.block_on(self.ctx.run(read)).map_err(io::Error::other)?;
+                self.piece_start = self.position;
+                self.piece.clone()
             }
-            self.ctx.check().map_err(io::Error::other)?;
-            let read = self.source.read(self.position..end);
-            self.piece = self.runtime.block_on(self.ctx.run(read)).map_err(io::Error::other)?;
-            self.position = end;
-        }
-        let n = buffer.len().min(self.piece.len());
-        buffer[..n].copy_from_slice(&self.piece.split_to(n));
+        };
+        let n = buffer.len().min(left.len());
+        buffer[..n].copy_from_slice(&left[..n]);
+        self.position += n as u64;
         Ok(n)
     }
 }
 
 impl Seek for SourceReader {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let SeekFrom::Start(position) = to else { return Err(io::ErrorKind::Unsupported.into()) };
-        self.piece = Bytes::new();
-        self.position = position.min(self.source.size());
+        let position = match to {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+            SeekFrom::End(by) => self.source.size().checked_add_signed(by),
+        };
+        self.position = position.ok_or(io::ErrorKind::InvalidInput)?.min(self.source.size());
         Ok(self.position)
     }
 }

@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use backup_core::{DatabaseUrl, Error, ErrorKind, Result, RetentionPolicy};
+use backup_core::{DatabaseUrl, Error, ErrorKind, Recipient, Result, RetentionPolicy, Signer};
+
+use crate::keys::SecretSource;
 
 use section::{Section, Text};
 
@@ -20,7 +22,6 @@ pub use source::SourceConfig;
 
 /// Keys of the design that this version does not honour yet, each refused by name.
 const LATER: &[&str] = &["schedule", "hooks"];
-const REPOSITORY_LATER: &[&str] = &["recipients", "passphrase", "passphrase-file", "passphrase-command"];
 
 /// A configuration file that was read and found sound. `default()` is that of nobody who wrote one.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +31,16 @@ pub struct ConfigFile {
     pub path: Option<PathBuf>,
     /// The place of the repository, if it is said: see [`crate::repository_directory`].
     pub repository: Option<String>,
+    /// Who must be able to read the repository: it is sealed for them, or refused.
+    pub recipients: Vec<Recipient>,
+    /// Whose signatures count in it, beyond those of the host key.
+    pub signers: Vec<Signer>,
+    /// The file of this host's key, if it is not in the usual place.
+    pub host_key: Option<PathBuf>,
+    /// What opens sealed backups.
+    pub identity: SecretSource,
+    /// What opens the identity that is stored in the repository.
+    pub passphrase: SecretSource,
     /// The sources (and targets) by name.
     pub sources: BTreeMap<String, SourceConfig>,
     /// Which backups are kept of every source that says nothing of its own.
@@ -62,9 +73,15 @@ impl ConfigFile {
         root.refuse_later(LATER)?;
         let mut file = Self { path: Some(path.to_owned()), ..Self::default() };
         if let Some(mut repository) = root.section("repository")? {
-            repository.refuse_later(REPOSITORY_LATER)?;
             file.repository = repository
                 .take_with("url", |url| crate::repository_directory(url).map(|_| url.to_owned()))?;
+            file.recipients = repository.take_list("recipients", str::parse)?;
+            file.signers = repository.take_list("signers", str::parse)?;
+            file.host_key = repository.take("host-key")?;
+            file.identity.file = repository.take("identity-file")?;
+            file.identity.command = repository.take("identity-command")?;
+            file.passphrase.file = repository.take("passphrase-file")?;
+            file.passphrase.command = repository.take("passphrase-command")?;
             repository.finish()?;
         }
         if let Some(mut section) = root.section("retention")? {
@@ -200,10 +217,20 @@ mod tests {
             "[source.shop]\nurl = \"sqlite:a\"\n[source.shop.hooks]\non-failure = \"x\"",
             "[source.shop]\nurl = \"sqlite:a\"\ntype = \"incremental\"",
             "[source.shop]\nurl = \"sqlite:a\"\npassword-file = \"/run/secret\"",
-            "[repository]\nrecipients = [\"age1\"]",
         ] {
             assert!(refusal(text).contains("not supported by this version yet"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_recipient_must_be_one_and_an_identity_in_its_place_is_not_repeated() {
+        let good = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+        let file =
+            parse(&format!("[repository]\nrecipients = [\"{good}\"]\npassphrase-file = \"p\"")).unwrap();
+        assert_eq!(file.recipients.iter().map(ToString::to_string).collect::<Vec<_>>(), [good]);
+        assert_eq!(file.passphrase.file.as_deref(), Some(Path::new("p")));
+        let message = refusal("[repository]\nrecipients = [\"AGE-SECRET-KEY-1CANARY\"]");
+        assert!(message.contains("recipients") && !message.contains("CANARY"), "{message}");
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Check<'_> {
     /// The tables of which everything is there, and what else is lost.
     async fn still_there(&self, header: &Header, lists: &Lists) -> Result<(Vec<String>, Vec<String>)> {
         let manifest = self.repository.manifest(self.ctx, &header.id).await?;
-        let chunks = self.repository.chunks(self.ctx, header).await?;
+        let chunks = self.repository.chunks(self.ctx, &manifest).await?;
         let parts = self.repository.parts(self.ctx, &manifest, &chunks).await?;
         if header.file.is_some() {
             return Ok((Vec::new(), Vec::new()));

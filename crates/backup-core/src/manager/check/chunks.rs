@@ -134,19 +134,23 @@ impl Check<'_> {
     }
 
     fn see(&self, findings: &mut Findings, pass: &mut Pass, meta: &ObjectMeta) {
-        let Ok(id) = Hash32::try_from(meta.key.name().to_owned()) else { return };
+        let sealed = self.repository.is_sealed();
+        let Some((id, hash)) = ChunkEntry::parse_name(meta.key.name(), sealed) else { return };
         if !pass.prefixes.contains(&prefix(&id)) {
             return;
         }
         let first = pass.entries.partition_point(|entry| entry.id < id);
         let same = pass.entries.iter().skip(first).take_while(|entry| entry.id == id).count();
-        if same == 0 {
+        // Of a sealed chunk there may be several objects.
+        let places: Vec<usize> =
+            (first..first + same).filter(|place| pass.entries[*place].is_named(hash)).collect();
+        if places.is_empty() {
             findings.report.orphans.chunks += 1;
             findings.report.orphans.bytes += meta.size;
             return;
         }
         findings.report.bytes += meta.size;
-        for place in first..first + same {
+        for place in places {
             let wanted = u64::from(pass.entries[place].stored_size);
             if wanted == meta.size {
                 pass.seen[place] = true;
@@ -158,22 +162,26 @@ impl Check<'_> {
 
     /// Reads the chunks that are there: their stored bytes are hashed, and what they hold is where it can be read.
     async fn read(&self, findings: &mut Findings, mut pass: Pass) -> Result<Pass> {
-        let reader = ChunkReader::new(
-            std::sync::Arc::clone(self.repository.storage()),
-            self.repository.chunk_key()?,
-            std::mem::take(&mut pass.entries),
-        );
+        // Who cannot read what is sealed hashes its stored bytes.
+        let key = self.repository.chunk_key().ok().filter(|_| self.repository.can_read());
+        let reader = ChunkReader::new(self.repository, key, std::mem::take(&mut pass.entries));
         let there: Vec<u32> =
             pass.seen.iter().enumerate().filter(|(_, seen)| **seen).map(|(place, _)| place as u32).collect();
         let reads = stream::iter(there).map(|place| {
             let reader = &reader;
-            async move { (place, reader.load(self.ctx, place).await.map(crate::block::RawChunk::recycle)) }
+            async move {
+                let read = match key {
+                    Some(_) => reader.load(self.ctx, place).await.map(crate::block::RawChunk::recycle),
+                    None => reader.fetch(self.ctx, place).await.map(drop),
+                };
+                (place, read)
+            }
         });
         let mut reads = reads.buffer_unordered(self.jobs).boxed();
         while let Some((place, read)) = reads.next().await {
             findings.report.chunks_read += 1;
             match read {
-                Ok(()) => findings.report.chunks_decoded += 1,
+                Ok(()) => findings.report.chunks_decoded += u64::from(key.is_some()),
                 Err(error) => {
                     pass.wrong.insert(place as usize, damage(error)?);
                 }
@@ -205,7 +213,7 @@ impl Check<'_> {
             }
         }
         for (place, what) in &pass.wrong {
-            let object = pass.entries[*place].id.key("chunks")?;
+            let object = pass.entries[*place].key(self.repository.is_sealed())?;
             findings.damage(&object, what.clone(), users.remove(place).unwrap_or_default());
         }
         Ok(())
@@ -264,7 +272,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_chunk_comes_in_one_pass_and_no_pass_is_larger_than_it_may_be() {
-        let repository = Repository::init(Arc::new(MemoryStorage::default())).await.unwrap();
+        let repository = Repository::init(Arc::new(MemoryStorage::default()), None, &[]).await.unwrap();
         // Lists that share most of what they name, so that what is named is much more than what there is.
         let shared = (0..40).map(|backup| (backup * 50..backup * 50 + 3000).map(entry).collect()).collect();
         let lists = lists(&repository, shared).await;
@@ -286,7 +294,7 @@ mod tests {
 
     #[tokio::test]
     async fn forged_lists_whose_chunks_all_begin_alike_end_the_check() {
-        let repository = Repository::init(Arc::new(MemoryStorage::default())).await.unwrap();
+        let repository = Repository::init(Arc::new(MemoryStorage::default()), None, &[]).await.unwrap();
         let alike = |number: u32| {
             let mut entry = entry(number);
             entry.id.0[..2].fill(7);

@@ -18,7 +18,7 @@ use super::BackupManager;
 use crate::context::Ctx;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::{Event, Stage};
-use crate::repository::{Header, Repository};
+use crate::repository::{BackupId, Header, Repository};
 use crate::single_file::FileSource;
 use crate::storage::Key;
 
@@ -75,9 +75,11 @@ impl Findings {
 /// What is wrong with an object, if this error says so; others end the check.
 fn damage(error: Error) -> Result<String> {
     match error.kind() {
-        ErrorKind::Damaged | ErrorKind::NotFound | ErrorKind::Io | ErrorKind::NewerFormat => {
-            Ok(error.message())
-        }
+        ErrorKind::Damaged
+        | ErrorKind::NotFound
+        | ErrorKind::Io
+        | ErrorKind::NewerFormat
+        | ErrorKind::UnknownSigner => Ok(error.message()),
         _ => Err(error),
     }
 }
@@ -119,7 +121,7 @@ impl Check<'_> {
     async fn manifests(&self, findings: &mut Findings) -> Result<()> {
         let reads = stream::iter(0..findings.headers.len()).map(|place| {
             let id = findings.headers[place].id.clone();
-            async move { (place, self.repository.manifest(self.ctx, &id).await.map(drop)) }
+            async move { (place, self.manifest(&id).await) }
         });
         let results: Vec<_> = reads.buffer_unordered(AT_ONCE).boxed().collect().await;
         let mut gone = Vec::new();
@@ -128,7 +130,7 @@ impl Check<'_> {
             match error.kind() {
                 // Deleted by somebody meanwhile.
                 ErrorKind::NotFound => gone.push(place),
-                // Whoever has no key sees no more of it than its header.
+                // Whoever has another key sees no more of it than its header.
                 ErrorKind::WrongKey => {}
                 _ => {
                     let key = Key::new(["manifests", findings.headers[place].id.as_str()])?;
@@ -144,6 +146,14 @@ impl Check<'_> {
             findings.report.backups -= 1;
         }
         Ok(())
+    }
+
+    /// Reads a manifest to its end; what is sealed in it, as far as it can be read here.
+    async fn manifest(&self, id: &BackupId) -> Result<()> {
+        match self.repository.can_read() {
+            true => self.repository.manifest(self.ctx, id).await.map(drop),
+            false => self.repository.manifest_file(self.ctx, id).await.map(drop),
+        }
     }
 
     /// The single files of backups.
