@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod program;
 mod sample;
+mod servers;
 mod test;
 mod tidy;
 
@@ -15,6 +16,8 @@ type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 const USAGE: &str = "\
 cargo xtask demo            back up, change, back up again, verify, lose it, restore, compare
 cargo xtask test            install what the tests need, then every check and every test
+cargo xtask servers up      start private servers for the tests (data in target/servers), and say where they answer
+cargo xtask servers down    stop them
 cargo xtask tidy [--write]  formatting, clippy, who depends on whom, generated docs (--write makes them anew)
 cargo xtask bench blocks    column blocks against plain zstd, on data that is not friendly
 cargo xtask bench sqlite    backup and restore of SQLite against sqlite3 and zstd
@@ -27,6 +30,8 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["demo"] => demo::run(),
         ["test"] => test::run(),
+        ["servers", "up"] => servers::up(),
+        ["servers", "down"] => servers::down(),
         ["tidy"] => tidy::run(false),
         ["tidy", "--write"] => tidy::run(true),
         ["bench", "blocks"] => bench::blocks::run(),

@@ -49,6 +49,13 @@ pub(crate) fn install(programs_and_packages: &[(&str, &str)]) {
         return;
     }
     let packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
+    if let Err(error) = install_packages(&packages) {
+        eprintln!("could not install {}: {error}", packages.join(", "));
+    }
+}
+
+/// Installs Debian packages.
+pub(crate) fn install_packages(packages: &[&str]) -> Result {
     println!("installing {}", packages.join(", "));
     let apt = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
@@ -56,8 +63,6 @@ pub(crate) fn install(programs_and_packages: &[(&str, &str)]) {
         run(&mut command)
     };
     let mut install = vec!["install", "--yes", "--quiet", "--no-install-recommends"];
-    install.extend(&packages);
-    if let Err(error) = apt(&["update", "--quiet"]).and_then(|()| apt(&install)) {
-        eprintln!("could not install {}: {error}", packages.join(", "));
-    }
+    install.extend(packages);
+    apt(&["update", "--quiet"]).and_then(|()| apt(&install))
 }

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::program::{self, cargo, install};
-use crate::tidy;
+use crate::{servers, tidy};
 
 /// Other people's tools, which judge what we restored: the program, and Debian's package of it.
 const JUDGES: [(&str, &str); 4] =
@@ -13,5 +13,9 @@ pub(crate) fn run() -> Result {
     tidy::run(false)?;
     // The end-to-end tests run the real binary.
     program::run(&mut cargo(&["build", "--package", "backup-cli"])?)?;
-    program::run(&mut cargo(&["test", "--workspace"])?)
+    let variables = servers::start()?;
+    let tested = program::run(cargo(&["test", "--workspace"])?.envs(&variables));
+    // Servers that were there before are somebody else's to stop.
+    let stopped = if variables.is_empty() { Ok(()) } else { servers::down() };
+    tested.and(stopped)
 }

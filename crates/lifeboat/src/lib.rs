@@ -19,7 +19,10 @@ pub mod keys;
 mod place;
 
 pub use backup_core::*;
+// An engine crate that is never named is not linked, and then registers nothing.
+#[cfg(feature = "mysql")]
+pub use backup_mysql as mysql;
 #[cfg(feature = "sqlite")]
-pub use backup_sqlite as sqlite; // An engine crate that is never named is not linked, and then registers nothing.
+pub use backup_sqlite as sqlite;
 pub use config::{ConfigFile, SourceConfig};
 pub use place::repository_directory;

@@ -1,0 +1,165 @@
+//! One running backup.
+
+use std::sync::Mutex as Cell;
+use std::sync::PoisonError;
+
+use backup_core::{
+    BackupRequest, BackupSession, Ctx, During, Error, ErrorKind, LogPoint, Part, PartKind, PartWriter,
+    Result, async_trait,
+};
+use tokio::sync::Semaphore;
+
+use crate::catalog::objects::Objects;
+use crate::catalog::plan::{self, RowsSpec, SqlSpec, spec};
+use crate::connect::Connection;
+use crate::rows::read;
+use crate::snapshot::Snapshot;
+use crate::statements;
+
+/// The snapshot and what was asked for.
+#[derive(Debug)]
+pub(crate) struct Backup {
+    readers: Readers,
+    holder: tokio::sync::Mutex<Option<Connection>>,
+    database: String,
+    request: BackupRequest,
+    /// What there was when the plan was made.
+    planned: tokio::sync::Mutex<Option<Objects>>,
+}
+
+/// The connections that share the snapshot, lent to one part at a time. One that does not come back was lost in the middle of an
+/// answer, and with it the backup: none is opened in its place.
+#[derive(Debug)]
+struct Readers {
+    idle: Cell<Vec<Reader>>,
+    free: Semaphore,
+}
+
+/// A connection, and whether texts come in their own character sets.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) connection: Connection,
+    raw: bool,
+}
+
+impl Reader {
+    /// Asks for texts as they are stored, or else in UTF-8.
+    pub(crate) async fn speak(&mut self, ctx: &Ctx, raw: bool) -> Result<&mut Connection> {
+        if self.raw != raw {
+            let charset = if raw { "NULL" } else { "utf8mb4" };
+            self.connection.execute(ctx, &format!("SET SESSION character_set_results = {charset}")).await?;
+            self.raw = raw;
+        }
+        Ok(&mut self.connection)
+    }
+}
+
+impl Readers {
+    async fn lend<T>(&self, ctx: &Ctx, work: impl AsyncFnOnce(&mut Reader) -> Result<T>) -> Result<T> {
+        let lost = || {
+            Error::new(ErrorKind::Connect, "a connection with the snapshot was lost")
+                .hint("run the backup again")
+        };
+        let _permit = ctx.run(async { self.free.acquire().await.map_err(|_| lost()) }).await?;
+        let reader = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut reader = reader.ok_or_else(lost)?;
+        let done = work(&mut reader).await?;
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+        Ok(done)
+    }
+}
+
+impl Backup {
+    pub(crate) fn new(snapshot: Snapshot, database: String, request: BackupRequest) -> Self {
+        let free = Semaphore::new(snapshot.readers.len());
+        let readers = snapshot.readers.into_iter().map(|connection| Reader { connection, raw: false });
+        Self {
+            readers: Readers { idle: Cell::new(readers.collect()), free },
+            holder: tokio::sync::Mutex::new(snapshot.holder),
+            database,
+            request,
+            planned: tokio::sync::Mutex::default(),
+        }
+    }
+
+    async fn objects(&self, ctx: &Ctx, reader: &mut Reader) -> Result<Objects> {
+        let connection = reader.speak(ctx, false).await?;
+        Objects::read(ctx, connection, &self.database, &self.request.filter).await
+    }
+}
+
+#[async_trait]
+impl BackupSession for Backup {
+    fn position(&self) -> Option<&LogPoint> {
+        // Not before there is something that continues it: see the capability `log`.
+        None
+    }
+
+    async fn plan(&self, ctx: &Ctx) -> Result<Vec<Part>> {
+        self.readers
+            .lend(ctx, async |reader| {
+                let objects = self.objects(ctx, reader).await?;
+                for view in objects.views.iter().filter(|view| view.invalid) {
+                    ctx.warn(format!(
+                        "view {} refers to something that is not there or that its definer may not use; its definition is kept",
+                        view.name.escape_debug()
+                    ));
+                }
+                let connection = reader.speak(ctx, false).await?;
+                let parts = plan::plan(ctx, connection, &self.database, &objects, &self.request).await?;
+                *self.planned.lock().await = Some(objects);
+                Ok(parts)
+            })
+            .await
+    }
+
+    async fn dump(&self, ctx: &Ctx, part: &Part, out: &mut PartWriter) -> Result<()> {
+        let database = &self.database;
+        match &part.kind {
+            PartKind::Rows { .. } => {
+                let spec: RowsSpec = spec(part)?;
+                self.readers.lend(ctx, async |reader| read::rows(ctx, reader, &spec, out).await).await
+            }
+            PartKind::Sql => {
+                let spec: SqlSpec = spec(part)?;
+                let sql = self
+                    .readers
+                    .lend(ctx, async |reader| {
+                        statements::of(ctx, reader, database, &part.object, &spec).await
+                    })
+                    .await?;
+                for statement in sql {
+                    out.statement(&statement).await?;
+                }
+                Ok(())
+            }
+            _ => Err(Error::internal("a part is planned that MySQL has not")),
+        }
+    }
+
+    async fn finish(self: Box<Self>, ctx: &Ctx) -> Result<()> {
+        // Definitions are read as they are at the time, and not as of the snapshot: none may have changed.
+        let planned = self.planned.lock().await.take();
+        if let Some(planned) = planned {
+            let now = self.readers.lend(ctx, async |reader| self.objects(ctx, reader).await).await;
+            let now = now.during(|| "look whether something was altered meanwhile")?;
+            if let Some(changed) = planned.changed(&now) {
+                return Err(Error::new(
+                    ErrorKind::Database,
+                    format!("{changed} was made, altered or dropped during the backup"),
+                )
+                .hint("run the backup again when nobody changes the schema"));
+            }
+        }
+        if let Some(mut holder) = self.holder.lock().await.take() {
+            // Were it lost, so were its locks.
+            holder.execute(ctx, "SELECT 1").await.during(|| "look whether the tables are still locked")?;
+            holder.close().await;
+        }
+        let readers = std::mem::take(&mut *self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        for reader in readers {
+            reader.connection.close().await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! Columns: how their values are read, and how they are written, so that not a bit changes.
+
+use std::collections::BTreeSet;
+
+use backup_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::ddl::lex::{Token, tokens};
+use crate::ddl::quote::identifier;
+
+/// How the values of a column travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    /// Digits, as the server prints them.
+    Number,
+    /// Digits of a double: as FLOAT or FLOAT(M,D) the server would print six of them, or cut off what D leaves out.
+    Float,
+    /// ASCII that is not a number: dates.
+    Plain,
+    /// ASCII that would be taken for something else if it came as bytes: addresses, UUIDs.
+    Ascii,
+    /// Text whose bytes are UTF-8.
+    Text,
+    /// Bytes, or text of any other character set.
+    Bytes,
+    /// The number of an ENUM's member or the bits of a SET, since by their texts two of them could be taken for each other.
+    Index,
+    /// MySQL's JSON.
+    Json,
+}
+
+/// A column whose values are backed up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    pub(crate) declared: String,
+    pub(crate) kind: Kind,
+    pub(crate) default: Option<String>,
+}
+
+impl Column {
+    /// What is selected to read it.
+    pub(crate) fn selected(&self) -> String {
+        let name = identifier(&self.name);
+        match self.kind {
+            Kind::Float => format!("{name}+0e0"),
+            Kind::Index => format!("CAST({name} AS UNSIGNED)"),
+            _ => name,
+        }
+    }
+}
+
+impl Kind {
+    /// How a column of the type `data_type`, in full `declared`, travels; an error if nobody taught us the type.
+    pub(crate) fn of(data_type: &str, declared: &str, charset: Option<&str>) -> Result<Self> {
+        let text = || match charset {
+            Some("utf8" | "utf8mb3" | "utf8mb4" | "ascii") => Self::Text,
+            _ => Self::Bytes,
+        };
+        Ok(match data_type {
+            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "decimal" => Self::Number,
+            "float" | "double" => Self::Float,
+            "date" | "time" | "datetime" | "timestamp" | "year" => Self::Plain,
+            "inet4" | "inet6" | "uuid" => Self::Ascii,
+            "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" => text(),
+            "enum" | "set" if has_plain_members(declared) => text(),
+            "enum" | "set" => Self::Index,
+            "bit" | "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "vector" => {
+                Self::Bytes
+            }
+            "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring"
+            | "multipolygon" | "geometrycollection" | "geomcollection" => Self::Bytes,
+            "json" => Self::Json,
+            other => {
+                return Err(Error::unsupported(format!(
+                    "the type {:?} is not known to this version of lifeboat",
+                    other
+                ))
+                .hint("leave the table out (--exclude), or use a newer lifeboat"));
+            }
+        })
+    }
+}
+
+/// Whether the members of an ENUM or SET differ whatever the collation, and none is empty, as the error value is.
+fn has_plain_members(declared: &str) -> bool {
+    let mut seen = BTreeSet::new();
+    let members = tokens(declared).filter_map(|token| match token {
+        Token::Text(quoted) => Some(quoted),
+        _ => None,
+    });
+    members.into_iter().all(|quoted| {
+        let plain = quoted.len() > 2 && quoted.is_ascii() && !quoted.contains('\\');
+        plain && seen.insert(quoted.trim_matches('\'').trim_end().to_ascii_lowercase())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_members_are_read_by_number() {
+        let of = |declared: &str| Kind::of("enum", declared, Some("latin1")).unwrap();
+        assert_eq!(of("enum('a','b c')"), Kind::Bytes);
+        for odd in ["enum('')", "enum('a','A')", "enum('ä')", "enum('a\\\\b')"] {
+            assert_eq!(of(odd), Kind::Index, "{odd}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_type_is_refused_by_name() {
+        let error = Kind::of("hologram", "hologram", None).unwrap_err();
+        assert!(error.to_string().contains("hologram"));
+    }
+}

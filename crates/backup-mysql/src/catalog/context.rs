@@ -1,0 +1,88 @@
+//! The session in which a view, trigger, routine or event was made, and by whom: it is made anew in the same.
+
+use std::fmt::Write;
+
+use backup_core::Result;
+use serde::{Deserialize, Serialize};
+
+use super::Reading;
+use crate::ddl::quote::text;
+
+/// The statement that gives the database of the session another collation.
+pub(crate) fn collate(collation: &str) -> String {
+    let word: String = collation.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    format!("ALTER DATABASE COLLATE {word}")
+}
+
+/// What belongs to such an object beside its statement.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Context {
+    /// The account that it acts as, as `user@host`, or a role.
+    pub(crate) definer: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sql_mode: Option<String>,
+    pub(crate) charset: String,
+    pub(crate) collation: String,
+    /// The collation of the database then, which its parameters and variables have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) database_collation: Option<String>,
+    /// The collation of the database now, if it is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) default_collation: Option<String>,
+    /// That of an event's schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) time_zone: Option<String>,
+    /// When an event was made, in seconds since 1970: one whose time has come since could not be made now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) made: Option<String>,
+}
+
+impl Context {
+    /// Reads definer, mode, character set, collation, the database's collation, time zone and time.
+    pub(super) fn read(row: &mut Reading) -> Result<Self> {
+        Ok(Self {
+            definer: row.maybe()?.unwrap_or_default(),
+            sql_mode: row.maybe()?,
+            charset: row.maybe()?.unwrap_or_default(),
+            collation: row.maybe()?.unwrap_or_default(),
+            database_collation: row.maybe()?,
+            default_collation: None,
+            time_zone: row.maybe()?,
+            made: row.maybe()?,
+        })
+    }
+
+    /// Remembers which collation the database has now.
+    pub(super) fn note_default(&mut self, collation: &str) {
+        if self.database_collation.as_deref().is_some_and(|then| then != collation) {
+            self.default_collation = Some(collation.to_owned());
+        }
+    }
+
+    /// Makes a session be as that one was.
+    pub(crate) fn settings(&self) -> String {
+        let mut settings =
+            format!("SET SESSION sql_mode = {}", text(self.sql_mode.as_deref().unwrap_or_default()));
+        let word = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        for (variable, value) in
+            [("character_set_client", &self.charset), ("collation_connection", &self.collation)]
+        {
+            if !value.is_empty() && word(value) {
+                let _ = write!(settings, ", {variable} = {value}");
+            }
+        }
+        if let Some(zone) = &self.time_zone {
+            let _ = write!(settings, ", time_zone = {}", text(zone));
+        }
+        if let Some(made) = self.made.as_ref().filter(|made| made.parse::<f64>().is_ok()) {
+            let _ = write!(settings, ", timestamp = {made}");
+        }
+        settings
+    }
+
+    /// Whether the statement can be sent as it is kept, in UTF-8.
+    pub(crate) fn takes_utf8(&self, sql: &str) -> bool {
+        sql.is_ascii() || matches!(self.charset.as_str(), "" | "utf8" | "utf8mb3" | "utf8mb4")
+    }
+}

@@ -1,0 +1,41 @@
+//! What is in a database, and the parts that it is backed up as.
+
+pub(crate) mod column;
+pub(crate) mod context;
+pub(crate) mod objects;
+mod order;
+pub(crate) mod plan;
+pub(crate) mod size;
+pub(crate) mod table;
+
+use backup_core::{Error, Result};
+
+use crate::connect::Row;
+use crate::error::malformed;
+
+/// Reads the fields of a row of metadata one after the other.
+pub(crate) struct Reading(std::vec::IntoIter<Option<Vec<u8>>>);
+
+impl Reading {
+    pub(crate) fn new(row: Row) -> Self {
+        Self(row.into_iter())
+    }
+
+    /// The next field, which may be NULL.
+    pub(crate) fn maybe(&mut self) -> Result<Option<String>> {
+        let field = self.0.next().ok_or_else(|| malformed("a row with too few fields"))?;
+        field.map(String::from_utf8).transpose().map_err(|error| {
+            Error::unsupported("the server names something in bytes that are no UTF-8").because(error)
+        })
+    }
+
+    /// The next field.
+    pub(crate) fn text(&mut self) -> Result<String> {
+        self.maybe()?.ok_or_else(|| malformed("NULL where there must be a value"))
+    }
+
+    /// The next field, a number.
+    pub(crate) fn number(&mut self) -> Result<u64> {
+        self.text()?.parse().map_err(|_| malformed("no number where there must be one"))
+    }
+}

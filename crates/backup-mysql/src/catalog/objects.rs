@@ -1,0 +1,313 @@
+//! The objects of a database. A kind that nobody taught us is refused by name: what is not known must not be left out silently.
+
+use std::collections::BTreeMap;
+
+use backup_core::{Ctx, Error, ErrorKind, Filter, Result};
+use serde::{Deserialize, Serialize};
+
+use super::Reading;
+use super::context::Context;
+use crate::connect::Connection;
+use crate::ddl::quote::text;
+
+/// Where the rows of a table are, as far as it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// Rows are read as of the snapshot.
+    InnoDb,
+    /// The same, by other means.
+    Transactional,
+    /// Rows are read as they are just then: the table has to be locked.
+    Plain,
+    /// There are no rows, or they belong to other tables.
+    Rowless,
+}
+
+impl Engine {
+    fn of(name: &str, table: &str) -> Result<Self> {
+        Ok(match name.to_ascii_lowercase().as_str() {
+            "innodb" => Self::InnoDb,
+            "rocksdb" | "tokudb" => Self::Transactional,
+            "myisam" | "aria" | "memory" | "archive" | "csv" => Self::Plain,
+            "blackhole" | "mrg_myisam" => Self::Rowless,
+            _ => {
+                return Err(Error::unsupported(format!(
+                    "table {} is of the engine {name}, which is not known to this version of lifeboat",
+                    table.escape_debug()
+                ))
+                .hint("leave the table out (--exclude), or use a newer lifeboat"));
+            }
+        })
+    }
+}
+
+/// What is in a database, by kind, each in the order of its names.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Objects {
+    pub(crate) tables: Vec<TableEntry>,
+    pub(crate) sequences: Vec<String>,
+    pub(crate) views: Vec<View>,
+    pub(crate) triggers: Vec<Trigger>,
+    pub(crate) routines: Vec<Routine>,
+    pub(crate) events: Vec<Event>,
+    /// When each was made or changed, or what it is made of, by kind and name.
+    pub(crate) changes: BTreeMap<(&'static str, String), String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TableEntry {
+    pub(crate) name: String,
+    pub(crate) engine: Engine,
+    pub(crate) versioned: bool,
+}
+
+/// A view, and what it is made of, every name with its database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) name: String,
+    pub(crate) definition: String,
+    /// It refers to something that is not there, or that its definer may not use.
+    pub(crate) invalid: bool,
+    pub(crate) context: Context,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) name: String,
+    pub(crate) context: Context,
+}
+
+/// Triggers of one table come in the order in which they fire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trigger {
+    pub(crate) name: String,
+    pub(crate) table: String,
+    pub(crate) context: Context,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Routine {
+    pub(crate) kind: RoutineKind,
+    pub(crate) name: String,
+    pub(crate) context: Context,
+}
+
+/// In the order in which they are made: a package before its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum RoutineKind {
+    Function,
+    Procedure,
+    Package,
+    PackageBody,
+}
+
+impl RoutineKind {
+    /// As SQL calls it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Function => "FUNCTION",
+            Self::Procedure => "PROCEDURE",
+            Self::Package => "PACKAGE",
+            Self::PackageBody => "PACKAGE BODY",
+        }
+    }
+}
+
+type Selects<'a> = &'a (dyn Fn(&str) -> bool + Sync);
+
+fn unknown(kind: &str, name: &str) -> Error {
+    let message =
+        format!("{} is a {kind:?}, which is not known to this version of lifeboat", name.escape_debug());
+    Error::unsupported(message)
+        .hint("use a newer lifeboat: leaving it out would not be a backup of this database")
+}
+
+impl Objects {
+    /// Those that `filter` selects by their names, or a trigger by its table's.
+    pub(crate) async fn read(
+        ctx: &Ctx,
+        connection: &mut Connection,
+        database: &str,
+        filter: &Filter,
+    ) -> Result<Self> {
+        let mut objects = Self::default();
+        let of = text(database);
+        let selects = |name: &str| filter.selects(None, Some(database), name);
+        objects.read_tables(ctx, connection, &of, &selects).await?;
+        objects.read_views(ctx, connection, &of).await?;
+        objects.read_triggers(ctx, connection, &of, &selects).await?;
+        objects.read_programs(ctx, connection, &of, &selects).await?;
+        objects.refuse_others(ctx, connection, &of).await?;
+        let sql = format!(
+            "SELECT DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {of}"
+        );
+        let collation = Reading::new(connection.row(ctx, &sql).await?).text()?;
+        let triggers = objects.triggers.iter_mut().map(|trigger| &mut trigger.context);
+        let routines = objects.routines.iter_mut().map(|routine| &mut routine.context);
+        let events = objects.events.iter_mut().map(|event| &mut event.context);
+        triggers.chain(routines).chain(events).for_each(|context| context.note_default(&collation));
+        Ok(objects)
+    }
+
+    async fn read_tables(
+        &mut self,
+        ctx: &Ctx,
+        connection: &mut Connection,
+        of: &str,
+        selects: Selects<'_>,
+    ) -> Result<()> {
+        let sql = format!(
+            "SELECT TABLE_NAME, TABLE_TYPE, ENGINE, CREATE_TIME, TABLE_COMMENT FROM information_schema.TABLES \
+             WHERE TABLE_SCHEMA = {of} AND TABLE_TYPE <> 'TEMPORARY' ORDER BY CAST(TABLE_NAME AS BINARY)"
+        );
+        for row in connection.rows(ctx, &sql).await? {
+            let mut row = Reading::new(row);
+            let (name, kind, engine) = (row.text()?, row.text()?, row.maybe()?);
+            let (made, comment) = (row.maybe()?, row.maybe()?.unwrap_or_default());
+            if !selects(&name) {
+                continue;
+            }
+            let changed = match kind.as_str() {
+                "BASE TABLE" | "SYSTEM VERSIONED" => {
+                    let Some(engine) = engine else {
+                        let why = format!(
+                            "table {} cannot be read: {}",
+                            name.escape_debug(),
+                            comment.escape_debug()
+                        );
+                        return Err(Error::new(ErrorKind::Database, why)
+                            .hint("repair it, drop it, or leave it out (--exclude)"));
+                    };
+                    let engine = Engine::of(&engine, &name)?;
+                    let versioned = kind == "SYSTEM VERSIONED";
+                    self.tables.push(TableEntry { name: name.clone(), engine, versioned });
+                    "table"
+                }
+                "SEQUENCE" => {
+                    self.sequences.push(name.clone());
+                    "sequence"
+                }
+                "VIEW" => {
+                    let (definition, context) = (String::new(), Context::default());
+                    self.views.push(View {
+                        name: name.clone(),
+                        definition,
+                        invalid: comment != "VIEW",
+                        context,
+                    });
+                    continue;
+                }
+                other => return Err(unknown(other, &name)),
+            };
+            self.changes.insert((changed, name), made.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    async fn read_views(&mut self, ctx: &Ctx, connection: &mut Connection, of: &str) -> Result<()> {
+        let sql = format!(
+            "SELECT TABLE_NAME, VIEW_DEFINITION, DEFINER, '', CHARACTER_SET_CLIENT, COLLATION_CONNECTION, NULL, NULL, NULL \
+             FROM information_schema.VIEWS WHERE TABLE_SCHEMA = {of}"
+        );
+        for row in connection.rows(ctx, &sql).await? {
+            let mut row = Reading::new(row);
+            let (name, definition) = (row.text()?, row.maybe()?.unwrap_or_default());
+            let context = Context::read(&mut row)?;
+            if let Some(view) = self.views.iter_mut().find(|view| view.name == name) {
+                self.changes.insert(("view", name), definition.clone());
+                (view.definition, view.context) = (definition, context);
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_triggers(
+        &mut self,
+        ctx: &Ctx,
+        connection: &mut Connection,
+        of: &str,
+        selects: Selects<'_>,
+    ) -> Result<()> {
+        let sql = format!(
+            "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, CREATED, DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, \
+             DATABASE_COLLATION, NULL, NULL FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = {of} \
+             ORDER BY CAST(EVENT_OBJECT_TABLE AS BINARY), ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER"
+        );
+        for row in connection.rows(ctx, &sql).await? {
+            let mut row = Reading::new(row);
+            let (name, table, made) = (row.text()?, row.text()?, row.maybe()?.unwrap_or_default());
+            if selects(&table) {
+                self.changes.insert(("trigger", name.clone()), made);
+                self.triggers.push(Trigger { name, table, context: Context::read(&mut row)? });
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_programs(
+        &mut self,
+        ctx: &Ctx,
+        connection: &mut Connection,
+        of: &str,
+        selects: Selects<'_>,
+    ) -> Result<()> {
+        let sql = format!(
+            "SELECT ROUTINE_NAME, ROUTINE_TYPE, LAST_ALTERED, DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, \
+             DATABASE_COLLATION, NULL, NULL FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = {of} \
+             ORDER BY CAST(ROUTINE_NAME AS BINARY)"
+        );
+        for row in connection.rows(ctx, &sql).await? {
+            let mut row = Reading::new(row);
+            let (name, kind, changed) = (row.text()?, row.text()?, row.maybe()?.unwrap_or_default());
+            let kind = match kind.as_str() {
+                "FUNCTION" => RoutineKind::Function,
+                "PROCEDURE" => RoutineKind::Procedure,
+                "PACKAGE" => RoutineKind::Package,
+                "PACKAGE BODY" => RoutineKind::PackageBody,
+                other => return Err(unknown(other, &name)),
+            };
+            if selects(&name) {
+                self.changes.insert((kind.word(), name.clone()), changed);
+                self.routines.push(Routine { kind, name, context: Context::read(&mut row)? });
+            }
+        }
+        self.routines.sort_by_key(|routine| routine.kind);
+        let sql = format!(
+            "SELECT EVENT_NAME, LAST_ALTERED, DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, DATABASE_COLLATION, \
+             TIME_ZONE, UNIX_TIMESTAMP(CREATED) FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {of} \
+             ORDER BY CAST(EVENT_NAME AS BINARY)"
+        );
+        for row in connection.rows(ctx, &sql).await? {
+            let mut row = Reading::new(row);
+            let (name, changed) = (row.text()?, row.maybe()?.unwrap_or_default());
+            if selects(&name) {
+                self.changes.insert(("event", name.clone()), changed);
+                self.events.push(Event { name, context: Context::read(&mut row)? });
+            }
+        }
+        Ok(())
+    }
+
+    /// Kinds that some servers have and that would not be seen above.
+    async fn refuse_others(&self, ctx: &Ctx, connection: &mut Connection, of: &str) -> Result<()> {
+        if connection.version.is_mariadb || connection.version.number < (9, 2, 0) {
+            return Ok(());
+        }
+        let sql = format!(
+            "SELECT LIBRARY_NAME FROM information_schema.LIBRARIES WHERE LIBRARY_SCHEMA = {of} LIMIT 1"
+        );
+        match connection.rows(ctx, &sql).await?.into_iter().next() {
+            None => Ok(()),
+            Some(row) => Err(unknown("LIBRARY", &Reading::new(row).text()?)),
+        }
+    }
+
+    /// The first difference between two readings, for people.
+    pub(crate) fn changed(&self, later: &Self) -> Option<String> {
+        let gone = self.changes.iter().find(|(key, value)| later.changes.get(*key) != Some(*value));
+        let new = later.changes.keys().find(|key| !self.changes.contains_key(*key));
+        let (kind, name) = gone.map(|(key, _)| key).or(new)?;
+        Some(format!("{} {}", kind.to_ascii_lowercase(), name.escape_debug()))
+    }
+}

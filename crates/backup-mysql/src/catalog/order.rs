@@ -1,0 +1,65 @@
+//! The order of views: behind all that they read.
+
+use std::collections::{HashMap, HashSet};
+
+use super::objects::View;
+use crate::ddl::lex::{Token, tokens};
+use crate::ddl::view;
+
+/// What a view may need to be made.
+#[derive(Debug, Default)]
+pub(super) struct Needs {
+    pub(super) tables: Vec<String>,
+    pub(super) functions: Vec<String>,
+}
+
+/// The names in its definition that stand where a table or a function can.
+pub(super) fn needs(view: &View, database: &str) -> Needs {
+    let all: Vec<_> = tokens(&view.definition).collect();
+    let called = all.windows(2).filter(|pair| pair.get(1) == Some(&Token::Other("(")));
+    let functions = called.filter_map(|pair| pair.first()?.name()).collect();
+    Needs { tables: view::tables(&view.definition, database), functions }
+}
+
+/// Views, each behind those that it reads. Where names mislead into a circle it is broken: no views are in one.
+pub(super) fn views<'a>(views: &'a [View], database: &str) -> Vec<&'a View> {
+    let by_name: HashMap<&str, &View> = views.iter().map(|view| (view.name.as_str(), view)).collect();
+    let (mut ordered, mut seen) = (Vec::new(), HashSet::new());
+    for view in views {
+        // Depth first, on a stack of its own: views can be nested deeply.
+        let mut ahead = vec![(view, false)];
+        while let Some((view, is_ready)) = ahead.pop() {
+            if is_ready {
+                ordered.push(view);
+                continue;
+            }
+            if !seen.insert(view.name.as_str()) {
+                continue;
+            }
+            ahead.push((view, true));
+            let tables = view::tables(&view.definition, database);
+            ahead.extend(tables.iter().rev().filter_map(|name| Some((*by_name.get(name.as_str())?, false))));
+        }
+    }
+    ordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::context::Context;
+    use super::*;
+
+    fn view(name: &str, reads: &str) -> View {
+        let definition = format!("select `x`.`a` AS `a`,`shop`.`f`(1) AS `b` from `shop`.`{reads}` `x`");
+        View { name: name.into(), definition, invalid: false, context: Context::default() }
+    }
+
+    #[test]
+    fn views_come_behind_those_they_read() {
+        let all = [view("a", "c"), view("b", "a"), view("c", "table"), view("d", "e"), view("e", "d")];
+        let ordered: Vec<_> = views(&all, "shop").iter().map(|view| view.name.as_str()).collect();
+        assert_eq!(ordered, ["c", "a", "b", "e", "d"]);
+        assert_eq!(needs(&all[0], "shop").functions, ["f"]);
+        assert_eq!(needs(&all[0], "shop").tables, ["c"]);
+    }
+}

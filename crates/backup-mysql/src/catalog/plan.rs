@@ -1,0 +1,327 @@
+//! The parts that a database is backed up as.
+//!
+//! What rows need, the rows, then what is better made behind them. A part waits only for what it needs.
+
+use std::collections::HashMap;
+
+use backup_core::{
+    BackupRequest, Column as PartColumn, Content, Ctx, Error, Object, Part, PartId, Phase, Result, RowLayout,
+};
+use serde::{Deserialize, Serialize};
+
+use super::column::Kind;
+use super::context::Context;
+use super::objects::{Engine, Objects, RoutineKind};
+use super::order;
+use super::size;
+use super::table::{Details, Table};
+use crate::connect::Connection;
+use crate::ddl::lex::{Token, tokens};
+
+/// What an SQL part makes: its `spec`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum SqlSpec {
+    /// The settings of the database.
+    Database,
+    Sequence,
+    SequenceValue,
+    /// A table, without its plain keys if these come later.
+    Table {
+        keys_later: bool,
+    },
+    /// The plain keys of a table.
+    Keys,
+    ForeignKey,
+    Routine {
+        routine: RoutineKind,
+        context: Context,
+    },
+    View {
+        invalid: bool,
+        context: Context,
+    },
+    Trigger {
+        context: Context,
+    },
+    Event {
+        context: Context,
+    },
+}
+
+impl SqlSpec {
+    /// The session in which it was made, if that matters.
+    pub(crate) fn context(&self) -> Option<&Context> {
+        match self {
+            Self::Routine { context, .. }
+            | Self::View { context, .. }
+            | Self::Trigger { context }
+            | Self::Event { context } => Some(context),
+            _ => None,
+        }
+    }
+}
+
+/// How the rows of a part are read and written: its `spec`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct RowsSpec {
+    pub(crate) columns: Vec<Kind>,
+    pub(crate) select: String,
+    /// Its last two columns are the times of a version of the row.
+    #[serde(default)]
+    pub(crate) versioned: bool,
+}
+
+/// The parts of the database that `request` selects.
+pub(crate) async fn plan(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    database: &str,
+    objects: &Objects,
+    request: &BackupRequest,
+) -> Result<Vec<Part>> {
+    let mut plan = Plan { parts: Vec::new(), database, needs: HashMap::new() };
+    let mut details = Details::read(ctx, connection, database).await?;
+    let mut tables = Vec::new();
+    for entry in &objects.tables {
+        let table = details.table(&entry.name, entry.engine, entry.versioned)?;
+        if table.columns.is_empty() {
+            let message = format!("table {} has no column that is stored", table.name.escape_debug());
+            return Err(Error::unsupported(message).hint("leave the table out (--exclude)"));
+        }
+        tables.push(table);
+    }
+    let with_rows: Vec<_> = tables.iter().filter(|table| table.engine != Engine::Rowless).cloned().collect();
+    let counts = size::few_rows(ctx, connection, &with_rows).await?;
+    let counts: HashMap<String, u64> = with_rows.into_iter().map(|table| table.name).zip(counts).collect();
+
+    if request.content != Content::DataOnly {
+        plan.sql(Phase::PreData, Object::new("database", database), &SqlSpec::Database, [])?;
+        for name in &objects.sequences {
+            let made = plan.sql(Phase::PreData, plan.object("sequence", name), &SqlSpec::Sequence, [])?;
+            plan.needs.insert(name.clone(), Needs { made: Some(made), ..Needs::default() });
+        }
+        plan.tables(&tables, &counts)?;
+    }
+    if request.content != Content::SchemaOnly {
+        for table in &tables {
+            ctx.check()?;
+            plan.rows(ctx, connection, table, counts.get(&table.name).copied().unwrap_or(0)).await?;
+        }
+        for name in &objects.sequences {
+            let after = plan.needs.get(name).and_then(|needs| needs.made);
+            plan.sql(Phase::Data, plan.object("sequence", name), &SqlSpec::SequenceValue, after)?;
+        }
+    }
+    if request.content != Content::DataOnly {
+        plan.keys(&tables)?;
+        plan.foreign_keys(ctx, &tables)?;
+        plan.programs(objects)?;
+    }
+    Ok(plan.parts)
+}
+
+/// The parts of a table, sequence, view or function.
+#[derive(Debug, Clone, Default)]
+struct Needs {
+    made: Option<PartId>,
+    rows: Vec<PartId>,
+    keys_later: bool,
+    keys: Option<PartId>,
+}
+
+impl Needs {
+    /// All that there is of it.
+    fn all(&self) -> impl Iterator<Item = PartId> + '_ {
+        self.made.into_iter().chain(self.rows.iter().copied()).chain(self.keys)
+    }
+}
+
+struct Plan<'a> {
+    parts: Vec<Part>,
+    database: &'a str,
+    needs: HashMap<String, Needs>,
+}
+
+impl Plan<'_> {
+    fn object(&self, kind: &str, name: &str) -> Object {
+        Object::new(kind, name).in_schema(self.database)
+    }
+
+    fn next_id(&self) -> Result<u32> {
+        u32::try_from(self.parts.len()).map_err(|_| Error::unsupported("the database has too many objects"))
+    }
+
+    fn sql(
+        &mut self,
+        phase: Phase,
+        object: Object,
+        spec: &SqlSpec,
+        after: impl IntoIterator<Item = PartId>,
+    ) -> Result<PartId> {
+        let part = Part::sql(self.next_id()?, phase, object).after(after).spec(json(spec)?);
+        let id = part.id;
+        self.parts.push(part);
+        Ok(id)
+    }
+
+    fn tables(&mut self, tables: &[Table], counts: &HashMap<String, u64>) -> Result<()> {
+        // A merge table is made of others, which must be there.
+        let (merged, others): (Vec<_>, Vec<_>) =
+            tables.iter().partition(|table| table.engine == Engine::Rowless);
+        let mut made_before = Vec::new();
+        for table in others.into_iter().chain(merged) {
+            let filled = !size::is_small(counts.get(&table.name).copied().unwrap_or(0));
+            let keys_later =
+                table.has_plain_keys && filled && table.engine == Engine::InnoDb && !table.versioned;
+            let spec = SqlSpec::Table { keys_later };
+            let mut after = self.sequences_of(table);
+            if table.engine == Engine::Rowless {
+                after.extend(&made_before);
+            }
+            let made = self.sql(Phase::PreData, self.object("table", &table.name), &spec, after)?;
+            made_before.push(made);
+            self.needs.insert(table.name.clone(), Needs { made: Some(made), keys_later, ..Needs::default() });
+        }
+        Ok(())
+    }
+
+    /// The sequences that the defaults of a table count by.
+    fn sequences_of(&self, table: &Table) -> Vec<PartId> {
+        let defaults = table.columns.iter().filter_map(|column| column.default.as_deref());
+        let names = defaults.flat_map(|default| tokens(default).filter_map(Token::name).collect::<Vec<_>>());
+        let mut parts: Vec<_> = names.filter_map(|name| self.needs.get(&name)?.made).collect();
+        parts.sort_unstable();
+        parts.dedup();
+        parts
+    }
+
+    async fn rows(&mut self, ctx: &Ctx, connection: &mut Connection, table: &Table, rows: u64) -> Result<()> {
+        if table.engine == Engine::Rowless {
+            return Ok(());
+        }
+        let columns: Vec<_> =
+            table.columns.iter().map(|column| PartColumn::new(&column.name, &column.declared)).collect();
+        let bytes = if size::is_small(rows) {
+            rows * 16 * table.columns.len() as u64
+        } else {
+            size::estimate(ctx, connection, table).await?
+        };
+        let spec = RowsSpec {
+            columns: table.columns.iter().map(|column| column.kind).collect(),
+            select: table.select(),
+            versioned: table.versioned,
+        };
+        let needs = self.needs.entry(table.name.clone()).or_default().made;
+        let object = self.object("table", &table.name);
+        let part = Part::rows(self.next_id()?, object, RowLayout::LengthEncoded, columns)
+            .after(needs)
+            .size_hint(bytes)
+            .spec(json(&spec)?);
+        self.needs.entry(table.name.clone()).or_default().rows.push(part.id);
+        self.parts.push(part);
+        Ok(())
+    }
+
+    fn keys(&mut self, tables: &[Table]) -> Result<()> {
+        for table in tables {
+            let Some(needs) = self.needs.get(&table.name).filter(|needs| needs.keys_later).cloned() else {
+                continue;
+            };
+            let object = self.object("keys", &table.name).of_table(&table.name);
+            let keys = self.sql(Phase::PostData, object, &SqlSpec::Keys, needs.all())?;
+            self.needs.entry(table.name.clone()).or_default().keys = Some(keys);
+        }
+        Ok(())
+    }
+
+    fn foreign_keys(&mut self, ctx: &Ctx, tables: &[Table]) -> Result<()> {
+        for table in tables {
+            // One after the other: each locks the table.
+            let mut before = None;
+            for key in &table.foreign_keys {
+                let ends = [Some(&table.name), key.to.as_ref()];
+                if let Some(missing) = ends.into_iter().flatten().find(|name| !self.needs.contains_key(*name))
+                {
+                    let (key, table) = (key.name.escape_debug(), table.name.escape_debug());
+                    ctx.warn(format!(
+                        "foreign key {key} of table {table} is left out: it refers to {}, which was not selected",
+                        missing.escape_debug()
+                    ));
+                    continue;
+                }
+                let needs = ends.into_iter().flatten().filter_map(|name| self.needs.get(name));
+                let mut after: Vec<_> = needs.flat_map(Needs::all).chain(before).collect();
+                after.sort_unstable();
+                after.dedup();
+                let object = self.object("foreign key", &key.name).of_table(&table.name);
+                before = Some(self.sql(Phase::PostData, object, &SqlSpec::ForeignKey, after)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn programs(&mut self, objects: &Objects) -> Result<()> {
+        let mut functions = HashMap::new();
+        let mut packages = HashMap::new();
+        for routine in &objects.routines {
+            let object = self.object(&routine.kind.word().to_ascii_lowercase(), &routine.name);
+            let after = match routine.kind {
+                RoutineKind::PackageBody => packages.get(&routine.name).copied(),
+                _ => None,
+            };
+            let spec = SqlSpec::Routine { routine: routine.kind, context: routine.context.clone() };
+            let made = self.sql(Phase::PostData, object, &spec, after)?;
+            match routine.kind {
+                RoutineKind::Function => functions.insert(routine.name.to_lowercase(), made),
+                RoutineKind::Package => packages.insert(routine.name.clone(), made),
+                _ => None,
+            };
+        }
+        let mut views = HashMap::new();
+        for view in order::views(&objects.views, self.database) {
+            let needs = order::needs(view, self.database);
+            let tables = needs.tables.iter().filter_map(|name| self.needs.get(name)?.made);
+            let others = needs.tables.iter().filter_map(|name| views.get(name).copied());
+            let called =
+                needs.functions.iter().filter_map(|name| functions.get(&name.to_lowercase()).copied());
+            let mut after: Vec<_> = tables.chain(others).chain(called).collect();
+            after.sort_unstable();
+            after.dedup();
+            let spec = SqlSpec::View { invalid: view.invalid, context: view.context.clone() };
+            let made = self.sql(Phase::PostData, self.object("view", &view.name), &spec, after)?;
+            views.insert(view.name.clone(), made);
+        }
+        let mut before: Option<(&str, PartId)> = None;
+        for trigger in &objects.triggers {
+            let mut after: Vec<_> = self.needs.get(&trigger.table).into_iter().flat_map(Needs::all).collect();
+            after.extend(before.filter(|(table, _)| *table == trigger.table).map(|(_, id)| id));
+            let object = self.object("trigger", &trigger.name).of_table(&trigger.table);
+            let made = self.sql(
+                Phase::PostData,
+                object,
+                &SqlSpec::Trigger { context: trigger.context.clone() },
+                after,
+            )?;
+            before = Some((&trigger.table, made));
+        }
+        for event in &objects.events {
+            let spec = SqlSpec::Event { context: event.context.clone() };
+            self.sql(Phase::PostData, self.object("event", &event.name), &spec, [])?;
+        }
+        Ok(())
+    }
+}
+
+fn json(spec: &impl Serialize) -> Result<serde_json::Value> {
+    serde_json::to_value(spec).map_err(|error| Error::internal("a spec is no JSON").because(error))
+}
+
+/// The spec of a part, as `plan` made it.
+pub(crate) fn spec<T: serde::de::DeserializeOwned>(part: &Part) -> Result<T> {
+    T::deserialize(&part.spec).map_err(|error| {
+        Error::damaged(format!("the description of {} is not that of a MySQL backup", part.object))
+            .because(error)
+    })
+}

@@ -1,0 +1,60 @@
+//! How large a table is, roughly, without reading it: always the same for an unchanged database, which what the server
+//! estimates is not.
+
+use backup_core::{Ctx, Result};
+
+use super::table::Table;
+use crate::connect::Connection;
+use crate::ddl::quote::identifier;
+use crate::error::malformed;
+
+/// A table of fewer rows is small.
+const FEW: u64 = 257;
+/// How many tables are looked at by one statement.
+const TABLES: usize = 64;
+/// How many rows of a table that cannot be split are counted.
+const COUNTED: u64 = 100_000;
+/// How many rows are measured.
+const SAMPLE: u64 = 64;
+
+/// How many rows each of some tables has, up to [`FEW`].
+pub(crate) async fn few_rows(ctx: &Ctx, connection: &mut Connection, tables: &[Table]) -> Result<Vec<u64>> {
+    let mut counts = Vec::with_capacity(tables.len());
+    for some in tables.chunks(TABLES) {
+        let count =
+            |table: &Table| format!("SELECT COUNT(*) FROM (SELECT 1 FROM {} LIMIT {FEW}) few", table.from());
+        let counted: Vec<_> =
+            some.iter().enumerate().map(|(i, table)| format!("SELECT {i}, ({})", count(table))).collect();
+        let mut found = vec![0; some.len()];
+        for row in connection.rows(ctx, &counted.join(" UNION ALL ")).await? {
+            let mut row = super::Reading::new(row);
+            let at = usize::try_from(row.number()?).ok().and_then(|i| found.get_mut(i));
+            *at.ok_or_else(|| malformed("a row that was not asked for"))? = row.number()?;
+        }
+        counts.extend(found);
+    }
+    Ok(counts)
+}
+
+pub(crate) fn is_small(rows: u64) -> bool {
+    rows < FEW
+}
+
+/// The bytes of the rows of a table that is not small.
+pub(crate) async fn estimate(ctx: &Ctx, connection: &mut Connection, table: &Table) -> Result<u64> {
+    let from = table.from();
+    let names: Vec<_> = table.columns.iter().map(|column| identifier(&column.name)).collect();
+    let lengths: Vec<_> = names.iter().map(|name| format!("COALESCE(OCTET_LENGTH({name}),0)+1")).collect();
+    let sample = format!(
+        "SELECT COALESCE(SUM({}),0), COUNT(*) FROM (SELECT {} FROM {from} LIMIT {SAMPLE}) sample",
+        lengths.join("+"),
+        names.join(",")
+    );
+    let mut sampled = super::Reading::new(connection.row(ctx, &sample).await?);
+    let (bytes, rows) = (sampled.number()?, sampled.number()?.max(1));
+    let count = format!("SELECT COUNT(*) FROM (SELECT 1 FROM {from} LIMIT {COUNTED}) counted");
+    let count = super::Reading::new(connection.row(ctx, &count).await?).number()?;
+    // Where counting stopped there may be many more: such a table should start early.
+    let count = if count < COUNTED { count } else { count.saturating_mul(16) };
+    Ok(bytes.saturating_mul(count) / rows)
+}

@@ -1,0 +1,172 @@
+//! Tables: their columns, keys and constraints, for all of a database at once.
+
+use std::collections::HashMap;
+
+use backup_core::{Ctx, During, Error, Result};
+
+use super::Reading;
+use super::column::{Column, Kind};
+use super::objects::Engine;
+use crate::connect::Connection;
+use crate::ddl::quote::{identifier, text};
+
+/// A table with what is needed to read its rows.
+#[derive(Debug, Clone)]
+pub(crate) struct Table {
+    pub(crate) name: String,
+    pub(crate) engine: Engine,
+    pub(crate) versioned: bool,
+    /// Those whose values are stored, in order.
+    pub(crate) columns: Vec<Column>,
+    /// The columns of the primary key.
+    pub(crate) primary_key: Vec<String>,
+    pub(crate) has_plain_keys: bool,
+    pub(crate) foreign_keys: Vec<ForeignKey>,
+}
+
+/// A foreign key of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ForeignKey {
+    pub(crate) name: String,
+    /// The table that it refers to, if that is of the same database.
+    pub(crate) to: Option<String>,
+}
+
+impl Table {
+    /// The query for its rows, without a WHERE.
+    pub(crate) fn select(&self) -> String {
+        let mut columns: Vec<_> = self.columns.iter().map(Column::selected).collect();
+        if columns.is_empty() {
+            columns.push("NULL".to_owned());
+        }
+        format!("SELECT {} FROM {}", columns.join(","), self.from())
+    }
+
+    /// What stands behind FROM. An InnoDB table is read in the order of its primary key, whatever other keys it has.
+    pub(crate) fn from(&self) -> String {
+        let all = if self.versioned { " FOR SYSTEM_TIME ALL" } else { "" };
+        let force = if self.engine == Engine::InnoDb && !self.primary_key.is_empty() {
+            " FORCE INDEX (PRIMARY)"
+        } else {
+            ""
+        };
+        format!("{}{all}{force}", identifier(&self.name))
+    }
+}
+
+/// What `information_schema` says about the columns, keys and constraints of all tables of a database.
+#[derive(Debug, Default)]
+pub(crate) struct Details {
+    columns: HashMap<String, Vec<RawColumn>>,
+    primary_keys: HashMap<String, Vec<String>>,
+    plain_keys: HashMap<String, u64>,
+    foreign_keys: HashMap<String, Vec<ForeignKey>>,
+}
+
+#[derive(Debug)]
+struct RawColumn {
+    name: String,
+    data_type: String,
+    declared: String,
+    charset: Option<String>,
+    default: Option<String>,
+    generated: Option<String>,
+}
+
+impl Details {
+    pub(crate) async fn read(ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<Self> {
+        let mut details = Self::default();
+        let of = text(database);
+        let sql = format!(
+            "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, CHARACTER_SET_NAME, COLUMN_DEFAULT, \
+             GENERATION_EXPRESSION, EXTRA FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {of} \
+             ORDER BY TABLE_NAME, ORDINAL_POSITION"
+        );
+        for row in connection.rows(ctx, &sql).await? {
+            let mut row = Reading::new(row);
+            let table = row.text()?;
+            let column = RawColumn {
+                name: row.text()?,
+                data_type: row.text()?.to_ascii_lowercase(),
+                declared: row.text()?,
+                charset: row.maybe()?,
+                default: row.maybe()?,
+                generated: row.maybe()?.filter(|expression| !expression.is_empty()),
+            };
+            details.columns.entry(table).or_default().push(column);
+        }
+        let sql = format!(
+            "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = {of} \
+             AND INDEX_NAME = 'PRIMARY' ORDER BY TABLE_NAME, SEQ_IN_INDEX"
+        );
+        for row in connection.rows(ctx, &sql).await? {
+            let mut row = Reading::new(row);
+            let table = row.text()?;
+            // A functional key part has no column.
+            details.primary_keys.entry(table).or_default().push(row.maybe()?.unwrap_or_default());
+        }
+        let sql = format!(
+            "SELECT TABLE_NAME, COUNT(*) FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = {of} \
+             AND NON_UNIQUE = 1 AND INDEX_TYPE = 'BTREE' GROUP BY TABLE_NAME"
+        );
+        for row in connection.rows(ctx, &sql).await? {
+            let mut row = Reading::new(row);
+            let table = row.text()?;
+            details.plain_keys.insert(table, row.number()?);
+        }
+        let sql = format!(
+            "SELECT TABLE_NAME, CONSTRAINT_NAME, UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME \
+             FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = {of} \
+             ORDER BY TABLE_NAME, CONSTRAINT_NAME"
+        );
+        for row in connection.rows(ctx, &sql).await? {
+            let mut row = Reading::new(row);
+            let (table, name, schema, to) = (row.text()?, row.text()?, row.text()?, row.text()?);
+            let to = (schema == database).then_some(to);
+            details.foreign_keys.entry(table).or_default().push(ForeignKey { name, to });
+        }
+        Ok(details)
+    }
+
+    /// The table `name`, taken out.
+    pub(crate) fn table(&mut self, name: &str, engine: Engine, versioned: bool) -> Result<Table> {
+        let mut columns = Vec::new();
+        let mut ends = Vec::new();
+        for raw in self.columns.remove(name).unwrap_or_default() {
+            let is_end = versioned && matches!(raw.generated.as_deref(), Some("ROW START" | "ROW END"));
+            if raw.generated.is_some() && !is_end {
+                continue;
+            }
+            if is_end && raw.data_type != "timestamp" {
+                return Err(Error::unsupported(
+                    "its history is by transactions, which is not known to this version of lifeboat",
+                )
+                .hint("leave the table out (--exclude)"))
+                .during(|| format!("read table {}", name.escape_debug()));
+            }
+            let kind = Kind::of(&raw.data_type, &raw.declared, raw.charset.as_deref())
+                .during(|| format!("column {} of table {}", raw.name.escape_debug(), name.escape_debug()))?;
+            let column = Column { name: raw.name, declared: raw.declared, kind, default: raw.default };
+            if is_end { ends.push(column) } else { columns.push(column) }
+        }
+        if versioned && ends.is_empty() {
+            let end = |name: &str| Column {
+                name: name.to_owned(),
+                declared: "timestamp(6)".to_owned(),
+                kind: Kind::Plain,
+                default: None,
+            };
+            ends = vec![end("row_start"), end("row_end")];
+        }
+        columns.extend(ends);
+        Ok(Table {
+            name: name.to_owned(),
+            engine,
+            versioned,
+            columns,
+            primary_key: self.primary_keys.remove(name).unwrap_or_default(),
+            has_plain_keys: self.plain_keys.remove(name).is_some(),
+            foreign_keys: self.foreign_keys.remove(name).unwrap_or_default(),
+        })
+    }
+}

@@ -1,0 +1,200 @@
+//! What a `mysql:` or `mariadb:` URL says, and what it leaves to `~/.my.cnf`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use backup_core::{DatabaseUrl, Error, Result, Secret};
+
+use crate::my_cnf::Defaults;
+
+const OPTIONS: [&str; 6] = ["sslmode", "sslrootcert", "sslcert", "sslkey", "socket", "connect-timeout"];
+const PORT: u16 = 3306;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+const SOCKET: &str = "/run/mysqld/mysqld.sock";
+
+/// A server, an account, and a database.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) address: Address,
+    pub(crate) user: String,
+    pub(crate) password: Option<Secret>,
+    pub(crate) database: String,
+    pub(crate) tls: Tls,
+    pub(crate) connect_timeout: Duration,
+}
+
+/// Where the server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Address {
+    Tcp { host: String, port: u16 },
+    Socket(PathBuf),
+}
+
+impl Address {
+    /// Whether nobody but this machine sees what is sent there.
+    pub(crate) fn is_local(&self) -> bool {
+        match self {
+            Self::Socket(_) => true,
+            Self::Tcp { host, .. } => {
+                host == "localhost"
+                    || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+            }
+        }
+    }
+}
+
+/// Whether to encrypt, and whom to trust.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tls {
+    pub(crate) mode: SslMode,
+    pub(crate) root_certificates: Option<PathBuf>,
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+}
+
+/// With libpq's meanings. The default is that of MySQL's own clients.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum SslMode {
+    Disable,
+    #[default]
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+impl Config {
+    pub(crate) fn from_url(url: &DatabaseUrl) -> Result<Self> {
+        Self::with_defaults(url, &Defaults::of_this_user())
+    }
+
+    fn with_defaults(url: &DatabaseUrl, defaults: &Defaults) -> Result<Self> {
+        url.refuse_unknown_options(&OPTIONS)?;
+        let example = "write it like mysql://user@host:3306/database";
+        let address = match (url.option("socket"), url.hosts.as_slice()) {
+            (Some(path), []) => Address::Socket(PathBuf::from(path)),
+            (Some(_), _) => {
+                return Err(Error::usage("the URL names a host and a socket").hint("leave one of them out"));
+            }
+            (None, [(host, port)]) => {
+                let port = port.or(defaults.port).unwrap_or(PORT);
+                Address::Tcp { host: host.clone(), port }
+            }
+            (None, []) => defaults.address().unwrap_or_else(|| Address::Socket(PathBuf::from(SOCKET))),
+            (None, _) => return Err(Error::usage("the URL names several hosts").hint(example)),
+        };
+        let database = url.path.strip_prefix('/').unwrap_or(&url.path).to_owned();
+        if database.is_empty() {
+            return Err(Error::usage("the URL names no database").hint(example));
+        }
+        let user = url.user.clone().or_else(|| defaults.user.clone()).or_else(|| std::env::var("USER").ok());
+        let user = user.ok_or_else(|| Error::usage("the URL names no user").hint(example))?;
+        if user.contains('\0') || database.contains('\0') {
+            return Err(Error::usage("a name in the URL has a NUL in it").hint(example));
+        }
+        let connect_timeout = match url.option("connect-timeout") {
+            None => CONNECT_TIMEOUT,
+            Some(text) => text.parse().map(Duration::from_secs).map_err(|error| {
+                Error::usage("connect-timeout is not a number of seconds")
+                    .hint("write it like connect-timeout=10")
+                    .because(error)
+            })?,
+        };
+        Ok(Self {
+            address,
+            user,
+            password: url.password.clone().or_else(|| defaults.password.clone()),
+            database,
+            tls: tls(url)?,
+            connect_timeout,
+        })
+    }
+
+    /// The same server, another database.
+    pub(crate) fn under_name(&self, name: &str) -> Result<Self> {
+        if name.is_empty() || name.contains('\0') {
+            return Err(Error::usage(format!("{name:?} is not the name of a database"))
+                .hint("give a name of 1 to 64 characters"));
+        }
+        Ok(Self { database: name.to_owned(), ..self.clone() })
+    }
+}
+
+fn tls(url: &DatabaseUrl) -> Result<Tls> {
+    let path = |name: &str| url.option(name).map(PathBuf::from);
+    let mode = match url.option("sslmode") {
+        None => SslMode::default(),
+        Some("disable") => SslMode::Disable,
+        Some("prefer") => SslMode::Prefer,
+        // As with libpq: who says which authority to trust wants it checked.
+        Some("require") if url.option("sslrootcert").is_some() => SslMode::VerifyCa,
+        Some("require") => SslMode::Require,
+        Some("verify-ca") => SslMode::VerifyCa,
+        Some("verify-full") => SslMode::VerifyFull,
+        Some(other) => {
+            return Err(Error::usage(format!("there is no sslmode {other:?}"))
+                .hint("there are disable, prefer, require, verify-ca and verify-full"));
+        }
+    };
+    let tls = Tls {
+        mode,
+        root_certificates: path("sslrootcert"),
+        certificate: path("sslcert"),
+        key: path("sslkey"),
+    };
+    if tls.certificate.is_some() != tls.key.is_some() {
+        return Err(Error::usage("of sslcert and sslkey only one is given").hint("give both or none"));
+    }
+    Ok(tls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(url: &str) -> Result<Config> {
+        Config::with_defaults(&url.parse().unwrap(), &Defaults::default())
+    }
+
+    #[test]
+    fn a_url_names_a_server_an_account_and_a_database() {
+        let config = config("mysql://me:secret@db:3307/shop?sslmode=verify-full&connect-timeout=3").unwrap();
+        assert_eq!(config.address, Address::Tcp { host: "db".into(), port: 3307 });
+        assert_eq!((config.user.as_str(), config.database.as_str()), ("me", "shop"));
+        assert_eq!(config.tls.mode, SslMode::VerifyFull);
+        assert_eq!(config.connect_timeout, Duration::from_secs(3));
+        assert!(!format!("{config:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_socket_is_an_option_and_a_lone_database_goes_to_the_usual_one() {
+        let config = |url| config(url).unwrap();
+        assert_eq!(config("mysql://me@/shop?socket=/tmp/s").address, Address::Socket("/tmp/s".into()));
+        assert_eq!(config("mysql://me@/shop").database, "shop");
+        assert_eq!(config("mysql://me@/shop").address, Address::Socket(SOCKET.into()));
+        assert!(config("mysql://me@127.0.0.1/shop").address.is_local());
+        assert!(!config("mysql://me@10.0.0.1/shop").address.is_local());
+    }
+
+    #[test]
+    fn a_root_certificate_makes_require_verify() {
+        let config = config("mysql://me@h/d?sslmode=require&sslrootcert=/ca.pem").unwrap();
+        assert_eq!(config.tls.mode, SslMode::VerifyCa);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for url in [
+            "mysql://me@h",
+            "mysql://me@h/",
+            "mysql://me@h,i/d",
+            "mysql://me@h/d?sslmode=maybe",
+            "mysql://me@h/d?sslcert=/c",
+            "mysql://me@h/d?socket=/s",
+            "mysql://me@h/d?tls=1",
+            "mysql://me@h/d?connect-timeout=soon",
+        ] {
+            assert!(config(url).is_err(), "{url}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The parts of a backup as a script for the `mariadb` and `mysql` clients.
+
+use std::io::Write;
+
+use backup_core::{Error, Item, Part, PartKind, PartSource, Result, Script, ScriptInfo, ScriptWriter};
+
+use super::value::{Literals, insert};
+use crate::catalog::context::collate;
+use crate::catalog::plan::{RowsSpec, SqlSpec, spec};
+
+/// About how long one INSERT is, if no row is longer.
+const INSERT: usize = 512 << 10;
+
+/// The session that tables and rows need.
+const PLAIN: &str = "SET NAMES utf8mb4, SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION', \
+     time_zone = '+00:00', timestamp = DEFAULT";
+
+/// Writes scripts that make the same database out of an empty one.
+#[derive(Debug)]
+pub(crate) struct MySqlScript;
+
+impl ScriptWriter for MySqlScript {
+    fn client(&self) -> &'static str {
+        "mariadb --comments DATABASE < FILE"
+    }
+
+    fn header(&self, info: &ScriptInfo, script: &mut Script<'_>) -> Result<()> {
+        if info.server.product == "MariaDB" {
+            // From here on the client runs no programs and opens no files, whatever the script says.
+            say(script, "/*M!999999\\- enable the sandbox mode */\n")?;
+        }
+        say(script, &format!("{PLAIN};\n"))?;
+        say(script, "SET SESSION foreign_key_checks = 0, unique_checks = 0;\n")?;
+        if info.server.product == "MariaDB" {
+            say(script, "SET SESSION check_constraint_checks = 0, innodb_strict_mode = 0;\n")?;
+            say(script, "/*M!101101 SET SESSION system_versioning_insert_history = 1 */;\n")?;
+        }
+        Ok(())
+    }
+
+    fn part(&self, part: &Part, source: &mut dyn PartSource, script: &mut Script<'_>) -> Result<()> {
+        match &part.kind {
+            PartKind::Sql => statements(part, source, script),
+            PartKind::Rows { columns, .. } => {
+                let spec: RowsSpec = spec(part)?;
+                rows(&insert(&part.object.name, columns), &spec, source, script)
+            }
+            _ => Err(Error::internal("a part is planned that MySQL has not")),
+        }
+    }
+
+    fn footer(&self, _info: &ScriptInfo, script: &mut Script<'_>) -> Result<()> {
+        say(script, "SET SESSION foreign_key_checks = 1, unique_checks = 1;\n")
+    }
+}
+
+fn statements(part: &Part, source: &mut dyn PartSource, script: &mut Script<'_>) -> Result<()> {
+    let made_from: SqlSpec = spec(part)?;
+    while let Some(sql) = next(source)? {
+        let Some(context) = made_from.context() else {
+            script.statement(|script| say(script, &sql))?;
+            say(script, ";\n")?;
+            continue;
+        };
+        if !context.takes_utf8(&sql) {
+            let message = format!("{} is written in the character set {}", part.object, context.charset);
+            return Err(Error::unsupported(message).hint("make a binary backup: it has no such limit"));
+        }
+        let end = delimiter(&sql);
+        let collations = context.database_collation.as_ref().zip(context.default_collation.as_ref());
+        if let Some((then, _)) = collations {
+            say(script, &format!("{};\n", collate(then)))?;
+        }
+        say(script, &format!("{};\n", context.settings()))?;
+        say(script, &format!("DELIMITER {end}\n"))?;
+        script.statement(|script| say(script, &sql))?;
+        say(script, &format!("\n{end}\nDELIMITER ;\n{PLAIN};\n"))?;
+        if let Some((_, now)) = collations {
+            say(script, &format!("{};\n", collate(now)))?;
+        }
+    }
+    Ok(())
+}
+
+/// What ends a statement that may have semicolons in it: nothing that is in it.
+fn delimiter(sql: &str) -> String {
+    let mut end = ";;".to_owned();
+    while sql.contains(&end) {
+        end.insert(0, '$');
+    }
+    end
+}
+
+fn rows(head: &str, spec: &RowsSpec, source: &mut dyn PartSource, script: &mut Script<'_>) -> Result<()> {
+    let mut literals = Literals::new(&spec.columns);
+    while piece(&mut literals, source)? {
+        script.statement(|script| {
+            say(script, head)?;
+            let mut length = 0;
+            loop {
+                length += literals.out.len();
+                write(script, &literals.out)?;
+                literals.out.clear();
+                let is_between = !literals.is_open();
+                if is_between && length >= INSERT || !piece(&mut literals, source)? {
+                    return Ok(());
+                }
+                if is_between {
+                    say(script, ",\n")?;
+                }
+            }
+        })?;
+        say(script, ";\n")?;
+    }
+    Ok(())
+}
+
+/// Takes in the next row or piece of one; false at the end.
+fn piece(literals: &mut Literals<'_>, source: &mut dyn PartSource) -> Result<bool> {
+    match source.next()? {
+        None => Ok(false),
+        Some(Item::Row(row)) => {
+            literals.piece(row)?;
+            literals.end()?;
+            Ok(true)
+        }
+        Some(Item::Fragment { bytes, last, .. }) => {
+            literals.piece(bytes)?;
+            if last {
+                literals.end()?;
+            }
+            Ok(true)
+        }
+        Some(_) => Err(Error::internal("something else stands among the rows")),
+    }
+}
+
+/// The next statement, whole.
+fn next(source: &mut dyn PartSource) -> Result<Option<String>> {
+    let mut whole = Vec::new();
+    while let Some(item) = source.next()? {
+        let last = match item {
+            Item::Row(sql) => {
+                whole.extend_from_slice(sql);
+                true
+            }
+            Item::Fragment { bytes, last, .. } => {
+                whole.extend_from_slice(bytes);
+                last
+            }
+            _ => return Err(Error::internal("something else stands among the statements")),
+        };
+        if last {
+            return String::from_utf8(whole)
+                .map(Some)
+                .map_err(|error| Error::damaged("a statement is not UTF-8").because(error));
+        }
+    }
+    Ok(None)
+}
+
+fn say(script: &mut Script<'_>, text: &str) -> Result<()> {
+    write(script, text.as_bytes())
+}
+
+fn write(script: &mut Script<'_>, bytes: &[u8]) -> Result<()> {
+    script.write_all(bytes).map_err(|error| Error::io("write the script", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delimiter_is_not_in_the_statement() {
+        for sql in ["select 1", "begin select ';;'; end", "begin select ';;;;;'; select '//;;;'; end"] {
+            assert!(!sql.contains(&delimiter(sql)), "{sql}");
+        }
+    }
+}

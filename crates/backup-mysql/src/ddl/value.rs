@@ -1,0 +1,149 @@
+//! Rows as literals of an INSERT.
+
+use backup_core::{Column, Error, Result};
+
+use super::quote::{self, identifier};
+use crate::catalog::column::Kind;
+use crate::rows::fields::{Found, Scanner};
+
+/// What an INSERT into `table` begins with.
+pub(crate) fn insert(table: &str, columns: &[Column]) -> String {
+    let names: Vec<_> = columns.iter().map(|column| identifier(&column.name)).collect();
+    format!("INSERT INTO {} ({}) VALUES\n", identifier(table), names.join(","))
+}
+
+/// Writes rows as literals in parentheses.
+#[derive(Debug)]
+pub(crate) struct Literals<'a> {
+    kinds: &'a [Kind],
+    scanner: Scanner,
+    /// How the value that is written in pieces ends.
+    end: &'static str,
+    hexadecimal: bool,
+    begun: bool,
+    pub(crate) out: Vec<u8>,
+}
+
+impl<'a> Literals<'a> {
+    pub(crate) fn new(kinds: &'a [Kind]) -> Self {
+        Self {
+            kinds,
+            scanner: Scanner::default(),
+            end: "",
+            hexadecimal: false,
+            begun: false,
+            out: Vec::new(),
+        }
+    }
+
+    /// Writes the next piece of a row.
+    pub(crate) fn piece(&mut self, bytes: &[u8]) -> Result<()> {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.out.push(b'(');
+        }
+        let (kinds, out, end, hexadecimal) =
+            (self.kinds, &mut self.out, &mut self.end, &mut self.hexadecimal);
+        self.scanner.piece(bytes, &mut |field, found| {
+            if let Found::More { last, bytes } = found {
+                if *hexadecimal {
+                    digits(bytes, out)
+                } else {
+                    escape(bytes, out)
+                }
+                if last {
+                    out.extend_from_slice(end.as_bytes());
+                }
+                return Ok(());
+            }
+            if field > 0 {
+                out.push(b',');
+            }
+            let Found::Value { whole, bytes } = found else {
+                out.extend_from_slice(b"NULL");
+                return Ok(());
+            };
+            let kind =
+                *kinds.get(field).ok_or_else(|| Error::damaged("a row with more fields than columns"))?;
+            if matches!(kind, Kind::Number | Kind::Float | Kind::Index) {
+                if !whole
+                    || bytes.is_empty()
+                    || !bytes.iter().all(|b| b.is_ascii_digit() || b"+-.eE".contains(b))
+                {
+                    return Err(Error::damaged("a number that is none"));
+                }
+                out.extend_from_slice(bytes);
+                return Ok(());
+            }
+            // Text in quotes is read in the character set of the session; any other bytes are not read at all.
+            let in_quotes = match kind {
+                Kind::Plain | Kind::Ascii | Kind::Json => true,
+                Kind::Text => whole && std::str::from_utf8(bytes).is_ok(),
+                _ => false,
+            };
+            *hexadecimal = !in_quotes;
+            *end = "'";
+            out.extend_from_slice(if in_quotes { b"'" } else { b"X'" });
+            if *hexadecimal {
+                digits(bytes, out)
+            } else {
+                escape(bytes, out)
+            }
+            if whole {
+                out.extend_from_slice(end.as_bytes());
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether a row was begun and not ended.
+    pub(crate) fn is_open(&self) -> bool {
+        self.begun
+    }
+
+    /// Ends a row.
+    pub(crate) fn end(&mut self) -> Result<()> {
+        self.begun = false;
+        self.out.push(b')');
+        self.scanner.end(self.kinds.len())
+    }
+}
+
+fn digits(bytes: &[u8], out: &mut Vec<u8>) {
+    let quoted = quote::bytes(bytes);
+    out.extend_from_slice(quoted.get(2..quoted.len() - 1).unwrap_or_default().as_bytes());
+}
+
+fn escape(bytes: &[u8], out: &mut Vec<u8>) {
+    for byte in bytes {
+        match byte {
+            b'\'' => out.extend_from_slice(b"''"),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            0 => out.extend_from_slice(b"\\0"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            0x1a => out.extend_from_slice(b"\\Z"),
+            other => out.push(*other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_literals_of_their_kinds() {
+        let kinds = [Kind::Number, Kind::Text, Kind::Bytes, Kind::Text, Kind::Plain, Kind::Json];
+        let mut literals = Literals::new(&kinds);
+        literals.piece(b"\x0212\x03a'\n\x02\x00\xff\x01\xff\xfb\x02{}").unwrap();
+        literals.end().unwrap();
+        assert_eq!(literals.out, br"(12,'a''\n',X'00FF',X'FF',NULL,'{}')");
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_refused() {
+        assert!(Literals::new(&[Kind::Number]).piece(b"\x051;DRO").is_err());
+        let mut literals = Literals::new(&[Kind::Number]);
+        assert!(literals.piece(b"\x011\x012").is_err());
+    }
+}

@@ -1,0 +1,79 @@
+//! The engine bound to one database of one server.
+
+use std::sync::Arc;
+
+use backup_core::{
+    BackupRequest, BackupSession, Ctx, Engine, Error, Part, RestoreRequest, RestoreSession, Result,
+    ServerInfo, async_trait,
+};
+
+use crate::backup::Backup;
+use crate::catalog::Reading;
+use crate::config::Config;
+use crate::connect::Connection;
+use crate::restore::Restore;
+use crate::snapshot::{Snapshot, enter};
+
+/// A database of a MySQL or MariaDB server.
+#[derive(Debug)]
+pub(crate) struct MySql {
+    config: Config,
+}
+
+impl MySql {
+    pub(crate) fn new(config: Config) -> Self {
+        Self { config }
+    }
+}
+
+#[async_trait]
+impl Engine for MySql {
+    async fn probe(&self, ctx: &Ctx) -> Result<ServerInfo> {
+        let mut connection = Connection::open(ctx, &self.config, false).await?;
+        let version = connection.version.clone();
+        let mut info = ServerInfo::new(version.product(), version.text, &self.config.database);
+        let databases = connection.rows(ctx, "SHOW DATABASES").await?;
+        let databases: Vec<String> =
+            databases.into_iter().map(|row| Reading::new(row).text()).collect::<Result<_>>()?;
+        let is_theirs = |name: &str| {
+            ["information_schema", "performance_schema", "mysql", "sys"]
+                .contains(&name.to_ascii_lowercase().as_str())
+        };
+        info.databases = databases.into_iter().filter(|name| !is_theirs(name)).collect();
+        let reload =
+            "SELECT COUNT(*) FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE = 'RELOAD'";
+        let reload = Reading::new(connection.row(ctx, reload).await?).number()?;
+        info.capabilities.parallel_snapshot = reload > 0;
+        info.capabilities.concurrent_writers = true;
+        info.capabilities.create_database = true;
+        connection.close().await;
+        Ok(info)
+    }
+
+    async fn begin_backup(&self, ctx: &Ctx, request: BackupRequest) -> Result<Box<dyn BackupSession>> {
+        if request.globals {
+            return Err(Error::unsupported(
+                "accounts, roles and grants are not backed up by this version of lifeboat",
+            )
+            .hint("leave out --globals"));
+        }
+        let mut snapshot = Snapshot::take(ctx, &self.config, request.jobs.max(1)).await?;
+        let reader =
+            snapshot.readers.first_mut().ok_or_else(|| Error::internal("a snapshot without a reader"))?;
+        let database = enter(ctx, reader, &self.config.database).await?;
+        Ok(Box::new(Backup::new(snapshot, database, request)))
+    }
+
+    async fn begin_restore(
+        &self,
+        ctx: &Ctx,
+        request: RestoreRequest,
+        parts: Arc<[Part]>,
+    ) -> Result<Box<dyn RestoreSession>> {
+        let config = match &request.target_database {
+            None => self.config.clone(),
+            Some(name) => self.config.under_name(name)?,
+        };
+        Ok(Box::new(Restore::begin(ctx, config, &request, &parts).await?))
+    }
+}

@@ -1,0 +1,79 @@
+//! What is in the target already, and how it goes away.
+
+use std::collections::BTreeSet;
+
+use backup_core::{Ctx, Result};
+
+use crate::catalog::Reading;
+use crate::connect::Connection;
+use crate::ddl::quote::{identifier, text};
+use crate::error::code;
+
+/// The table that a database has while it is being restored. It is dropped when the restore is complete.
+pub(super) const MARKER: &str = "lifeboat_restore_is_incomplete";
+
+/// An object by its kind, as DROP calls it, and its name.
+pub(super) type Named = (&'static str, String);
+
+/// The objects of a database; triggers go with their tables.
+pub(super) async fn read(ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<BTreeSet<Named>> {
+    let of = text(database);
+    let mut found = BTreeSet::new();
+    let queries = [
+        format!("SELECT TABLE_TYPE, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {of}"),
+        format!(
+            "SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = {of}"
+        ),
+        format!("SELECT 'EVENT', EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {of}"),
+    ];
+    for query in queries {
+        for row in connection.rows(ctx, &query).await? {
+            let mut row = Reading::new(row);
+            let kind = match row.text()?.as_str() {
+                "TEMPORARY" => continue,
+                "VIEW" => "VIEW",
+                "SEQUENCE" => "SEQUENCE",
+                "FUNCTION" => "FUNCTION",
+                "PROCEDURE" => "PROCEDURE",
+                "PACKAGE" => "PACKAGE",
+                "PACKAGE BODY" => "PACKAGE BODY",
+                "EVENT" => "EVENT",
+                _ => "TABLE",
+            };
+            found.insert((kind, row.text()?));
+        }
+    }
+    Ok(found)
+}
+
+/// Drops them, in an order in which none needs another, the marker last.
+pub(super) async fn drop_all<'a>(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    database: &str,
+    objects: impl Iterator<Item = &'a Named>,
+) -> Result<()> {
+    let mut objects: Vec<_> = objects.collect();
+    // Events first, since they may do something; bodies of packages before packages.
+    let rank = |kind: &str| match kind {
+        "EVENT" => 0,
+        "VIEW" => 1,
+        "TABLE" => 2,
+        "PACKAGE BODY" => 4,
+        "PACKAGE" => 5,
+        _ => 3,
+    };
+    objects.sort_by_key(|(kind, name)| (name == MARKER, rank(kind)));
+    connection.execute(ctx, "SET SESSION foreign_key_checks = 0, lock_wait_timeout = 60").await?;
+    for (kind, name) in objects {
+        let sql = format!("DROP {kind} IF EXISTS {}.{}", identifier(database), identifier(name));
+        match connection.execute(ctx, &sql).await {
+            // A view whose parts went away first, and the like.
+            Err(error) if matches!(code(&error), Some(1051 | 1305 | 4091)) => {}
+            done => {
+                done?;
+            }
+        }
+    }
+    Ok(())
+}

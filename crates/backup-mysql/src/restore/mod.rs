@@ -1,0 +1,227 @@
+//! One running restore, in place: a MySQL database cannot be renamed. Nothing is touched before the first part is loaded.
+
+mod contents;
+mod definers;
+mod session;
+mod target;
+
+use std::sync::{Arc, Mutex as Cell, PoisonError};
+
+use backup_core::{
+    Ctx, Error, ErrorKind, Part, PartKind, PartReader, RestoreRequest, RestoreSession, Result, RowLayout,
+    async_trait,
+};
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::catalog::plan::{RowsSpec, SqlSpec, spec};
+use crate::config::Config;
+use crate::connect::Connection;
+use crate::ddl::create::without_definer;
+use crate::rows::load;
+use session::Session;
+use target::Target;
+
+/// The target, and the connections to it.
+#[derive(Debug)]
+pub(crate) struct Restore {
+    config: Config,
+    no_owner: bool,
+    target: Arc<Target>,
+    /// Set when the target was made ready: from then on it is not what it was.
+    ready: OnceCell<()>,
+    idle: Cell<Vec<Session>>,
+    /// Events, which begin to run when they are made.
+    events: Mutex<Vec<(Part, String)>>,
+    /// It is finished, or was taken back.
+    over: bool,
+}
+
+impl Restore {
+    /// Checks everything that can be checked; touches nothing.
+    pub(crate) async fn begin(
+        ctx: &Ctx,
+        config: Config,
+        request: &RestoreRequest,
+        parts: &[Part],
+    ) -> Result<Self> {
+        for part in parts {
+            let fits = match &part.kind {
+                PartKind::Sql => true,
+                PartKind::Rows { layout, .. } => {
+                    *layout == RowLayout::LengthEncoded && spec::<RowsSpec>(part).is_ok()
+                }
+                _ => false,
+            };
+            if !fits {
+                return Err(Error::unsupported(format!("{} is not of a MySQL backup", part.object)));
+            }
+        }
+        let mut connection = Connection::open(ctx, &config, false).await?;
+        if !request.no_owner {
+            definers::check(ctx, &mut connection, parts).await?;
+        }
+        let target = Target::look(ctx, connection, &config, request, parts).await?;
+        Ok(Self {
+            config,
+            no_owner: request.no_owner,
+            target: Arc::new(target),
+            ready: OnceCell::new(),
+            idle: Cell::default(),
+            events: Mutex::default(),
+            over: false,
+        })
+    }
+
+    /// A session in the target, which is made ready by who asks first.
+    async fn session(&self, ctx: &Ctx) -> Result<Session> {
+        self.ready.get_or_try_init(|| self.target.make_ready(ctx, &self.config)).await?;
+        if let Some(session) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            return Ok(session);
+        }
+        let session = Session::open(ctx, &self.config).await?;
+        self.target.note(session.connection.id);
+        Ok(session)
+    }
+
+    fn put_back(&self, session: Session) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+    }
+
+    async fn statements(
+        &self,
+        ctx: &Ctx,
+        part: &Part,
+        session: &mut Session,
+        input: &mut PartReader,
+    ) -> Result<()> {
+        // Rows that come out of a script have a spec of their own.
+        let made_from: Option<SqlSpec> = spec(part).ok();
+        let rows: Option<RowsSpec> = spec(part).ok();
+        if rows.is_some() {
+            self.target.note_filled(part);
+            session.plain(ctx).await?;
+        }
+        if rows.is_some_and(|rows| rows.versioned) {
+            session.with_history(ctx).await?;
+        }
+        while let Some(sql) = input.statement().await? {
+            match &made_from {
+                None => {
+                    session.connection.execute(ctx, &sql).await?;
+                }
+                Some(SqlSpec::Event { .. }) => self.events.lock().await.push((part.clone(), sql)),
+                Some(made_from) => {
+                    self.target.note_made(part, made_from);
+                    self.make(ctx, session, made_from, sql).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn make(&self, ctx: &Ctx, session: &mut Session, made_from: &SqlSpec, sql: String) -> Result<()> {
+        match made_from.context() {
+            None if *made_from == SqlSpec::Database => self.target.set_defaults(ctx, session, &sql).await,
+            None => {
+                session.plain(ctx).await?;
+                session.connection.execute(ctx, &sql).await.map(|_| ())
+            }
+            Some(context) => {
+                let sql = if self.no_owner { without_definer(&sql) } else { sql };
+                self.target.in_collation(ctx, session, context, &sql).await
+            }
+        }
+    }
+
+    async fn abort_target(mut self: Box<Self>) -> Result<()> {
+        self.over = true;
+        if self.ready.initialized() || self.target.is_touched() {
+            self.target.take_back(&self.config).await
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[async_trait]
+impl RestoreSession for Restore {
+    async fn load(&self, ctx: &Ctx, part: &Part, input: &mut PartReader) -> Result<()> {
+        let mut session = self.session(ctx).await?;
+        match &part.kind {
+            PartKind::Rows { .. } => {
+                session.plain(ctx).await?;
+                let spec: RowsSpec = spec(part)?;
+                if spec.versioned {
+                    session.with_history(ctx).await?;
+                }
+                self.target.note_filled(part);
+                let has_infile = self.target.has_infile();
+                load::rows(ctx, &mut session.connection, part, &spec, has_infile, input).await?;
+            }
+            _ => self.statements(ctx, part, &mut session, input).await?,
+        }
+        self.put_back(session);
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>, ctx: &Ctx) -> Result<()> {
+        let mut session = match self.session(ctx).await {
+            Ok(session) => session,
+            Err(error) => return self.failed(error).await,
+        };
+        let events = std::mem::take(&mut *self.events.lock().await);
+        for (part, sql) in events {
+            let made = match spec::<SqlSpec>(&part) {
+                Ok(made_from) => self.make(ctx, &mut session, &made_from, sql).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = made {
+                return self.failed(error.during(format!("restore {}", part.object))).await;
+            }
+        }
+        if let Err(error) = self.target.complete(ctx, &mut session).await {
+            return self.failed(error).await;
+        }
+        self.over = true;
+        session.connection.close().await;
+        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        for session in idle {
+            session.connection.close().await;
+        }
+        Ok(())
+    }
+
+    async fn abort(self: Box<Self>, _ctx: &Ctx) -> Result<()> {
+        // Not through the context, which may be cancelled: taking back is all that is left to do.
+        self.abort_target().await
+    }
+}
+
+impl Restore {
+    /// Publishing failed: what was restored is taken back.
+    async fn failed(self: Box<Self>, error: Error) -> Result<()> {
+        match self.abort_target().await {
+            Ok(()) => Err(error),
+            Err(state) => {
+                let message = format!("{error}; and afterwards: {state}");
+                Err(Error::new(ErrorKind::Database, message).because(error))
+            }
+        }
+    }
+}
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        let is_touched = self.ready.initialized() || self.target.is_touched();
+        if self.over || !is_touched {
+            return;
+        }
+        // What cannot be done without waiting is done by the runtime, if there still is one.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (target, config) = (Arc::clone(&self.target), self.config.clone());
+            runtime.spawn(async move {
+                let _ = target.take_back(&config).await;
+            });
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The database that is restored into: whether it may be, making it ready, and taking back what was done.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex as Cell, PoisonError};
+use std::time::Duration;
+
+use backup_core::{Content, Ctx, Error, ErrorKind, Existing, Part, PartKind, RestoreRequest, Result};
+use tokio::sync::Mutex;
+
+use super::contents::{self, MARKER, Named};
+use super::session::Session;
+use crate::catalog::Reading;
+use crate::catalog::context::{Context, collate};
+use crate::catalog::plan::SqlSpec;
+use crate::config::Config;
+use crate::connect::Connection;
+use crate::ddl::quote::{identifier, text};
+
+/// How long taking back may take.
+const TAKE_BACK: Duration = Duration::from_secs(120);
+
+/// What the restore does to the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Everything in it is ours.
+    Whole,
+    /// Some objects beside others.
+    Some,
+    /// Rows into tables that are there.
+    Rows,
+}
+
+#[derive(Debug)]
+pub(super) struct Target {
+    mode: Mode,
+    replace: bool,
+    existed: bool,
+    has_infile: bool,
+    /// What has to go before anything is restored.
+    in_the_way: BTreeSet<Named>,
+    /// The defaults of the database as they were: a statement.
+    defaults: Option<String>,
+    /// The connections that load.
+    connections: Cell<Vec<u32>>,
+    /// What was begun to be made beside other objects, and the tables that were filled.
+    made: Cell<BTreeSet<Named>>,
+    touched: AtomicBool,
+    /// Held while the defaults of the database are changed or looked at.
+    settings: Mutex<()>,
+}
+
+impl Target {
+    /// Looks at the database, and refuses what must not be. Touches nothing.
+    pub(super) async fn look(
+        ctx: &Ctx,
+        mut connection: Connection,
+        config: &Config,
+        request: &RestoreRequest,
+        parts: &[Part],
+    ) -> Result<Self> {
+        let database = config.database.as_str();
+        let defaults = defaults(ctx, &mut connection, database).await?;
+        let existed = defaults.is_some();
+        let mode = match request.content {
+            Content::DataOnly => Mode::Rows,
+            _ if request.partial => Mode::Some,
+            _ => Mode::Whole,
+        };
+        if !existed && (!request.create_database || mode == Mode::Rows) {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("there is no database {}", database.escape_debug()),
+            )
+            .hint("create it, or add --create-database"));
+        }
+        let there = contents::read(ctx, &mut connection, database).await?;
+        let mut replace = request.existing == Existing::Replace;
+        let in_the_way: BTreeSet<Named> = match mode {
+            Mode::Whole => there.clone(),
+            Mode::Some => {
+                let wanted: BTreeSet<&str> = parts.iter().map(|part| part.object.name.as_str()).collect();
+                there.iter().filter(|(_, name)| wanted.contains(name.as_str())).cloned().collect()
+            }
+            Mode::Rows => filled(ctx, &mut connection, database, &there, parts).await?,
+        };
+        if mode == Mode::Whole && there.contains(&("TABLE", MARKER.to_owned())) && !replace {
+            ctx.warn("what an earlier restore left incomplete in the target is dropped");
+            replace = true;
+        }
+        if let Some((kind, name)) = in_the_way.first().filter(|_| !replace) {
+            let what =
+                format!("the target has a {} {} already", kind.to_ascii_lowercase(), name.escape_debug());
+            return Err(Error::new(ErrorKind::TargetNotEmpty, what)
+                .hint("restore under another name, or replace it (--drop-existing)"));
+        }
+        if replace && !in_the_way.is_empty() {
+            ctx.warn(
+                "MySQL cannot replace a database in one step: it is incomplete until the restore is done",
+            );
+        }
+        let local = connection.row(ctx, "SELECT @@GLOBAL.local_infile").await?;
+        let has_infile = Reading::new(local).number()? == 1;
+        connection.close().await;
+        Ok(Self {
+            mode,
+            replace: !in_the_way.is_empty(),
+            existed,
+            has_infile,
+            in_the_way,
+            defaults,
+            connections: Cell::default(),
+            made: Cell::default(),
+            touched: AtomicBool::new(false),
+            settings: Mutex::default(),
+        })
+    }
+
+    pub(super) fn has_infile(&self) -> bool {
+        self.has_infile
+    }
+
+    pub(super) fn is_touched(&self) -> bool {
+        self.touched.load(Ordering::SeqCst)
+    }
+
+    /// Remembers a connection that loads.
+    pub(super) fn note(&self, connection: u32) {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+    }
+
+    /// Remembers what is about to be made.
+    pub(super) fn note_made(&self, part: &Part, made_from: &SqlSpec) {
+        let kind = match made_from {
+            SqlSpec::Table { .. } => "TABLE",
+            SqlSpec::Sequence => "SEQUENCE",
+            SqlSpec::View { .. } => "VIEW",
+            SqlSpec::Routine { routine, .. } => routine.word(),
+            SqlSpec::Event { .. } => "EVENT",
+            _ => return,
+        };
+        let named = (kind, part.object.name.clone());
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(named);
+    }
+
+    /// Makes the database if need be, marks it, and drops what is to be replaced.
+    pub(super) async fn make_ready(&self, ctx: &Ctx, config: &Config) -> Result<()> {
+        let mut connection = Connection::open(ctx, config, false).await?;
+        self.touched.store(true, Ordering::SeqCst);
+        let database = identifier(&config.database);
+        if !self.existed {
+            connection.execute(ctx, &format!("CREATE DATABASE {database}")).await?;
+        }
+        if self.mode == Mode::Whole {
+            let marker = format!("CREATE TABLE IF NOT EXISTS {database}.{} (a INT)", identifier(MARKER));
+            connection.execute(ctx, &marker).await?;
+        }
+        if self.mode == Mode::Rows {
+            connection.execute(ctx, "SET SESSION foreign_key_checks = 0").await?;
+            for (_, table) in &self.in_the_way {
+                connection.execute(ctx, &format!("DELETE FROM {database}.{}", identifier(table))).await?;
+            }
+        } else {
+            let objects = self.in_the_way.iter().filter(|(_, name)| name != MARKER);
+            contents::drop_all(ctx, &mut connection, &config.database, objects).await?;
+        }
+        connection.close().await;
+        Ok(())
+    }
+
+    /// Makes an object in the session that it was made in, the collation of its database included.
+    pub(super) async fn in_collation(
+        &self,
+        ctx: &Ctx,
+        session: &mut Session,
+        context: &Context,
+        sql: &str,
+    ) -> Result<()> {
+        let _settings = ctx.run(async { Ok(self.settings.lock().await) }).await?;
+        let Some(wanted) = &context.database_collation else {
+            return session.in_context(ctx, context, sql).await;
+        };
+        session.plain(ctx).await?;
+        // The session remembers the collation from when it came into the database, and makes objects in that.
+        let query = "SELECT @@collation_database, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = DATABASE()";
+        let mut row = Reading::new(session.connection.row(ctx, query).await?);
+        let (remembered, now) = (row.text()?, row.text()?);
+        if remembered == *wanted && now == *wanted {
+            return session.in_context(ctx, context, sql).await;
+        }
+        session.connection.execute(ctx, &collate(wanted)).await?;
+        let done = session.in_context(ctx, context, sql).await;
+        if now != *wanted {
+            session.plain(ctx).await?;
+            session.connection.execute(ctx, &collate(&now)).await?;
+        }
+        done
+    }
+
+    /// Sets the defaults of the database while nobody else does.
+    pub(super) async fn set_defaults(&self, ctx: &Ctx, session: &mut Session, sql: &str) -> Result<()> {
+        let _settings = ctx.run(async { Ok(self.settings.lock().await) }).await?;
+        session.plain(ctx).await?;
+        session.connection.execute(ctx, sql).await.map(|_| ())
+    }
+
+    /// The restore is complete.
+    pub(super) async fn complete(&self, ctx: &Ctx, session: &mut Session) -> Result<()> {
+        if self.mode == Mode::Whole {
+            session.plain(ctx).await?;
+            session.connection.execute(ctx, &format!("DROP TABLE {}", identifier(MARKER))).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the target what it was, or says what it is now.
+    pub(super) async fn take_back(&self, config: &Config) -> Result<()> {
+        let database = config.database.escape_debug();
+        let state = |why: String| {
+            Error::new(ErrorKind::Incomplete, format!("the database {database} is incomplete: {why}"))
+                .hint("restore into it again with --drop-existing, or drop it")
+        };
+        let taken_back = tokio::time::timeout(TAKE_BACK, self.undo(config)).await;
+        match taken_back {
+            Ok(Ok(())) if self.replace => Err(state("what it held is gone, as was asked for".to_owned())),
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                Err(state(format!("what was restored could not be taken back: {error}")).because(error))
+            }
+            Err(_) => Err(state("the server did not take back in time what was restored".to_owned())),
+        }
+    }
+
+    async fn undo(&self, config: &Config) -> Result<()> {
+        let ctx = Ctx::new();
+        let mut connection = Connection::open(&ctx, config, false).await?;
+        let loading = std::mem::take(&mut *self.connections.lock().unwrap_or_else(PoisonError::into_inner));
+        for id in loading {
+            // Those that are gone already cannot be killed.
+            let _ = connection.execute(&ctx, &format!("KILL {id}")).await;
+        }
+        let database = config.database.as_str();
+        if !self.existed {
+            connection.execute(&ctx, &format!("DROP DATABASE IF EXISTS {}", identifier(database))).await?;
+            return Ok(());
+        }
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match self.mode {
+            // Its marker stays: the next restore into it may drop what is left.
+            Mode::Whole if self.replace => {}
+            Mode::Whole => {
+                let there = contents::read(&ctx, &mut connection, database).await?;
+                contents::drop_all(&ctx, &mut connection, database, there.iter()).await?;
+                if let Some(defaults) = &self.defaults {
+                    connection.execute(&ctx, defaults).await?;
+                }
+            }
+            Mode::Some => contents::drop_all(&ctx, &mut connection, database, made.iter()).await?,
+            Mode::Rows => {
+                connection.execute(&ctx, "SET SESSION foreign_key_checks = 0").await?;
+                for (_, table) in made.iter().filter(|(kind, _)| *kind == "TABLE") {
+                    let sql = format!("DELETE FROM {}.{}", identifier(database), identifier(table));
+                    connection.execute(&ctx, &sql).await?;
+                }
+            }
+        }
+        connection.close().await;
+        Ok(())
+    }
+
+    /// Remembers a table that is about to be filled.
+    pub(super) fn note_filled(&self, part: &Part) {
+        if self.mode == Mode::Rows {
+            self.made
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(("TABLE", part.object.name.clone()));
+        }
+    }
+}
+
+/// The statement that gives the database the defaults that it has; nothing if there is no such database.
+async fn defaults(ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<Option<String>> {
+    let of = text(database);
+    let sql = format!(
+        "SELECT SCHEMA_NAME, DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {of}"
+    );
+    let Some(row) = connection.rows(ctx, &sql).await?.into_iter().next() else { return Ok(None) };
+    let mut row = Reading::new(row);
+    let (name, charset, collation) = (row.text()?, row.text()?, row.text()?);
+    Ok(Some(format!("ALTER DATABASE {} CHARACTER SET {charset} COLLATE {collation}", identifier(&name))))
+}
+
+/// The tables that rows are for and that have some; it is an error if one is not there.
+async fn filled(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    database: &str,
+    there: &BTreeSet<Named>,
+    parts: &[Part],
+) -> Result<BTreeSet<Named>> {
+    let tables: BTreeSet<&str> = parts
+        .iter()
+        .filter(|part| matches!(part.kind, PartKind::Rows { .. }))
+        .map(|part| part.object.name.as_str())
+        .collect();
+    let mut filled = BTreeSet::new();
+    for table in tables {
+        let named = ("TABLE", table.to_owned());
+        if !there.contains(&named) {
+            let missing = format!("the target has no table {}", table.escape_debug());
+            return Err(Error::new(ErrorKind::NotFound, missing).hint("restore the schema too"));
+        }
+        let sql = format!("SELECT 1 FROM {}.{} LIMIT 1", identifier(database), identifier(table));
+        if !connection.rows(ctx, &sql).await?.is_empty() {
+            filled.insert(named);
+        }
+    }
+    Ok(filled)
+}

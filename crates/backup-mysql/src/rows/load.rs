@@ -1,0 +1,202 @@
+//! Rows into a table: LOAD DATA LOCAL from memory, or, where the server does not have it, INSERTs of many rows.
+
+use backup_core::{Column, Ctx, Error, ErrorKind, Item, Part, PartKind, PartReader, Result};
+
+use super::text::{FORMAT, TextRows};
+use crate::catalog::column::Kind;
+use crate::catalog::plan::RowsSpec;
+use crate::connect::{Connection, Done, INFILE};
+use crate::ddl::quote::identifier;
+use crate::ddl::value::{Literals, insert};
+
+/// What is sent at once.
+const SEND: usize = 256 << 10;
+/// How many bytes one statement loads, and commits.
+const STATEMENT: usize = 64 << 20;
+/// About how long one INSERT is, if no row is longer.
+const INSERT: usize = 512 << 10;
+
+/// Loads the rows of a part.
+pub(crate) async fn rows(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    part: &Part,
+    spec: &RowsSpec,
+    has_infile: bool,
+    input: &mut PartReader,
+) -> Result<()> {
+    let PartKind::Rows { columns, .. } = &part.kind else {
+        return Err(Error::internal("rows are loaded from a part without any"));
+    };
+    if columns.len() != spec.columns.len() {
+        return Err(Error::damaged("a part of rows has not as many columns as it has kinds of them"));
+    }
+    let target = Target { ctx, table: &part.object.name, columns, kinds: &spec.columns };
+    if has_infile {
+        while target.infile(connection, input).await? {}
+        Ok(())
+    } else {
+        target.inserts(connection, input).await
+    }
+}
+
+struct Target<'a> {
+    ctx: &'a Ctx,
+    table: &'a str,
+    columns: &'a [Column],
+    kinds: &'a [Kind],
+}
+
+impl Target<'_> {
+    /// Loads the next rows by one statement; false if they were the last.
+    async fn infile(&self, connection: &mut Connection, input: &mut PartReader) -> Result<bool> {
+        let mut infile = connection.infile(self.ctx, &self.load_data()).await?;
+        let mut text = TextRows::default();
+        let (mut rows, mut sent, mut more) = (0u64, 0, true);
+        loop {
+            let is_whole = match input.next().await? {
+                None => {
+                    more = false;
+                    break;
+                }
+                Some(Item::Row(row)) => {
+                    text.piece(row)?;
+                    true
+                }
+                Some(Item::Fragment { bytes, last, .. }) => {
+                    text.piece(bytes)?;
+                    last
+                }
+                Some(_) => return Err(no_row()),
+            };
+            if is_whole {
+                text.end(self.columns.len())?;
+                rows += 1;
+            }
+            if text.out.len() >= SEND {
+                infile.write(self.ctx, &text.out).await?;
+                sent += text.out.len();
+                text.out.clear();
+            }
+            if is_whole && sent >= STATEMENT {
+                break;
+            }
+        }
+        infile.write(self.ctx, &text.out).await?;
+        let done = infile.finish(self.ctx).await?;
+        self.check(connection, done, rows).await?;
+        Ok(more)
+    }
+
+    fn load_data(&self) -> String {
+        let (mut columns, mut set) = (Vec::new(), Vec::new());
+        for (i, (column, kind)) in self.columns.iter().zip(self.kinds).enumerate() {
+            let name = identifier(&column.name);
+            let value = match kind {
+                Kind::Index => format!("CAST(@v{i} AS UNSIGNED)"),
+                Kind::Ascii => format!("CONVERT(@v{i} USING ascii)"),
+                Kind::Json => format!("CONVERT(@v{i} USING utf8mb4)"),
+                _ => {
+                    columns.push(name);
+                    continue;
+                }
+            };
+            columns.push(format!("@v{i}"));
+            set.push(format!("{name} = {value}"));
+        }
+        let set = if set.is_empty() { String::new() } else { format!(" SET {}", set.join(", ")) };
+        let table = identifier(self.table);
+        format!("LOAD DATA LOCAL INFILE '{INFILE}' INTO TABLE {table} {FORMAT} ({}){set}", columns.join(","))
+    }
+
+    async fn inserts(&self, connection: &mut Connection, input: &mut PartReader) -> Result<()> {
+        let head = insert(self.table, self.columns);
+        let mut literals = Literals::new(self.kinds);
+        literals.out.extend_from_slice(head.as_bytes());
+        let (mut rows, mut row_begun) = (0u64, false);
+        while let Some(item) = input.next().await? {
+            if !std::mem::replace(&mut row_begun, true) && rows > 0 {
+                literals.out.extend_from_slice(b",\n");
+            }
+            let is_whole = match item {
+                Item::Row(row) => {
+                    literals.piece(row)?;
+                    true
+                }
+                Item::Fragment { bytes, last, .. } => {
+                    literals.piece(bytes)?;
+                    last
+                }
+                _ => return Err(no_row()),
+            };
+            if !is_whole {
+                continue;
+            }
+            literals.end()?;
+            row_begun = false;
+            rows += 1;
+            if literals.out.len() >= INSERT {
+                self.insert(connection, &literals.out, rows).await?;
+                literals.out.truncate(head.len());
+                rows = 0;
+            }
+        }
+        if rows > 0 {
+            self.insert(connection, &literals.out, rows).await?;
+        }
+        Ok(())
+    }
+
+    async fn insert(&self, connection: &mut Connection, sql: &[u8], rows: u64) -> Result<()> {
+        let done = connection.execute_bytes(self.ctx, sql).await?;
+        self.check(connection, done, rows).await
+    }
+
+    /// LOAD DATA LOCAL leaves out rows, and changes values, where INSERT would refuse them: nothing of that may have happened.
+    async fn check(&self, connection: &mut Connection, done: Done, rows: u64) -> Result<()> {
+        let wrong = |what: String| {
+            Error::new(ErrorKind::Database, format!("table {}: {what}", self.table.escape_debug()))
+                .hint("is the server of another product or version, or another sql_mode forced upon it?")
+        };
+        warnings(self.ctx, connection, done).await.map_err(|warning| warning.unwrap_or_else(wrong))?;
+        if done.affected != rows {
+            return Err(wrong(format!("the server took {} of {rows} rows", done.affected)));
+        }
+        Ok(())
+    }
+}
+
+fn no_row() -> Error {
+    Error::internal("something else stands among the rows")
+}
+
+/// Warnings that a load may have: that the error value of an ENUM, which is no member, was stored.
+async fn warnings(ctx: &Ctx, connection: &mut Connection, done: Done) -> std::result::Result<(), Refused> {
+    if done.warnings == 0 {
+        return Ok(());
+    }
+    let rows = connection.rows(ctx, "SHOW WARNINGS").await.map_err(Refused::Error)?;
+    for row in &rows {
+        let field = |i: usize| row.get(i).cloned().flatten().unwrap_or_default();
+        let (level, number, message) = (field(0), field(1), field(2));
+        let is_known = level == b"Note" || number == b"1265";
+        if !is_known {
+            return Err(Refused::Warning(String::from_utf8_lossy(&message).escape_debug().to_string()));
+        }
+    }
+    Ok(())
+}
+
+enum Refused {
+    Error(Error),
+    Warning(String),
+}
+
+impl Refused {
+    fn unwrap_or_else(self, wrong: impl FnOnce(String) -> Error) -> Error {
+        match self {
+            Self::Error(error) => error,
+            Self::Warning(message) => wrong(message),
+        }
+    }
+}

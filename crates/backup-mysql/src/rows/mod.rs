@@ -1,0 +1,6 @@
+//! Rows out of tables and into tables.
+
+pub(crate) mod fields;
+pub(crate) mod load;
+pub(crate) mod read;
+pub(crate) mod text;

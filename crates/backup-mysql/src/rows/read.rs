@@ -1,0 +1,32 @@
+//! Rows out of a table: from the wire to the backup as they come.
+
+use backup_core::{Ctx, PartWriter, Result};
+
+use crate::backup::Reader;
+use crate::catalog::plan::RowsSpec;
+use crate::connect::Piece;
+
+pub(crate) async fn rows(
+    ctx: &Ctx,
+    reader: &mut Reader,
+    spec: &RowsSpec,
+    out: &mut PartWriter,
+) -> Result<()> {
+    let connection = reader.speak(ctx, true).await?;
+    let copy = async {
+        let mut rows = connection.stream(&spec.select).await?;
+        while let Some(piece) = rows.next().await? {
+            match piece {
+                Piece::Whole(row) => out.row(row).await?,
+                Piece::First(bytes) => {
+                    out.begin_row()?;
+                    out.fragment(&bytes).await?;
+                }
+                Piece::Next(bytes) => out.fragment(&bytes).await?,
+                Piece::End => out.end_row().await?,
+            }
+        }
+        Ok(())
+    };
+    ctx.run(copy).await
+}

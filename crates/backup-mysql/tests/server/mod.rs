@@ -1,0 +1,196 @@
+//! A real server for tests, and its own programs, which judge.
+
+#![allow(dead_code, reason = "each test file uses some of it")]
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use backup_core::{DatabaseUrl, Secret};
+
+/// What ends a statement: nothing that a test would write.
+const DELIMITER: &str = "@@;lifeboat;@@";
+
+/// A server, and the databases that a test makes there.
+pub(crate) struct Server {
+    url: DatabaseUrl,
+    client: String,
+    dump: String,
+    prefix: String,
+    made: AtomicU32,
+    others: Mutex<Vec<String>>,
+}
+
+static STARTED: AtomicU32 = AtomicU32::new(0);
+
+impl Server {
+    /// The server that a variable names. Without one, says loudly that nothing is tested, and fails if `LIFEBOAT_TEST_REQUIRE` names it.
+    pub(crate) fn find(kind: &str) -> Option<Self> {
+        let variable = format!("LIFEBOAT_TEST_{}_URL", kind.to_ascii_uppercase());
+        let Ok(url) = std::env::var(&variable) else {
+            let required = std::env::var("LIFEBOAT_TEST_REQUIRE").unwrap_or_default();
+            assert!(
+                !required.split(',').any(|name| name == kind),
+                "{kind} is required, and {variable} names no server"
+            );
+            eprintln!("NOT TESTED: {kind}: {variable} names no server; `cargo xtask servers up` starts one");
+            return None;
+        };
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let programs = std::env::var("LIFEBOAT_TEST_MYSQL_PROGRAMS").unwrap_or_default();
+        let program =
+            |name: &str| if programs.is_empty() { name.to_owned() } else { format!("{programs}/{name}") };
+        let (client, dump) = match kind {
+            "mysql" => (program("mysql"), program("mysqldump")),
+            _ => ("mariadb".to_owned(), "mariadb-dump".to_owned()),
+        };
+        Some(Self {
+            url: url.parse().unwrap(),
+            client,
+            dump,
+            prefix: format!("lb{}_{number}_", std::process::id()),
+            made: AtomicU32::new(0),
+            others: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn is_mariadb(&self) -> bool {
+        self.client == "mariadb"
+    }
+
+    /// The URL of a database, whether there is one or not.
+    pub(crate) fn database(&self, name: &str) -> DatabaseUrl {
+        self.others.lock().unwrap().push(name.to_owned());
+        let mut url = self.url.clone();
+        name.clone_into(&mut url.path);
+        url
+    }
+
+    /// A new database.
+    pub(crate) fn empty(&self) -> DatabaseUrl {
+        let name = format!("{}{}", self.prefix, self.made.fetch_add(1, Ordering::Relaxed));
+        self.run(None, &[format!("CREATE DATABASE `{name}`")]);
+        self.database(&name)
+    }
+
+    /// The databases of this test.
+    pub(crate) fn databases(&self) -> Vec<String> {
+        let all = self.ask(None, "SHOW DATABASES");
+        all.lines().filter(|name| name.starts_with(&self.prefix)).map(str::to_owned).collect()
+    }
+
+    fn program(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.arg("--no-defaults").arg("--default-character-set=utf8mb4");
+        let (host, port) = self.url.hosts.first().unwrap();
+        command
+            .arg(format!("--host={host}"))
+            .arg(format!("--port={}", port.unwrap_or(3306)))
+            .arg("--protocol=tcp");
+        command.arg(format!("--user={}", self.url.user.as_deref().unwrap()));
+        // Its own clients read it from here.
+        command.env("MYSQL_PWD", self.url.password.as_ref().map_or("", Secret::expose));
+        command.arg("--max-allowed-packet=1G");
+        command
+    }
+
+    /// Gives a script to the client, and returns what it printed.
+    pub(crate) fn feed(&self, database: Option<&str>, script: &[u8], arguments: &[&str]) -> Vec<u8> {
+        let mut command = self.program(&self.client);
+        command.args(arguments).args(database);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let script = script.to_vec();
+        let writer = std::thread::spawn(move || {
+            // The client may give up before it has read everything.
+            let _ = stdin.write_all(&script);
+        });
+        let output = child.wait_with_output().unwrap();
+        writer.join().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {stderr}", self.client);
+        output.stdout
+    }
+
+    /// Runs statements one after the other in one session.
+    pub(crate) fn run(&self, database: Option<&str>, statements: &[String]) {
+        let mut script = format!("DELIMITER {DELIMITER}\n");
+        for statement in statements {
+            script += &format!("{statement}\n{DELIMITER}\n");
+        }
+        self.feed(database, script.as_bytes(), &["--binary-mode", "--comments"]);
+    }
+
+    /// What a query prints, without names of columns.
+    pub(crate) fn ask(&self, database: Option<&str>, query: &str) -> String {
+        let script = format!("DELIMITER {DELIMITER}\n{query}\n{DELIMITER}\n");
+        let arguments = ["--binary-mode", "--batch", "--skip-column-names"];
+        String::from_utf8(self.feed(database, script.as_bytes(), &arguments)).unwrap()
+    }
+
+    /// Everything in a database, by the server's own dump program, whatever the database is called; rows of a table in the order of their
+    /// texts. What the program does not see is added: every bit of every float, and the defaults of the database.
+    pub(crate) fn dump(&self, name: &str) -> String {
+        let mut command = self.program(&self.dump);
+        command.args([
+            "--routines",
+            "--events",
+            "--triggers",
+            "--skip-comments",
+            "--skip-dump-date",
+            "--hex-blob",
+        ]);
+        command.args([
+            "--skip-extended-insert",
+            "--force",
+            "--single-transaction",
+            "--skip-opt",
+            "--create-options",
+            "--quick",
+        ]);
+        if self.is_mariadb() {
+            command.arg("--dump-history");
+        } else {
+            command.args(["--set-gtid-purged=OFF", "--column-statistics=0"]);
+        }
+        let output = command.arg(name).output().unwrap();
+        let dumped = String::from_utf8_lossy(&output.stdout).into_owned();
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        // It complains of invalid views, and goes on.
+        assert!(output.status.success() || complaints.contains("1356"), "{}: {complaints}", self.dump);
+        let mut lines: Vec<&str> = dumped.lines().collect();
+        let is_row = |line: &str| line.starts_with("INSERT INTO ");
+        for rows in lines.chunk_by_mut(|a, b| is_row(a) && is_row(b)) {
+            rows.sort_unstable();
+        }
+        let settings = self.ask(None, &format!("SHOW CREATE DATABASE `{name}`"));
+        let mut dump = format!("{settings}{}\n{}", lines.join("\n"), self.floats(name));
+        dump = dump.replace(name, "DATABASE");
+        dump
+    }
+
+    fn floats(&self, name: &str) -> String {
+        let columns = format!(
+            "SELECT CONCAT('SELECT ', GROUP_CONCAT('`', REPLACE(COLUMN_NAME, '`', '``'), '`+0e0' ORDER BY ORDINAL_POSITION), \
+             ' FROM `', REPLACE(TABLE_NAME, '`', '``'), '` ORDER BY 1') FROM information_schema.COLUMNS JOIN \
+             information_schema.TABLES USING (TABLE_SCHEMA, TABLE_NAME) WHERE TABLE_SCHEMA = '{name}' AND TABLE_TYPE <> 'VIEW' \
+             AND DATA_TYPE IN ('float', 'double') GROUP BY TABLE_NAME ORDER BY TABLE_NAME"
+        );
+        let queries = self.ask(None, &columns);
+        let queries = queries.lines().map(|query| format!("{query}:\n{}", self.ask(Some(name), query)));
+        queries.collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let others = std::mem::take(&mut *self.others.lock().unwrap());
+        let drops: Vec<_> = others.iter().map(|name| format!("DROP DATABASE IF EXISTS `{name}`")).collect();
+        self.run(None, &drops);
+    }
+}

@@ -1,0 +1,126 @@
+//! A database with every kind of object and every type, at their extremes.
+
+/// The statements that make it.
+pub(crate) fn statements(is_mariadb: bool) -> Vec<String> {
+    let mut all = vec![
+        "SET sql_mode = 'ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO', time_zone = '+03:00', foreign_key_checks = 0".to_owned(),
+        "ALTER DATABASE CHARACTER SET latin1 COLLATE latin1_german1_ci".to_owned(),
+    ];
+    all.extend(COMMON.iter().map(|statement| (*statement).to_owned()));
+    if is_mariadb {
+        all.extend(MARIADB.iter().map(|statement| (*statement).to_owned()));
+    }
+    all
+}
+
+const COMMON: &[&str] = &[
+    // Numbers.
+    "CREATE TABLE numbers (a TINYINT, b SMALLINT UNSIGNED, c MEDIUMINT ZEROFILL, d INT, e BIGINT UNSIGNED, f DECIMAL(65,30), \
+     g FLOAT, h DOUBLE, i DOUBLE(200,0), j FLOAT(7,3), k BIT(1), l BIT(64), m BOOLEAN, n DECIMAL(10) ZEROFILL)",
+    "INSERT INTO numbers VALUES (-128, 65535, 7, -2147483648, 18446744073709551615, 99999999999999999999999999999999999.999999999999999999999999999999, \
+     16777216, 0.1, 1e150, 1234.567, b'1', 18446744073709551615, 1, 12), (127, 0, 0, 0, 0, -0.000000000000000000000000000001, \
+     1.1754944e-38, 2.2250738585072014e-308, 5, 0, b'0', 0, 0, 0), (NULL, NULL, NULL, NULL, NULL, NULL, 3.4028234e38, \
+     1.7976931348623157e308, NULL, -1.1, NULL, 255, NULL, NULL), (0, 1, 2, 3, 4, 5, 1.2345678806304932, 4.9406564584124654e-324, 0, 0, b'1', 10, 0, 1)",
+    // Times.
+    "CREATE TABLE times (id INT AUTO_INCREMENT PRIMARY KEY, a DATE, b TIME(6), c DATETIME(3), d TIMESTAMP(6) NULL DEFAULT NULL, e YEAR, \
+     f TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP) AUTO_INCREMENT = 1000",
+    "INSERT INTO times VALUES (0, '0000-00-00', '-838:59:59.000000', '0000-00-00 00:00:00', '1970-01-01 03:00:01.000001', 1901, '2026-03-29 02:30:00'), \
+     (1, '2004-04-31', '838:59:59', '9999-12-31 23:59:59.999', '2038-01-19 03:00:00', 0, '2026-10-25 02:30:00'), \
+     (2, '2020-00-15', '00:00:00.000001', '2020-02-30 00:00:00', NULL, 2155, '2026-10-25 03:30:00'), (3, NULL, NULL, NULL, '0000-00-00 00:00:00', NULL, '2000-01-01')",
+    // Texts and bytes.
+    "CREATE TABLE texts (a CHAR(5), b VARCHAR(20) CHARACTER SET utf8mb4, c TEXT CHARACTER SET utf8mb3, d TINYTEXT CHARACTER SET sjis, \
+     e VARCHAR(10) CHARACTER SET utf16, f VARCHAR(10) CHARACTER SET gbk, g VARCHAR(10) CHARACTER SET ucs2, h VARCHAR(10) CHARACTER SET utf32, \
+     i BINARY(4), j VARBINARY(300), k LONGBLOB, l CHAR(3) CHARACTER SET ascii, m VARCHAR(10) CHARACTER SET cp1251, n VARCHAR(10) CHARACTER SET big5, \
+     o BINARY(3) DEFAULT 0xFF00FE COMMENT 'it''s \\\\ a \"comment\"\\nof two lines') ROW_FORMAT=DYNAMIC COMMENT='a ; comment */ of `the` ''table'''",
+    "INSERT INTO texts VALUES ('a ', '\u{1f418} \\'\\\"\\\\\\n\\t\\r\\Z\\0', 'ä€', 'ソ表能', '漢字', '中文', 'ucs', '漢', 0x00FF, 0x00090A0D5C27221A, 0xFFFEFD, \
+     'abc', 'Привет', '許功蓋', 0x5C0927), ('', '', '', '', '', '', '', '', '', '', '', '', '', '', DEFAULT), \
+     (NULL, 'NULL', '\\\\N', NULL, NULL, NULL, NULL, NULL, NULL, NULL, REPEAT(0x00, 70000), NULL, NULL, NULL, NULL)",
+    // Members.
+    "CREATE TABLE members (id INT PRIMARY KEY, a ENUM('x','y z','it''s') NOT NULL, b ENUM('','0','1','2'), c SET('a','b','c d'), d SET('ä','ö') CHARACTER SET utf8mb4, \
+     e ENUM('3','2','1') CHARACTER SET utf16)",
+    "INSERT INTO members VALUES (1, 'x', '', 'a,c d', 'ä,ö', '3'), (2, 'it''s', '1', '', '', '1'), (3, 'nonesuch', NULL, NULL, NULL, 2), (4, 'y z', 0, 'b', 'ö', NULL)",
+    // Places.
+    "CREATE TABLE places (id INT PRIMARY KEY, p POINT NOT NULL, g GEOMETRY, SPATIAL KEY at (p), KEY later (id)) ENGINE=InnoDB",
+    "INSERT INTO places VALUES (1, ST_GeomFromText('POINT(1.5 -2)'), ST_GeomFromText('POLYGON((0 0,0 1,1 1,0 0))', 4326)), (2, ST_GeomFromText('POINT(0 0)'), NULL)",
+    // Columns of every sort, keys of every sort.
+    "CREATE TABLE kinds (id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT, a INT NOT NULL, b VARCHAR(300) DEFAULT 'x', v INT GENERATED ALWAYS AS (a * 2) VIRTUAL, \
+     s VARCHAR(600) GENERATED ALWAYS AS (CONCAT(b, '`', a)) STORED, d DATETIME DEFAULT (NOW() - INTERVAL 1 DAY), j LONGTEXT, \
+     PRIMARY KEY (id), UNIQUE KEY u (a, b), KEY prefixed (b(10)), KEY descending (a, id), FULLTEXT KEY words (b), KEY of_virtual (v), \
+     CONSTRAINT positive CHECK (a > 0)) ENGINE=InnoDB KEY_BLOCK_SIZE=8 ROW_FORMAT=COMPRESSED",
+    "INSERT INTO kinds (id, a, b, j) VALUES (0, 1, 'one', '{\"a\": 1}'), (5, 2, NULL, NULL), (18446744073709551610, 3, 'three', '[]')",
+    // Of every engine that keeps rows, and one that keeps none.
+    "CREATE TABLE my (id INT PRIMARY KEY, t TEXT, KEY k (t(5))) ENGINE=MyISAM",
+    "INSERT INTO my VALUES (1, 'in MyISAM')",
+    "CREATE TABLE my2 (id INT PRIMARY KEY, t TEXT, KEY k (t(5))) ENGINE=MyISAM",
+    "CREATE TABLE merged (id INT NOT NULL, t TEXT, KEY p (id), KEY k (t(5))) ENGINE=MRG_MyISAM UNION=(my, my2) INSERT_METHOD=LAST",
+    "CREATE TABLE volatile_ones (id INT PRIMARY KEY) ENGINE=MEMORY",
+    "INSERT INTO volatile_ones VALUES (1), (2)",
+    "CREATE TABLE commas (id INT NOT NULL, t VARCHAR(20) NOT NULL) ENGINE=CSV",
+    "INSERT INTO commas VALUES (1, 'a,\"b\"')",
+    "CREATE TABLE holes (id INT) ENGINE=BLACKHOLE",
+    // Partitions.
+    "CREATE TABLE parted (id INT NOT NULL, d DATE NOT NULL, PRIMARY KEY (id, d)) PARTITION BY RANGE (YEAR(d)) SUBPARTITION BY HASH (id) SUBPARTITIONS 2 \
+     (PARTITION p0 VALUES LESS THAN (2000), PARTITION `p 1` VALUES LESS THAN MAXVALUE)",
+    "INSERT INTO parted VALUES (1, '1999-01-01'), (2, '2020-01-01')",
+    // Foreign keys, to itself and to another, whose rows come later and one of which is not there.
+    "CREATE TABLE child (id INT PRIMARY KEY, up INT, other BIGINT UNSIGNED, CONSTRAINT up FOREIGN KEY (up) REFERENCES child (id) ON DELETE SET NULL, \
+     CONSTRAINT `to` FOREIGN KEY (other) REFERENCES kinds (id) ON UPDATE CASCADE)",
+    "INSERT INTO child VALUES (1, 2, 0), (2, 1, 5), (3, NULL, 404)",
+    // Programs, in sessions of their own.
+    "SET sql_mode = 'ANSI_QUOTES,PIPES_AS_CONCAT'",
+    "CREATE FUNCTION twice(x INT) RETURNS INT DETERMINISTIC RETURN x * 2",
+    "CREATE PROCEDURE quoting(IN a VARCHAR(10), OUT b VARCHAR(20)) COMMENT 'it''s; a comment' BEGIN /* a comment; within */ DECLARE \"c\" INT; SET b = a || ';;'; -- another\nEND",
+    "SET sql_mode = ''",
+    "ALTER DATABASE COLLATE latin1_swedish_ci",
+    "CREATE PROCEDURE collated(a VARCHAR(10)) SELECT a",
+    "ALTER DATABASE COLLATE latin1_german1_ci",
+    "SET NAMES latin1",
+    "CREATE PROCEDURE in_latin1() SELECT 'plain'",
+    "SET NAMES utf8mb4",
+    "CREATE PROCEDURE in_utf8() SELECT 'ä€'",
+    "CREATE TABLE log_of (what TEXT)",
+    "CREATE TRIGGER first_one BEFORE INSERT ON child FOR EACH ROW SET NEW.other = COALESCE(NEW.other, 1)",
+    "CREATE TRIGGER second_one AFTER INSERT ON child FOR EACH ROW BEGIN INSERT INTO log_of VALUES ('a; b'); INSERT INTO log_of VALUES (NEW.id); END",
+    "CREATE TRIGGER a_third AFTER INSERT ON child FOR EACH ROW FOLLOWS second_one INSERT INTO log_of VALUES ('third')",
+    "CREATE TRIGGER zero BEFORE INSERT ON child FOR EACH ROW PRECEDES first_one SET NEW.up = NULL",
+    // Views on views, on functions, with options; in an order that is not that of their names.
+    "CREATE VIEW zz AS SELECT id, twice(a) AS t FROM kinds",
+    "CREATE ALGORITHM = MERGE SQL SECURITY INVOKER VIEW aa AS SELECT t FROM zz WHERE t > 1",
+    "CREATE VIEW checked AS SELECT id, a FROM kinds WHERE a < 100 WITH CASCADED CHECK OPTION",
+    "CREATE VIEW `to` AS SELECT 1 AS `a``b`, 'x''y' AS c, aa.t FROM aa JOIN numbers ON numbers.a = aa.t",
+    // Events, one whose time has come and gone.
+    "SET time_zone = 'SYSTEM'",
+    "CREATE EVENT later ON SCHEDULE EVERY 1 DAY STARTS '2037-01-01 00:00:00' DISABLE COMMENT 'never; mind' DO BEGIN SELECT 1; SELECT 2; END",
+    "SET time_zone = '+05:00', timestamp = 1000000000",
+    "CREATE EVENT expired ON SCHEDULE AT '2001-09-09 08:00:00' ON COMPLETION NOT PRESERVE DISABLE DO SELECT 1",
+    "SET timestamp = DEFAULT",
+];
+
+const MARIADB: &[&str] = &[
+    "CREATE SEQUENCE counting START WITH 5 INCREMENT BY -3 MINVALUE -1000 MAXVALUE 100 CACHE 7 CYCLE",
+    "DO NEXTVAL(counting)",
+    "CREATE SEQUENCE untouched",
+    "CREATE TABLE counted (id BIGINT DEFAULT NEXT VALUE FOR counting PRIMARY KEY, t TEXT)",
+    "INSERT INTO counted (t) VALUES ('first'), ('second')",
+    "CREATE TABLE versioned (id INT PRIMARY KEY, x INT) WITH SYSTEM VERSIONING",
+    "INSERT INTO versioned VALUES (1, 1), (2, 1)",
+    "UPDATE versioned SET x = 2 WHERE id = 1",
+    "DELETE FROM versioned WHERE id = 2",
+    "CREATE TABLE in_periods (id INT, s TIMESTAMP(6) GENERATED ALWAYS AS ROW START, e TIMESTAMP(6) GENERATED ALWAYS AS ROW END, a DATE, b DATE, \
+     PERIOD FOR SYSTEM_TIME (s, e), PERIOD FOR p (a, b), UNIQUE (id, p WITHOUT OVERLAPS)) WITH SYSTEM VERSIONING",
+    "INSERT INTO in_periods (id, a, b) VALUES (1, '2020-01-01', '2021-01-01')",
+    "DELETE FROM in_periods FOR PORTION OF p FROM '2020-03-01' TO '2020-04-01'",
+    "CREATE TABLE more_types (a INET6, b UUID, c INET4, d JSON, e INT INVISIBLE, f TEXT COMPRESSED, KEY ignored (e) IGNORED)",
+    "INSERT INTO more_types (a, b, c, d, e, f) VALUES ('::1', UUID(), '1.2.3.4', '{\"a\": 1}', 7, REPEAT('x', 1000)), (NULL, NULL, NULL, NULL, NULL, NULL)",
+    "CREATE TABLE violated (a INT)",
+    "INSERT INTO violated VALUES (1), (-1)",
+    "SET check_constraint_checks = 0",
+    "ALTER TABLE violated ADD CONSTRAINT positive CHECK (a > 0)",
+    "SET check_constraint_checks = 1",
+    "CREATE TABLE aria_ones (id INT) ENGINE=Aria TRANSACTIONAL=0",
+    "INSERT INTO aria_ones VALUES (1)",
+    "SET sql_mode = 'ORACLE'",
+    "CREATE PACKAGE tools AS FUNCTION f RETURN INT; PROCEDURE p; END",
+    "CREATE PACKAGE BODY tools AS v INT := 1; FUNCTION f RETURN INT AS BEGIN RETURN v; END; PROCEDURE p AS BEGIN SELECT f(); END; END",
+    "SET sql_mode = ''",
+];

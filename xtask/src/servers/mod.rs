@@ -1,0 +1,42 @@
+//! `cargo xtask servers up|down`: private database servers for the tests, on private ports, with their data in `target/servers`.
+
+mod mariadb;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::Result;
+use crate::program::root;
+
+/// Where the servers of this workspace have their data.
+fn directory() -> Result<PathBuf> {
+    Ok(root()?.join("target/servers"))
+}
+
+/// Starts what there is, and prints where it answers.
+pub(crate) fn up() -> Result {
+    for (variable, urls) in start()? {
+        println!("export {variable}='{urls}'");
+    }
+    Ok(())
+}
+
+/// Stops all of it. The data stay, so that the next start is quick.
+pub(crate) fn down() -> Result {
+    mariadb::stop(&directory()?)
+}
+
+/// Starts what there is: the environment variables by which tests find it. A server that cannot be had is said, and missed by
+/// the tests that need it, which fail if `LIFEBOAT_TEST_REQUIRE` names it.
+pub(crate) fn start() -> Result<BTreeMap<&'static str, String>> {
+    let mut variables = BTreeMap::new();
+    if std::env::var_os(mariadb::VARIABLE).is_none() {
+        match mariadb::start(&directory()?) {
+            Ok(url) => {
+                variables.insert(mariadb::VARIABLE, url);
+            }
+            Err(error) => eprintln!("MariaDB cannot be had: {error}"),
+        }
+    }
+    Ok(variables)
+}
