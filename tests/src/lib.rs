@@ -145,3 +145,15 @@ pub fn shop(path: &Path) {
     )
     .unwrap();
 }
+
+/// Adds `bytes` that no codec makes smaller, in rows of a kilobyte, to a table of their own; other ones each time.
+pub fn noise_table(path: &Path, bytes: usize) {
+    let db = rusqlite::Connection::open(path).unwrap();
+    db.execute_batch(&format!(
+        "CREATE TABLE IF NOT EXISTS noise (id INTEGER PRIMARY KEY, bytes BLOB);
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
+         INSERT INTO noise (bytes) SELECT randomblob(1024) FROM n WHERE {rows} > 0;",
+        rows = bytes / 1024
+    ))
+    .unwrap();
+}

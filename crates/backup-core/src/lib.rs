@@ -43,7 +43,9 @@ pub use info::{
     BackupDetails, BackupInfo, ChainInfo, ExportReport, LeaseInfo, Reach, RestoreReport, TableSummary,
     VerifyReport,
 };
-pub use manager::{Affected, BackupManager, CheckReport, Damage, KeyChange, KeyInfo, Orphans};
+pub use manager::{
+    Affected, BackupManager, CheckReport, Damage, KeyChange, KeyInfo, Orphans, PruneOptions, PruneReport,
+};
 pub use options::{BackupConfig, BackupOptions, BackupRef, RestoreOptions};
 pub use part::{Column, Object, Part, PartId, PartKind, Phase};
 pub use position::{LogInfo, LogPoint, LogSegment, LogSpan, Position, Replay, Until};
@@ -51,8 +53,8 @@ pub use progress::{Event, Progress, Quiet, Stage};
 pub use reader::{BlockingPartReader, Item, PartReader};
 pub use registry::{EngineFactory, Registration, Registry};
 pub use repository::{
-    BackupId, BackupType, Format, Hash32, HostKey, Identity, Keys, PartRecord, Recipient, Signer,
-    vouching_line,
+    BackupId, BackupType, Collected, Format, Hash32, HostKey, Identity, Keys, PartRecord, Recipient, Signer,
+    Tally, vouching_line,
 };
 pub use request::{BackupRequest, Content, Existing, RestoreRequest};
 pub use retention::{Decision, Reason, Retention, RetentionPlan, RetentionPolicy, Rule, TagPattern};

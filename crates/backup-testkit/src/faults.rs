@@ -50,6 +50,7 @@ use async_trait::async_trait;
 use backup_core::storage::{Key, ObjectMeta, ObjectWriter, PutMode, Storage};
 use backup_core::{Error, ErrorKind, Result};
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 pub use lost::{StopNth, Unsynced};
@@ -155,6 +156,11 @@ impl Storage for Faulty {
 
     async fn delete(&self, key: &Key) -> Result<()> {
         self.around_call(Call::Delete, key, self.inner.delete(key)).await
+    }
+
+    async fn abandoned(&self, before: DateTime<Utc>, remove: bool) -> Result<(u64, u64)> {
+        let call = if remove { Call::Delete } else { Call::List };
+        self.around_call(call, &Key::ROOT, self.inner.abandoned(before, remove)).await
     }
 }
 

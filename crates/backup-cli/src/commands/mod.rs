@@ -10,6 +10,7 @@ pub(crate) mod flags;
 mod init;
 mod key;
 mod list;
+mod prune;
 mod restore;
 mod show;
 mod unlock;
@@ -31,6 +32,7 @@ pub(crate) enum Command {
     Verify(verify::Args),
     Check(check::Args),
     Delete(delete::Args),
+    Prune(prune::Args),
     Export(export::Args),
     Key(key::Args),
     Unlock(unlock::Args),
@@ -49,6 +51,7 @@ impl Command {
             Self::Verify(args) => args.run(session).await,
             Self::Check(args) => args.run(session).await,
             Self::Delete(args) => args.run(session).await,
+            Self::Prune(args) => args.run(session).await,
             Self::Export(args) => args.run(session).await,
             Self::Key(args) => args.run(session).await,
             Self::Unlock(args) => args.run(session).await,

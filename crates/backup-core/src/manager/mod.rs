@@ -8,6 +8,7 @@ mod failure;
 mod keys;
 mod log;
 mod open;
+mod prune;
 mod replay;
 mod restore;
 mod unlock;
@@ -35,6 +36,8 @@ use crate::repository::{BackupId, Format, Header, Keys, Lease, Listing, Purpose,
 use crate::retention::RetentionPlan;
 use crate::storage::{LocalStorage, Storage, Throttled};
 use crate::url::DatabaseUrl;
+
+pub use prune::{PruneOptions, PruneReport};
 
 /// Backs databases up into a repository, and restores them.
 ///
@@ -535,6 +538,7 @@ mod tests {
         is_send(manager.verify(&backup));
         is_send(manager.leases());
         is_send(manager.unlock(true));
+        is_send(manager.prune(PruneOptions::default()));
         is_send(manager.export(&backup, Path::new("file"), Format::Sql));
     }
 }

@@ -65,7 +65,7 @@ impl Holder {
         let seconds = if self.record.exclusive { 2.0 * seconds } else { seconds };
         let age = (now - self.modified).as_seconds_f64();
         // One that was stopped between two deletions goes on with them when it is continued.
-        let may_delete = self.record.exclusive && self.record.process.is_of_this_host();
+        let may_delete = self.record.exclusive && self.record.process.is_stopped();
         if age > seconds && !may_delete { Standing::Stale } else { Standing::Good }
     }
 
@@ -104,8 +104,8 @@ pub(super) fn locked(holder: &Holder, now: DateTime<Utc>) -> Error {
     let kind = if holder.record.exclusive { " alone" } else { "" };
     let message =
         format!("the repository is used{kind} by {} (renewed {age} s ago)", holder.name().escape_debug());
-    let advice = if holder.record.exclusive && holder.record.process.is_of_this_host() {
-        "wait for it to end, or end that process; what an ended process left behind is taken over by itself"
+    let advice = if holder.record.process.is_stopped() {
+        "that process is stopped: continue it (kill -CONT), or end it (kill -KILL); what an ended process left is taken over"
     } else {
         "wait for it to end, or for longer with --lock-wait; if you know it to be dead, `lifeboat unlock` says more"
     };

@@ -18,6 +18,9 @@ use crate::context::Ctx;
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::storage::{Key, PutMode, Storage, Version};
 
+/// How long a store may take to answer, also where leases are shorter.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What a lease is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -25,8 +28,10 @@ pub(crate) enum Purpose {
     Restore,
     Verify,
     Export,
+    Check,
+    /// A dry run of prune.
+    Look,
     Delete,
-    #[cfg_attr(not(test), expect(dead_code, reason = "prune comes next"))]
     Prune,
     /// Not to work but to look at the leases of others.
     Unlock,
@@ -39,6 +44,8 @@ impl Purpose {
             Self::Restore => "restore",
             Self::Verify => "verify",
             Self::Export => "export",
+            Self::Check => "check",
+            Self::Look => "prune --dry-run",
             Self::Delete => "delete",
             Self::Prune => "prune",
             Self::Unlock => "unlock",
@@ -51,7 +58,7 @@ impl Purpose {
 
     /// Whether nothing in the repository changes by it, so that it may go on where it cannot say that it is there.
     fn only_reads(&self) -> bool {
-        matches!(self, Self::Restore | Self::Verify | Self::Export)
+        matches!(self, Self::Restore | Self::Verify | Self::Export | Self::Check | Self::Look)
     }
 }
 
@@ -66,7 +73,6 @@ pub(crate) struct Terms {
 
 impl Terms {
     /// How long garbage is left alone: longer than any lease.
-    #[expect(dead_code, reason = "prune comes next")]
     pub(crate) fn waiting_time(&self) -> chrono::Duration {
         chrono::Duration::from_std(self.length * 6).unwrap_or(chrono::Duration::MAX)
     }
@@ -244,7 +250,7 @@ impl Held {
             let record = LeaseRecord { renewed: Utc::now().trunc_subsecs(3), ..self.record.clone() };
             let good_until = uptime() + good_for(self.length);
             let put = self.storage.put(&self.key, record.to_bytes()?, PutMode::Update(version.clone()));
-            let put = tokio::time::timeout(self.length / 4, put).await;
+            let put = tokio::time::timeout(self.length.max(PATIENCE), put).await;
             let put =
                 put.unwrap_or_else(|_| Err(Error::new(ErrorKind::TimedOut, "the store does not answer")));
             match put {
@@ -285,6 +291,12 @@ impl Held {
             .hint("the process was stopped, or the store could not be reached, for too long; run it again")
     }
 
+    /// When it is of no use to try any longer. Until then a renewal that succeeds shows that nobody has taken it over.
+    fn give_up_at(&self) -> u64 {
+        let patience = (self.length * 2).max(PATIENCE).as_millis() as u64;
+        self.good_until.load(Ordering::SeqCst).saturating_add(patience)
+    }
+
     fn is_good(&self) -> bool {
         uptime() < self.good_until.load(Ordering::SeqCst)
     }
@@ -296,9 +308,11 @@ impl Held {
             tokio::time::sleep(pause).await;
             match self.renew().await {
                 Ok(_) => pause = self.length / 4,
-                Err(_) if self.lost.get().is_none() && self.is_good() => pause = self.length / 20,
+                Err(_) if self.lost.get().is_none() && uptime() < self.give_up_at() => {
+                    pause = self.length / 20
+                }
                 Err(_) => {
-                    self.lose("it could not be renewed in time");
+                    self.lose("it could not be renewed");
                     ctx.cancel();
                     return;
                 }
@@ -351,12 +365,18 @@ impl Lease {
         backup.ok_or_else(|| Error::internal("a backup without a lease"))
     }
 
-    /// An error unless it is certainly good now, by our own clock.
-    pub(crate) fn check(&self) -> Result<()> {
+    /// An error unless it is certainly good now.
+    pub(crate) async fn check(&self) -> Result<()> {
+        self.ctx.check()?;
         match &self.held {
-            Some(held) if !held.is_good() => Err(held.lose("it could not be renewed in time")),
-            _ => self.ctx.check(),
+            Some(held) if !held.is_good() => self.prove().await.map(drop),
+            _ => Ok(()),
         }
+    }
+
+    /// The time by the store's clock; by our own for one who only reads what he may not write to.
+    pub(crate) async fn now(&self) -> Result<DateTime<Utc>> {
+        if self.held.is_some() { self.prove().await } else { Ok(Utc::now()) }
     }
 
     /// Renews it, and returns the time by the store's clock: nobody has taken it over until now.

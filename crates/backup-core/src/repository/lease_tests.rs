@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use super::lease::{Held, LeaseRecord, Purpose, Terms};
 use super::manifest::tests::sample;
+use super::process::Process;
 use super::{BackupId, Repository};
 use crate::codec::NoCompression;
 use crate::context::Ctx;
@@ -181,7 +182,7 @@ async fn a_lease_that_is_taken_away_stops_the_operation_and_that_is_what_it_says
     assert!(removed.len() == 1 && removed[0].removed && removed[0].backup == Some(id()), "{removed:?}");
     lease.ctx().cancelled().await;
     assert!(!ctx.is_cancelled());
-    assert!(lease.check().is_err());
+    assert!(lease.check().await.is_err());
     let committed = lease.commit(&repository, &mut sample(), &NoCompression).await;
     assert_eq!(committed.unwrap_err().kind(), ErrorKind::Locked);
     let error = lease.end(Err::<(), _>(Error::cancelled())).await.unwrap_err();
@@ -224,15 +225,35 @@ async fn the_lease_of_an_ended_process_or_of_a_number_used_again_is_taken_over_a
 }
 
 #[tokio::test]
-async fn an_exclusive_lease_goes_stale_only_elsewhere() {
+async fn an_exclusive_lease_of_a_stopped_process_never_goes_stale() {
     let (repository, ctx) = (repository().await, Ctx::new());
-    // A process that is there may be stopped between two deletions.
-    let (here, _) = Held::create(repository.storage(), SHORT, &Purpose::Prune).await.unwrap();
+    let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+    let signal = |name: &str| {
+        assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+    };
+    let (held, _) = Held::create(repository.storage(), SHORT, &Purpose::Prune).await.unwrap();
+    change(&repository, held.holder(), |record| record.process = Process::of(child.id())).await;
+    signal("-STOP");
+    while !Process::of(child.id()).is_stopped() {
+        sleep(Duration::from_millis(5)).await;
+    }
     sleep(Duration::from_millis(20)).await;
-    let error = repository.lease(&ctx, LONG, backup()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Locked);
+    // It may have been stopped between two deletions.
+    assert_eq!(repository.lease(&ctx, LONG, backup()).await.unwrap_err().kind(), ErrorKind::Locked);
     assert!(repository.unlock(LONG, |good| !good).await.unwrap().iter().all(|lease| !lease.removed));
-    here.remove().await;
+    signal("-CONT");
+    while Process::of(child.id()).is_stopped() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    repository.lease(&ctx, LONG, backup()).await.unwrap().end(Ok(())).await.unwrap();
+    assert_eq!(leases(&repository).await, 0);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn an_exclusive_lease_of_another_host_goes_stale() {
+    let (repository, ctx) = (repository().await, Ctx::new());
     stopped(&repository, &Purpose::Prune).await;
     repository.lease(&ctx, LONG, backup()).await.unwrap().end(Ok(())).await.unwrap();
     assert_eq!(leases(&repository).await, 0);

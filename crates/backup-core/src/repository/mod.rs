@@ -3,6 +3,7 @@
 mod access;
 mod config;
 mod deleted;
+mod garbage;
 mod holders;
 mod id;
 mod keys;
@@ -33,6 +34,8 @@ use crate::storage::{Key, PutMode, Storage};
 use access::Access;
 pub(crate) use access::{identity_key, no_host_key};
 pub(crate) use config::{FORMAT_VERSION, RepositoryConfig};
+pub use garbage::{Collected, Tally};
+pub(crate) use garbage::{Collector, unknown};
 pub use id::{BackupId, Hash32};
 pub(crate) use keys::identity_file;
 pub use keys::{HostKey, Keys, vouching_line};
@@ -320,7 +323,7 @@ impl Repository {
         let key = Self::manifest_key(&header.id)?;
         let manifest = self.storage.get(&key, None).await?;
         self.storage.put(&deleted::key(&header.id)?, manifest, PutMode::Overwrite).await?;
-        lease.check()?;
+        lease.check().await?;
         self.storage.delete(&key).await?;
         self.storage.delete(&marks::key(&header.id)?).await?;
         // A manifest that somebody forged may name anything.

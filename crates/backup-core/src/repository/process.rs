@@ -19,7 +19,11 @@ pub(super) struct Process {
 impl Process {
     /// This one.
     pub(super) fn own() -> Self {
-        let pid = std::process::id();
+        Self::of(std::process::id())
+    }
+
+    /// The process of this host that has this number.
+    pub(super) fn of(pid: u32) -> Self {
         Self {
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             boot: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
@@ -54,6 +58,11 @@ impl Process {
             (Some(stat), Some(start)) => stat.start != start || matches!(stat.state, b'Z' | b'X'),
             _ => false,
         }
+    }
+
+    /// Whether it certainly is of this host and was stopped, so that it may go on at any time where it stands.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.is_of_this_host() && stat(self.pid).is_some_and(|stat| matches!(stat.state, b'T' | b't'))
     }
 }
 
@@ -97,7 +106,7 @@ mod tests {
     #[test]
     fn a_process_that_was_killed_has_ended_also_before_its_parent_looks() {
         let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
-        let process = Process { pid: child.id(), start: stat(child.id()).map(|s| s.start), ..Process::own() };
+        let process = Process::of(child.id());
         assert!(!process.has_ended());
         child.kill().unwrap();
         while !process.has_ended() {

@@ -4,6 +4,8 @@
 //! repository is ever followed. An object is written to a temporary name (which no [`Key`] can be), fsynced, renamed
 //! and its directory fsynced.
 
+mod abandoned;
+
 use std::ffi::OsString;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -14,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream, StreamExt};
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
@@ -264,6 +266,21 @@ impl Storage for LocalStorage {
     async fn delete(&self, key: &Key) -> Result<()> {
         let key = key.clone();
         self.blocking(move |root| root.delete(&key)).await
+    }
+
+    async fn abandoned(&self, before: DateTime<Utc>, remove: bool) -> Result<(u64, u64)> {
+        let (mut directories, mut found) = (vec![Key::ROOT], (0, 0));
+        while let Some(directory) = directories.pop() {
+            let (files, bytes, below) = self
+                .blocking(move |root| {
+                    let (files, bytes) = root.abandoned_in(&directory, before, remove)?;
+                    Ok((files, bytes, root.entries(&directory)?.1))
+                })
+                .await?;
+            found = (found.0 + files, found.1 + bytes);
+            directories.extend(below);
+        }
+        Ok(found)
     }
 }
 

@@ -86,6 +86,14 @@ pub trait Storage: Debug + Send + Sync + 'static {
 
     /// Removes an object. One that is not there is no error.
     async fn delete(&self, key: &Key) -> Result<()>;
+
+    /// Counts what puts and writers that were cut off have left under temporary names, last written before `before`
+    /// by the store's clock, and their bytes; and removes it if `remove` says so. A store that leaves nothing need not
+    /// implement it.
+    async fn abandoned(&self, before: DateTime<Utc>, remove: bool) -> Result<(u64, u64)> {
+        let _ = (before, remove);
+        Ok((0, 0))
+    }
 }
 
 /// A large object while it is being written. Dropping it unfinished leaves nothing visible.

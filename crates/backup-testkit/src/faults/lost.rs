@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use backup_core::storage::{Key, ObjectMeta, ObjectWriter, PutMode, Storage};
 use backup_core::{Error, ErrorKind, Result};
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::future::{Either, select};
 use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
@@ -146,6 +147,10 @@ impl Storage for Unsynced {
     async fn delete(&self, key: &Key) -> Result<()> {
         Self::remember(&*self.inner, &self.before, key).await?;
         self.inner.delete(key).await
+    }
+
+    async fn abandoned(&self, before: DateTime<Utc>, remove: bool) -> Result<(u64, u64)> {
+        self.inner.abandoned(before, remove).await
     }
 }
 

@@ -18,7 +18,7 @@ use super::BackupManager;
 use crate::context::Ctx;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::{Event, Stage};
-use crate::repository::{BackupId, Header, Repository};
+use crate::repository::{BackupId, Header, Purpose, Repository};
 use crate::single_file::FileSource;
 use crate::storage::Key;
 
@@ -35,8 +35,11 @@ impl BackupManager {
         let repository = self.repository().await?;
         self.ctx.emit(Event::Stage(Stage::Check));
         let jobs = self.config.jobs.max(1);
-        let check = Check { ctx: &self.ctx, repository: &repository, read_data, jobs, pass: chunks::PASS };
-        check.run().await
+        let lease = self.lease(&repository, Purpose::Check).await?;
+        let ctx = lease.ctx();
+        let check = Check { ctx, repository: &repository, read_data, jobs, pass: chunks::PASS };
+        let checked = check.run().await;
+        lease.end(checked).await
     }
 }
 

@@ -1,0 +1,268 @@
+//! `prune`: it frees what nothing needs, and whatever happens to it, every listed backup still verifies.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use backup_testkit::faults::{Call, Counting, FailNth, Faulty, keys};
+use end_to_end::{Place, dump, has, noise_table, shop};
+use lifeboat::storage::{Key, MemoryStorage, PutMode, Storage};
+use lifeboat::{BackupConfig, BackupManager, BackupRef, Format, PruneOptions, Retention, RetentionPolicy};
+use serde_json::Value;
+
+/// A lease of half a second, and so a waiting time of three.
+const LEASE: (&str, &str) = ("LIFEBOAT_TEST_LEASE", "0.5");
+const WAITING_TIME: Duration = Duration::from_millis(3100);
+
+fn prune(place: &Place, arguments: &[&str]) -> Value {
+    let arguments = [&["prune", "--json", "--quiet"], arguments].concat();
+    let output = place.command(&arguments).env(LEASE.0, LEASE.1).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice::<Value>(&output.stdout).unwrap()["prune"].take()
+}
+
+fn number(value: &Value, path: &str) -> u64 {
+    value.pointer(path).and_then(Value::as_u64).unwrap_or_else(|| panic!("{path} in {value}"))
+}
+
+fn chunks(place: &Place) -> usize {
+    let chunks = place.files("backups/chunks");
+    chunks.iter().filter(|(path, _)| !path.file_name().unwrap().to_string_lossy().starts_with('.')).count()
+}
+
+#[test]
+fn the_chunks_of_deleted_backups_go_after_the_waiting_time_and_the_others_stay() {
+    let place = Place::new();
+    shop(&place.path("shop.db"));
+    noise_table(&place.path("shop.db"), 3 << 20);
+    let first = place.backup("shop.db", "binary");
+    let shared = chunks(&place);
+    let db = rusqlite::Connection::open(place.path("shop.db")).unwrap();
+    db.execute_batch("UPDATE customer SET name = 'somebody else'").unwrap();
+    let second = place.backup("shop.db", "binary");
+    let script = place.backup("shop.db", "sql");
+    let all = chunks(&place);
+    place.run(&["delete", &first, "--yes"]);
+    place.run(&["delete", &script, "--yes"]);
+    fs::write(place.path("backups/chunks/.0123456789abcdef-1"), "cut off").unwrap();
+
+    let early = prune(&place, &["--yes"]);
+    assert_eq!(chunks(&place), all, "a chunk went although somebody may be reading it: {early}");
+    let waiting = number(&early, "/collected/waiting/objects");
+    assert!(waiting > 0, "{early}");
+
+    sleep(WAITING_TIME);
+    let would = prune(&place, &["--dry-run"]);
+    assert_eq!(chunks(&place), all);
+    let done = prune(&place, &["--yes"]);
+    assert_eq!(would["collected"], done["collected"], "a dry run foretells what is done");
+    let freed = number(&done, "/collected/chunks/objects");
+    assert_eq!(chunks(&place) as u64, all as u64 - freed);
+    assert!(freed > 0 && (chunks(&place)) < all && chunks(&place) >= shared / 2, "{done}");
+    assert_eq!(number(&done, "/collected/temporary/objects"), 1);
+    assert_eq!(number(&done, "/collected/waiting/objects"), 0);
+    assert!(place.files("backups/deleted").is_empty() && place.files("backups/locks").is_empty());
+    let report: Value =
+        serde_json::from_str(&place.run(&["check", "--read-data", "--json", "--quiet"])).unwrap();
+    assert_eq!(number(&report, "/check/orphans/chunks") + number(&report, "/check/orphans/lists"), 0);
+    place.run(&["verify", &second]);
+    if has("sqlite3") {
+        assert!(dump(&place.restore(&second, "copy.db", &[])) == dump(&place.path("shop.db")));
+    }
+    println!("{all} chunks, {freed} freed, {} kept", chunks(&place));
+}
+
+#[test]
+fn retention_is_applied_and_said_for_every_backup_and_asks_for_yes() {
+    let place = Place::new();
+    shop(&place.path("shop.db"));
+    fs::write(place.path("lifeboat.toml"), "[retention]\nmax-backups = 2\n").unwrap();
+    let ids: Vec<_> = (0..4).map(|_| place.backup("shop.db", "binary")).collect();
+    let said = place.run(&["prune", "--dry-run"]);
+    for (id, verdict) in ids.iter().zip(["drop", "drop", "keep", "keep"]) {
+        let line = said.lines().find(|line| line.starts_with(id.as_str())).unwrap();
+        assert!(line.contains(verdict) && line.contains("max-backups"), "{line}");
+    }
+    place.fails(2, &["prune"]);
+    assert_eq!(place.run(&["list", "--json"]).matches("\"id\"").count(), 4);
+    let done = prune(&place, &["--yes"]);
+    let dropped = done["decisions"].as_array().unwrap().iter().filter(|d| d["keep"] == false).count();
+    assert_eq!(dropped, 2, "{done}");
+    place.run(&["verify", "--all"]);
+    for id in &ids[..2] {
+        place.fails(1, &["show", id]);
+    }
+    println!("4 backups, 2 dropped, 2 kept and verified");
+}
+
+#[test]
+fn nothing_is_deleted_while_it_is_not_known_what_a_backup_needs() {
+    let place = Place::new();
+    shop(&place.path("shop.db"));
+    let ids = [place.backup("shop.db", "binary"), place.backup("shop.db", "binary")];
+    place.run(&["delete", &ids[0], "--yes"]);
+    sleep(WAITING_TIME);
+    let lists: Vec<_> = place.files("backups/lists").into_iter().map(|(path, _)| path).collect();
+    let manifest = place.path(&format!("backups/manifests/{}", ids[1]));
+    let mut damaged = 0;
+    for path in lists.iter().chain([&manifest]) {
+        let before = fs::read(path).unwrap();
+        for damage in [&before[..before.len() / 2], b"", b"{}"] {
+            fs::write(path, damage).unwrap();
+            let everything = chunks(&place);
+            let output = place.command(&["prune", "--yes"]).env(LEASE.0, LEASE.1).output().unwrap();
+            // Of the two lists, one may be that of the deleted backup alone.
+            if output.status.code() != Some(4) {
+                assert!(path != &manifest);
+                place.run(&["verify", &ids[1]]);
+                continue;
+            }
+            damaged += 1;
+            assert_eq!(chunks(&place), everything);
+        }
+        fs::write(path, before).unwrap();
+    }
+    assert!(damaged >= 6, "{damaged}");
+    place.run(&["verify", "--all"]);
+    println!("{damaged} damages of what backups are named by, refused each time");
+}
+
+/// Backups of a database that changes, kept in memory, of which some are garbage already.
+async fn history(database: &std::path::Path) -> (Arc<MemoryStorage>, BackupConfig) {
+    shop(database);
+    let mut config = BackupConfig::default();
+    config.format = Format::Binary;
+    config.jobs = 2;
+    // The shortest that there is: a waiting time of 0.6 s.
+    config.lease = Duration::from_millis(100);
+    config.retention = Retention::all(RetentionPolicy::window(2, 30));
+    let storage = Arc::new(MemoryStorage::new());
+    let manager = BackupManager::new(config.clone()).with_storage(storage.clone());
+    let source = format!("sqlite:{}", database.display()).parse().unwrap();
+    for round in 0..5 {
+        let db = rusqlite::Connection::open(database).unwrap();
+        db.execute_batch(&format!("UPDATE customer SET name = 'in round {round} ' || id")).unwrap();
+        let backup = manager.backup(&source).await.unwrap();
+        if round == 0 {
+            manager.delete_backup(&BackupRef::from(&backup.id)).await.unwrap();
+        }
+    }
+    (storage, config)
+}
+
+async fn copy(storage: &MemoryStorage) -> Arc<MemoryStorage> {
+    let copy = MemoryStorage::new();
+    for key in keys(storage, &Key::ROOT).await {
+        copy.put(&key, storage.get(&key, None).await.unwrap(), PutMode::Create).await.unwrap();
+    }
+    Arc::new(copy)
+}
+
+async fn all_verify(manager: &BackupManager) -> usize {
+    let listed = manager.list_backups().await.unwrap();
+    for backup in &listed {
+        manager.verify(&BackupRef::from(&backup.id)).await.unwrap();
+    }
+    assert!(manager.unreadable_backups().await.unwrap().is_empty());
+    listed.len()
+}
+
+#[tokio::test]
+async fn a_prune_that_fails_at_any_call_leaves_every_listed_backup_whole() {
+    let place = Place::new();
+    let (storage, config) = history(&place.path("shop.db")).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let manager = |storage: Arc<dyn Storage>| BackupManager::new(config.clone()).with_storage(storage);
+    let counting = Arc::new(Counting::default());
+    let whole = copy(&storage).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let report =
+        manager(Faulty::around(whole.clone(), counting.clone())).prune(PruneOptions::default()).await;
+    let report = report.unwrap();
+    assert!(report.collected.chunks.objects > 0 && report.plan.dropped().len() == 2, "{report:?}");
+    let calls: u64 = Call::ALL.into_iter().map(|call| counting.of(call)).sum();
+    // The listing of empty prefixes is all alike: every call that is no list, and of these some.
+    let mut copies = Vec::new();
+    for n in (1..=calls).filter(|n| *n <= 40 || *n + 60 > calls || n % 9 == 0) {
+        copies.push((n, copy(&storage).await));
+    }
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let (mut failed, mut points) = (0, 0);
+    for (n, storage) in &copies {
+        let fault = Arc::new(FailNth::new(&Call::ALL, *n));
+        let faulty = Faulty::around(storage.clone(), fault.clone());
+        let done = manager(faulty).prune(PruneOptions::default()).await;
+        assert!(
+            done.is_err() || !fault.has_failed() || *n + 1 >= calls,
+            "call {n} of {calls} failed unnoticed"
+        );
+        failed += u64::from(done.is_err());
+        points += 1;
+        let good = manager(storage.clone());
+        // What the failed one holds cannot be removed by it any more.
+        good.unlock(true).await.unwrap();
+        let listed = all_verify(&good).await;
+        assert!((2..=4).contains(&listed), "{listed} listed after call {n}");
+    }
+    for (_, storage) in &copies {
+        manager(storage.clone()).prune(PruneOptions::default()).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    for (_, storage) in &copies {
+        let good = manager(storage.clone());
+        good.prune(PruneOptions::default()).await.unwrap();
+        assert_eq!(all_verify(&good).await, 2);
+        let report = good.check(true).await.unwrap();
+        assert_eq!((report.orphans.chunks, report.orphans.lists), (0, 0));
+    }
+    println!(
+        "{points} of {calls} calls failed on purpose, {failed} prunes failed, every listed backup verified each time"
+    );
+}
+
+#[test]
+fn a_prune_that_is_killed_leaves_every_listed_backup_whole() {
+    let place = Place::new();
+    shop(&place.path("shop.db"));
+    fs::write(place.path("lifeboat.toml"), "[retention]\nmax-backups = 2\n").unwrap();
+    let db = rusqlite::Connection::open(place.path("shop.db")).unwrap();
+    let quick = ("LIFEBOAT_TEST_LEASE", "0.1");
+    let mut took = Duration::from_millis(300);
+    let (mut killed, mut ended) = (0, 0);
+    for round in 0..20u32 {
+        db.execute_batch(&format!("UPDATE customer SET name = 'in round {round} ' || id")).unwrap();
+        place.backup("shop.db", "binary");
+        let mut command = place.command(&["prune", "--yes", "--quiet"]);
+        command.env(quick.0, quick.1).stdout(Stdio::null()).stderr(Stdio::piped());
+        let start = Instant::now();
+        let mut child = command.spawn().unwrap();
+        if round % 4 == 3 {
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            took = start.elapsed();
+            ended += 1;
+        } else {
+            sleep(took.mul_f64(f64::from(round % 7 + 1) / 8.0));
+            let had_ended = child.try_wait().unwrap().is_some();
+            child.kill().unwrap();
+            child.wait().unwrap();
+            killed += u32::from(!had_ended);
+        }
+        place.run(&["verify", "--all"]);
+    }
+    sleep(Duration::from_millis(700));
+    for _ in 0..2 {
+        let mut command = place.command(&["prune", "--yes"]);
+        assert!(command.env(quick.0, quick.1).output().unwrap().status.success());
+        sleep(Duration::from_millis(700));
+    }
+    let report: Value =
+        serde_json::from_str(&place.run(&["check", "--read-data", "--json", "--quiet"])).unwrap();
+    assert_eq!((number(&report, "/check/backups"), number(&report, "/check/orphans/chunks")), (2, 0));
+    assert!(killed > 0);
+    println!("20 prunes: {killed} killed at work, {ended} left alone; all listed backups verified 20 times");
+}
