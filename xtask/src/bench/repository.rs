@@ -1,4 +1,4 @@
-//! `cargo xtask bench repository`: what a repository of many backups and many chunks takes to be listed and checked.
+//! `cargo xtask bench repository`: what a repository of many backups and many chunks takes to be listed, checked and pruned.
 //!
 //! The repository is made by hand, as docs/format.md says: a real backup of a small database is the first, and the others are its
 //! manifest under other names, with lists that name chunks of their own besides. Every chunk is a real one, of 64 bytes.
@@ -40,7 +40,7 @@ pub(crate) fn run(words: &[&str]) -> Result {
             (median(runs.iter().map(|run| run.seconds)), largest(runs.iter().map(|run| run.peak_mib)));
         println!("| {name} | {seconds:.2} | {peak:.0} |");
     }
-    Ok(())
+    bench.prune(backups)
 }
 
 struct Bench {
@@ -51,6 +51,26 @@ struct Bench {
 impl Bench {
     fn lifeboat(&self, arguments: &[&str]) -> Result<Run> {
         measure(Command::new(&self.lifeboat).args(arguments).current_dir(&self.directory).arg("--quiet"))
+    }
+
+    /// Prunes where nothing is garbage, and then where a tenth of the backups has gone, and with them their chunks.
+    fn prune(&self, backups: usize) -> Result {
+        let print = |name: &str, run: Run| println!("| {name} | {:.2} | {:.0} |", run.seconds, run.peak_mib);
+        print("prune, all kept", self.lifeboat(&["prune"])?);
+        let mut config = String::from("[retention]\n");
+        config += &format!("max-backups = {}\n", backups - backups / 10);
+        fs::write(self.directory.join("lifeboat.toml"), config)?;
+        print("prune, a tenth of the backups dropped", self.short_lease(&["prune", "--yes"])?);
+        // The waiting time is six times the lease.
+        std::thread::sleep(std::time::Duration::from_secs(7));
+        print("prune, a tenth of the chunks deleted", self.short_lease(&["prune", "--yes"])?);
+        Ok(())
+    }
+
+    fn short_lease(&self, arguments: &[&str]) -> Result<Run> {
+        let mut command = Command::new(&self.lifeboat);
+        command.env("LIFEBOAT_TEST_LEASE", "1");
+        measure(command.args(arguments).current_dir(&self.directory).arg("--quiet"))
     }
 
     fn make(&self, backups: usize, chunks: usize) -> Result {
