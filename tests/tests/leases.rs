@@ -69,14 +69,15 @@ fn signal(child: &Child, name: &str) {
 }
 
 fn leases(place: &Place) -> usize {
-    place.files("backups/locks").len()
+    let locks = place.files("backups/locks");
+    locks.iter().filter(|(path, _)| !path.file_name().unwrap().to_string_lossy().starts_with('.')).count()
 }
 
 #[test]
 fn a_backup_that_was_suspended_past_its_lease_while_prune_ran_fails_or_is_whole() {
     let place = place(6 << 20);
     let (mut failed, mut whole) = (0, 0);
-    for more in [0, 2, 4] {
+    for more in [0, 1, 2] {
         // Its chunks are garbage that the next backup uses again.
         let first = place.backup("shop.db", "binary");
         place.run(&["delete", &first, "--yes"]);
@@ -85,7 +86,7 @@ fn a_backup_that_was_suspended_past_its_lease_while_prune_ran_fails_or_is_whole(
             .unwrap()
             .execute_batch(&format!("UPDATE customer SET name = 'changed {more} ' || id"))
             .unwrap();
-        noise_table(&place.path("shop.db"), 5 << 20);
+        noise_table(&place.path("shop.db"), 8 << 20);
         let backup = slow_backup_with_short_lease(&place);
         wait_until("a new chunk", || stored(&place).0 > before + more);
         signal(&backup, "-STOP");
