@@ -15,6 +15,10 @@ const HELP: &str = "\
 The backup appears in the repository when it is complete, and not before. It is then read back \
 and checked, unless --no-verify is given. If there is no repository, it is made.
 
+Where the database keeps a change log, an incremental backup is what that says since the newest backup of \
+the chain, and a differential one what it says since the last full one. Both continue the newest full backup of \
+the whole database, whatever its format.
+
 Examples:
   lifeboat backup sqlite:shop.db
   lifeboat backup sqlite:shop.db --format binary --exclude 'cache_*'

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use lifeboat::codec::codecs;
-use lifeboat::{BackupType, Content, Format, Signer};
+use lifeboat::{BackupType, Content, Format, Position, Signer};
 
 /// Which half of a database is wanted.
 #[derive(Debug, clap::Args)]
@@ -91,6 +91,12 @@ pub(super) fn time(text: &str) -> Result<DateTime<Utc>, String> {
         .map_err(|error| format!("{error}; write it like 2025-01-31T23:59:59Z or 2025-01-31T23:59:59+02:00"))
 }
 
+/// A position in a change log, as `show` prints it: JSON, or a text without its quotes.
+#[allow(clippy::unnecessary_wraps, reason = "what a value parser is")]
+pub(super) fn position(text: &str) -> Result<Position, String> {
+    Ok(Position(serde_json::from_str(text).unwrap_or_else(|_| text.into())))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +107,16 @@ mod tests {
         assert_eq!(tag("note=a=b"), Ok(("note".to_owned(), "a=b".to_owned())));
         assert_eq!(tag("note="), Ok(("note".to_owned(), String::new())));
         assert!(tag("team").is_err() && tag("=web").is_err() && tag("").is_err());
+    }
+
+    #[test]
+    fn a_position_is_typed_as_it_is_shown() {
+        for value in
+            [serde_json::json!("0/16B3748"), 4711.into(), serde_json::json!({ "file": "a", "at": 4 })]
+        {
+            assert_eq!(position(&crate::output::word(&value)), Ok(Position(value)));
+        }
+        assert_eq!(position("\"12\""), Ok(Position("12".into())));
     }
 
     #[test]

@@ -67,6 +67,7 @@ fn table(backups: &[BackupInfo]) -> String {
         ("SIZE", Align::Right),
         ("NEW", Align::Right),
         ("VERIFIED", Align::Left),
+        ("CONTINUES", Align::Left),
     ]);
     for backup in backups {
         table.row([
@@ -80,6 +81,7 @@ fn table(backups: &[BackupInfo]) -> String {
             size(backup.size),
             size(backup.new_size),
             standing(backup).to_owned(),
+            backup.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
         ]);
     }
     table.to_string()

@@ -3,17 +3,21 @@
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
-use lifeboat::{BackupConfig, BackupRef, Pattern, RestoreOptions, RestoreReport, Result};
+use lifeboat::{BackupConfig, BackupRef, Pattern, Position, RestoreOptions, RestoreReport, Result};
 use serde_json::json;
 
 use super::flags::{self, Half, Reading};
-use crate::output::{count, duration, fields, plain, rate, size, time};
+use crate::output::{count, duration, fields, plain, rate, size, time, word};
 use crate::session::Session;
 
 const HELP: &str = "\
 Everything that is needed is read and checked before the target is touched. A target that holds \
 data is refused, unless --drop-existing says that it is to be replaced: on a terminal that is \
 asked about, elsewhere it needs --yes.
+
+An incremental or differential backup is restored with all that it continues. With --point-in-time or \
+--until a chain of such backups is restored as it was between them: `lifeboat show` says what a chain \
+reaches. A point that is not reached is refused (exit code 5) before anything is touched.
 
 Examples:
   lifeboat restore latest --target sqlite:copy.db
@@ -42,6 +46,9 @@ pub(crate) struct Args {
     /// Restore the database as it was at this time, as in 2025-01-31T23:59:59Z
     #[arg(long, value_name = "RFC3339", value_parser = flags::time)]
     point_in_time: Option<DateTime<Utc>>,
+    /// Restore the database as it was at this position of its change log, as `show` prints positions
+    #[arg(long, value_name = "POSITION", value_parser = flags::position, conflicts_with = "point_in_time")]
+    until: Option<Position>,
     /// Only tables like this, with what they need: [[database.]schema.]table, with * for any characters
     #[arg(long = "table", value_name = "PATTERN")]
     tables: Vec<Pattern>,
@@ -79,13 +86,18 @@ impl Args {
         let manager = session.reader(&file, config, &self.reading).await?;
         if self.drop_existing && !self.yes {
             let found = manager.get_backup(&backup).await?.info;
-            if backup == BackupRef::Latest {
-                // What was asked about is what is restored, whatever is added meanwhile.
-                backup = BackupRef::from(&found.id);
-            }
-            let (made, database) = (time(found.created_at), found.database);
-            let question =
-                format!("Replace what is in {} by {database} as of {made} UTC ({})?", target.url, found.id);
+            let of = match (self.point_in_time, &self.until) {
+                (Some(point), _) => format!("as of {} UTC", time(point)),
+                (_, Some(position)) => format!("as of {}", word(position)),
+                _ => {
+                    // What was asked about is what is restored, whatever is added meanwhile.
+                    if backup == BackupRef::Latest {
+                        backup = BackupRef::from(&found.id);
+                    }
+                    format!("as of {} UTC ({})", time(found.created_at), found.id)
+                }
+            };
+            let question = format!("Replace what is in {} by {} {of}?", target.url, found.database);
             session.confirm(self.yes, &question).await?;
         }
         let started = Instant::now();
@@ -99,6 +111,7 @@ impl Args {
         options.drop_existing = self.drop_existing;
         options.create_database = self.create_database;
         options.point_in_time = self.point_in_time;
+        options.until = self.until;
         options.skip_verification = self.skip_verification;
         options.target_database = self.target_database;
         options.tables = self.tables;
@@ -111,7 +124,19 @@ impl Args {
 fn summary(report: &RestoreReport, took: std::time::Duration) -> String {
     // What was left out, if anything, was warned of.
     let head = format!("restored {} into {}\n", report.backup, plain(&report.target));
+    let log = match (&report.position, report.replayed.len()) {
+        (Some(position), 1..) => {
+            format!(
+                "{} transactions behind {}, to {}",
+                count(report.transactions),
+                report.full,
+                word(position)
+            )
+        }
+        _ => String::new(),
+    };
     head + &fields([
+        ("replayed", log),
         ("rows", count(report.rows)),
         ("parts", count(report.parts)),
         ("size", size(report.bytes)),

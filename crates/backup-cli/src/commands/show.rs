@@ -1,7 +1,7 @@
 //! `show`: all that is known of a backup.
 
 use lifeboat::{
-    BackupConfig, BackupDetails, BackupInfo, BackupRef, Content, ErrorKind, Result, TableSummary,
+    BackupConfig, BackupDetails, BackupInfo, BackupRef, ChainInfo, Content, ErrorKind, Reach, Result, TableSummary,
 };
 use serde_json::json;
 
@@ -12,6 +12,9 @@ use crate::session::Session;
 const HELP: &str = "\
 Its tables are listed with their rows, their bytes before compression, and a digest: the sum of \
 the hashes of their rows, which is the same for the same rows in any order.
+
+Of a backup with a place in a change log, `reaches` says which times and positions its chain can be restored to, \
+and how exact the times are.
 
 Examples:
   lifeboat show latest
@@ -82,6 +85,8 @@ fn header(info: &BackupInfo, details: Option<&BackupDetails>) -> String {
         (Some(signer), true) => signer.to_string(),
         (Some(signer), false) => format!("{signer}, who is not known here: it may be forged"),
     };
+    let chain = details.and_then(|details| details.chain.as_ref());
+    let reach = chain.and_then(|chain| chain.reach.as_ref());
     let text = format!("backup {} of {}\n", info.id, plain(&info.database));
     text + &fields([
         ("source", details.map(|details| details.source.clone()).unwrap_or_default()),
@@ -104,10 +109,54 @@ fn header(info: &BackupInfo, details: Option<&BackupDetails>) -> String {
         ("rows", count(info.rows)),
         ("size", stored),
         ("parent", info.parent.as_ref().map(ToString::to_string).unwrap_or_default()),
-        ("position", info.position.as_ref().map(word).unwrap_or_default()),
+        ("position", position(info)),
+        ("restored", chain.map(restored).unwrap_or_default()),
+        ("reaches", reach.map(times).unwrap_or_default()),
+        ("", reach.map(positions).unwrap_or_default()),
         ("path", info.path.clone()),
         ("tags", tags.join(", ")),
     ])
+}
+
+/// What it covers of the change log, or where it is in it.
+fn position(info: &BackupInfo) -> String {
+    match (&info.start, &info.position) {
+        (Some(start), Some(end)) => {
+            format!("{} to {}, {} transactions", word(start), word(end), count(info.transactions))
+        }
+        (None, Some(position)) => word(position),
+        _ => String::new(),
+    }
+}
+
+/// What restoring it takes, if that is more than itself.
+fn restored(chain: &ChainInfo) -> String {
+    match chain.path.as_slice() {
+        [full, log @ ..] if !log.is_empty() => {
+            let log: Vec<_> = log.iter().map(ToString::to_string).collect();
+            format!("from {full}, then the log in {}", log.join(", "))
+        }
+        _ => String::new(),
+    }
+}
+
+fn times(reach: &Reach) -> String {
+    if reach.from >= reach.before {
+        return "only itself, until another backup continues it".to_owned();
+    }
+    let exact = match reach.precision_us {
+        us @ 0..1000 => format!("{us} µs"),
+        us @ 1000..1_000_000 => format!("{} ms", us.div_ceil(1000)),
+        us => format!("{} s", us.div_ceil(1_000_000)),
+    };
+    let time =
+        |time: chrono::DateTime<chrono::Utc>| time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
+    format!("from {} until before {}, exact to {exact}", time(reach.from), time(reach.before))
+}
+
+fn positions(reach: &Reach) -> String {
+    let ends: Vec<_> = reach.ends.iter().map(word).collect();
+    format!("positions {} to {}", word(&reach.start), ends.join(" or "))
 }
 
 fn content(content: Content) -> &'static str {

@@ -1,0 +1,176 @@
+//! Chains at the command line: the real one, with the fake engine beside it.
+
+#![allow(clippy::unwrap_used, reason = "all of it is tests")]
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use backup_testkit::fake::{Change, FakeDatabase};
+use serde_json::Value;
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let it = Self(tempfile::tempdir().unwrap());
+        it.database("shop").create_at("2026-11-24T01:00:00Z".parse().unwrap()).unwrap();
+        it.commit("2026-11-24T01:00:00Z", Change::Table("account".into(), vec!["id".into()]));
+        it
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(format!("{name}.fake"))
+    }
+
+    fn database(&self, name: &str) -> FakeDatabase {
+        FakeDatabase::at(self.path(name))
+    }
+
+    fn commit(&self, time: &str, change: Change) {
+        self.database("shop").commit_at(vec![change], time.parse().unwrap()).unwrap();
+    }
+
+    fn insert(&self, time: &str, id: i64) {
+        self.commit(time, Change::Insert("account".into(), (id, 0, None)));
+    }
+
+    /// The ids of the rows, in order.
+    fn rows(&self, name: &str) -> Vec<i64> {
+        self.database(name).tables().unwrap()["account"].rows.iter().map(|row| row.0).collect()
+    }
+
+    /// Runs the program; returns its exit code, its result and what it said.
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lifeboat-fake"));
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LIFEBOAT_"))
+        {
+            command.env_remove(name);
+        }
+        let output =
+            command.args(arguments).current_dir(self.0.path()).stdin(Stdio::null()).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    }
+
+    fn good(&self, arguments: &[&str]) -> String {
+        let (code, result, said) = self.run(arguments);
+        assert_eq!(code, Some(0), "{arguments:?}: {said}");
+        result
+    }
+
+    fn fails(&self, expected: i32, arguments: &[&str]) -> String {
+        let (code, result, said) = self.run(arguments);
+        assert_eq!(code, Some(expected), "{arguments:?}: {said}");
+        assert!(result.is_empty() && said.contains("\nhint: "), "{arguments:?}: {said}");
+        said
+    }
+
+    fn backup(&self, arguments: &[&str]) -> String {
+        self.good(&[&["backup", "fake:shop.fake", "--quiet"], arguments].concat()).trim().to_owned()
+    }
+
+    fn show(&self, id: &str) -> Value {
+        serde_json::from_str(&self.good(&["show", id, "--json"])).unwrap()
+    }
+}
+
+#[test]
+fn a_chain_is_made_shown_restored_to_a_point_and_deleted_from_its_end() {
+    let place = Place::new();
+    place.fails(1, &["backup", "fake:shop.fake", "--type", "incremental"]);
+    let full = place.backup(&["--type", "incremental", "--or-full", "--format", "sql"]);
+    place.insert("2026-11-24T02:00:00Z", 1);
+    place.insert("2026-11-24T03:00:00Z", 2);
+    let one = place.backup(&["--type", "incremental"]);
+    place.insert("2026-11-24T04:00:00Z", 3);
+    let two = place.backup(&["--type", "incremental"]);
+    place.insert("2026-11-24T05:00:00Z", 4);
+    let three = place.backup(&["--type", "differential"]);
+    place.fails(2, &["backup", "fake:shop.fake", "--type", "incremental", "--exclude", "account"]);
+
+    let shown = place.good(&["show", &two]);
+    assert!(shown.contains(&format!("from {full}, then the log in {one}, {two}")), "{shown}");
+    assert!(
+        shown.contains("from 2026-11-24T01:00:00Z until before 2026-11-24T05:00:00Z, exact to 1 ms"),
+        "{shown}"
+    );
+    let details = &place.show(&three)["backup"];
+    let id = |id: &str| Value::from(id);
+    assert_eq!(
+        (&details["type"], &details["parent"], &details["transactions"]),
+        (&id("differential"), &id(&full), &4.into())
+    );
+    assert_eq!(details["chain"]["path"], Value::from(vec![full.clone(), three.clone()]));
+    assert_eq!(details["chain"]["members"].as_array().unwrap().len(), 4);
+    assert_eq!(details["chain"]["reach"]["before"], "2026-11-24T05:00:00Z");
+    let listed = place.good(&["list"]);
+    let line = listed.lines().find(|line| line.starts_with(&two)).unwrap();
+    assert!(line.contains("incremental") && line.ends_with(&one), "{listed}");
+
+    let restore = |arguments: &[&str]| {
+        let all =
+            [&["restore"], arguments, &["--target", "fake:copy.fake", "--drop-existing", "--yes"]].concat();
+        place.good(&all);
+        place.rows("copy")
+    };
+    assert_eq!(restore(&[&full]), [0; 0]);
+    assert_eq!(restore(&[&two]), [1, 2, 3]);
+    assert_eq!(restore(&["latest"]), [1, 2, 3, 4]);
+    assert_eq!(restore(&["latest", "--point-in-time", "2026-11-24T03:59:59Z"]), [1, 2]);
+    assert_eq!(restore(&[&full, "--point-in-time", "2026-11-24T03:00:00+01:00"]), [1]);
+    let position = place.show(&one)["backup"]["position"].as_str().unwrap().to_owned();
+    assert_eq!(restore(&["latest", "--until", &position]), [1, 2]);
+    let within = position.replace("/3", "/2");
+    assert_ne!(within, position);
+    assert_eq!(restore(&["latest", "--until", &within]), [1]);
+
+    let target = ["--target", "fake:copy.fake", "--drop-existing", "--yes"];
+    let before = std::fs::read(place.path("copy")).unwrap();
+    for point in [
+        ["--point-in-time", "2026-11-24T00:59:59Z"],
+        ["--point-in-time", "2026-11-24T05:00:00Z"],
+        ["--until", &position.replace("/3", "/9")],
+        ["--until", "another/3"],
+    ] {
+        let said = place.fails(5, &[&["restore", "latest"], &point[..], &target].concat());
+        assert!(said.contains(&full), "{said}");
+    }
+    place.fails(2, &[&["restore", "latest", "--until", "nowhere"], &target[..]].concat());
+    place.fails(1, &[&["restore", &two, "--table", "account"], &target[..]].concat());
+    place.fails(1, &["export", &two, "-o", "two.sql"]);
+    assert_eq!(std::fs::read(place.path("copy")).unwrap(), before);
+
+    place.good(&["verify", "--all"]);
+    for needed in [&full, &one] {
+        place.fails(11, &["delete", needed, "--yes"]);
+    }
+    place.good(&["delete", &two, "--yes"]);
+    place.good(&["delete", &one, "--yes"]);
+    assert_eq!(restore(&["latest"]), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_log_that_the_server_has_forgotten_is_said_and_a_full_backup_can_take_its_place() {
+    let place = Place::new();
+    let full = place.backup(&["--format", "binary"]);
+    place.insert("2026-11-24T02:00:00Z", 1);
+    place.database("shop").forget(2).unwrap();
+    let said = place.fails(5, &["backup", "fake:shop.fake", "--type", "incremental"]);
+    assert!(said.contains(&full) && said.contains("--or-full"), "{said}");
+    let (code, id, said) = place.run(&[
+        "backup",
+        "fake:shop.fake",
+        "--type",
+        "incremental",
+        "--or-full",
+        "--format",
+        "binary",
+        "--quiet",
+    ]);
+    assert!(code == Some(0) && said.contains("forgotten"), "{said}");
+    assert_eq!(place.show(id.trim())["backup"]["type"], "full");
+    place.insert("2026-11-24T03:00:00Z", 2);
+    let next = place.backup(&["--type", "incremental"]);
+    assert_eq!(place.show(&next)["backup"]["parent"], id.trim());
+}
