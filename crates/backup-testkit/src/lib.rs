@@ -1,7 +1,7 @@
 //! What every engine, storage and codec of lifeboat promises, as tests: one case for each promise, named after it.
 //!
-//! Ours and everybody's go through the same suites: [`engine_conformance!`], [`storage_conformance!`],
-//! [`codec_conformance!`]. Each expands to one `#[test]` per case; each case is a public async function, so
+//! Ours and everybody's go through the same suites: [`engine_conformance!`], [`log_conformance!`],
+//! [`storage_conformance!`], [`codec_conformance!`]. Each expands to one `#[test]` per case; each case is a public async function, so
 //! that one alone can be run, or run in another way. [`faults`] holds the storage wrappers that the suites use.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a failed promise is a panic")]
 #![allow(clippy::large_futures, reason = "a case runs once")]
@@ -11,6 +11,7 @@ pub mod codec;
 pub mod engine;
 pub mod fake;
 pub mod faults;
+pub mod log;
 pub mod storage;
 
 use std::future::Future;

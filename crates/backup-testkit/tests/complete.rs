@@ -26,13 +26,15 @@ fn read(path: &str) -> String {
 }
 
 #[test]
-fn every_case_of_an_engine_is_run() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine");
-    let files: Vec<_> = std::fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap())
-        .collect();
-    check(&files, &read("engine/mod.rs"));
+fn every_case_of_an_engine_and_of_a_log_is_run() {
+    for suite in ["engine", "log"] {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(suite);
+        let files: Vec<_> = std::fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap())
+            .collect();
+        check(&files, &read(&format!("{suite}/mod.rs")));
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! `show`: all that is known of a backup.
 
 use lifeboat::{
-    BackupConfig, BackupDetails, BackupInfo, BackupRef, ChainInfo, Content, ErrorKind, Reach, Result, TableSummary,
+    BackupConfig, BackupDetails, BackupInfo, BackupRef, ChainInfo, Content, ErrorKind, Reach, Result,
+    TableSummary,
 };
 use serde_json::json;
 

@@ -62,13 +62,24 @@ impl Job<'_> {
     pub(super) async fn run(self, engine: Arc<dyn Engine>) -> Result<Made> {
         let started = Utc::now().trunc_subsecs(3);
         let ctx = self.ctx;
-        let headers = self.repository.headers(ctx).await?;
+        let mut listing = self.repository.counted(ctx).await?;
+        listing.warn(ctx);
+        let headers = std::mem::take(&mut listing.headers);
         ctx.emit(Event::Stage(Stage::Connect));
         let server = ctx.run(engine.probe(ctx)).await?;
         if self.options.backup_type != BackupType::Full {
             match self.continue_chain(&*engine, &server, &headers).await {
                 Ok(chain) => return self.back_up_log(started, &headers, server, chain).boxed().await,
-                Err(error) if self.options.or_full && is_no_chain(&error) => {
+                Err(error) if is_no_chain(&error) => {
+                    // There may be one all the same, if the storage did not give everything.
+                    if server.log.is_some()
+                        && let Some(refused) = listing.refused()
+                    {
+                        return Err(refused.hint("try again, or ask for --type full"));
+                    }
+                    if !self.options.or_full {
+                        return Err(error);
+                    }
                     ctx.warn(format!("this is a full backup: {}", error.message()));
                 }
                 Err(error) => return Err(error),

@@ -32,7 +32,7 @@ use crate::info::{BackupDetails, BackupInfo, ExportReport, RestoreReport, TableS
 use crate::options::{BackupConfig, BackupOptions, BackupRef, RestoreOptions};
 use crate::progress::Stage;
 use crate::registry::Registry;
-use crate::repository::{BackupId, Format, Header, Keys, Lease, Listing, Purpose, Repository, Terms};
+use crate::repository::{BackupId, Format, Header, Keys, Lease, Purpose, Repository, Terms};
 use crate::retention::RetentionPlan;
 use crate::storage::{LocalStorage, Storage, Throttled};
 use crate::url::DatabaseUrl;
@@ -267,10 +267,9 @@ impl BackupManager {
     /// manifest cannot be read are warned of.
     pub async fn list_backups(&self) -> Result<Vec<BackupInfo>> {
         let repository = self.repository().await?;
-        let Listing { headers, unreadable } = repository.listing(&self.ctx).await?;
-        for (key, error) in unreadable {
-            self.ctx.warn(format!("{key} cannot be read and is left out: {error}"));
-        }
+        let listing = repository.listing(&self.ctx).await?;
+        listing.warn(&self.ctx);
+        let headers = listing.headers;
         // Each has a mark to be looked for.
         let infos = stream::iter(headers).map(|header| self.info(&repository, header));
         infos.buffered(16).boxed().try_collect().await
@@ -305,7 +304,7 @@ impl BackupManager {
         let mut chain = None;
         let info = match &opened.repository {
             Some(repository) => {
-                let headers = repository.listing(&self.ctx).await?.headers;
+                let headers = repository.counted(&self.ctx).await?.headers;
                 match Chains::new(&headers).info(&opened.header) {
                     Ok(found) => chain = found,
                     // It can be shown all the same.
@@ -385,7 +384,7 @@ impl BackupManager {
         self.ctx.emit(crate::Event::Stage(Stage::Verify));
         let (repository, header) = (opened.repository.clone(), opened.header.clone());
         if let Some(repository) = repository.as_ref().filter(|_| header.base.is_some()) {
-            let headers = repository.listing(&self.ctx).await?.headers;
+            let headers = repository.counted(&self.ctx).await?.headers;
             Chains::new(&headers).path(&header).map(drop).during(|| format!("verify {}", header.id))?;
             replay::check(&header, &opened.parts).during(|| format!("verify {}", header.id))?;
         }

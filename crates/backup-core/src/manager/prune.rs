@@ -55,7 +55,7 @@ impl BackupManager {
         options: PruneOptions,
     ) -> Result<PruneReport> {
         let dry_run = options.dry_run;
-        let Listing { headers, unreadable } = repository.listing(&self.ctx).await?;
+        let Listing { headers, unreadable, .. } = repository.listing(&self.ctx).await?;
         if let Some((key, error)) = unreadable.into_iter().next() {
             return Err(unknown(error.during(format!("read {key}"))));
         }

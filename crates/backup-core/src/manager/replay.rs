@@ -54,7 +54,14 @@ impl BackupManager {
             return Ok((opened, Log::default()));
         }
         let repository = self.repository().await?;
-        let headers = repository.headers(&self.ctx).await?;
+        let mut listing = repository.counted(&self.ctx).await?;
+        listing.warn(&self.ctx);
+        if *backup == BackupRef::Latest
+            && let Some(error) = listing.refused()
+        {
+            return Err(error.hint("try again, or name the backup by its ID"));
+        }
+        let headers = listing.headers;
         let header = self.resolve(&repository, backup, &headers).await?;
         fits(&header)?;
         let order = |a: &Position, b: &Position| engine.order(a, b);

@@ -70,6 +70,34 @@ pub(crate) struct Listing {
     /// All whose hashes fit, in their order: in a sealed repository also those that nobody known signed, see [`Repository::trusts`].
     pub(crate) headers: Vec<Header>,
     pub(crate) unreadable: Vec<(Key, Error)>,
+    /// How many were left out since nobody known signed them.
+    pub(crate) unsigned: usize,
+}
+
+impl Listing {
+    /// Warns of what was left out.
+    pub(crate) fn warn(&self, ctx: &Ctx) {
+        if self.unsigned > 0 {
+            let all = self.unsigned + self.headers.len();
+            let left_out = self.unsigned;
+            ctx.warn(format!(
+                "{left_out} of {all} backups are not signed by anybody who is known here, and are left out"
+            ));
+        }
+        for (key, error) in &self.unreadable {
+            ctx.warn(format!("{key} cannot be read and is left out: {error}"));
+        }
+    }
+
+    /// The error of a manifest that may be whole: the storage did not give it. What is chosen without it may be the wrong one.
+    pub(crate) fn refused(&mut self) -> Option<Error> {
+        let is_refused = |(_, error): &(Key, Error)| {
+            !matches!(error.kind(), ErrorKind::Damaged | ErrorKind::NewerFormat | ErrorKind::WrongKey)
+        };
+        let place = self.unreadable.iter().position(is_refused)?;
+        let (key, error) = self.unreadable.swap_remove(place);
+        Some(error.during(format!("read {key}")))
+    }
 }
 
 impl Repository {
@@ -219,7 +247,7 @@ impl Repository {
                 Ok((meta.key, header))
             })
             .buffer_unordered(AT_ONCE);
-        let Listing { mut headers, mut unreadable } = Listing::default();
+        let Listing { mut headers, mut unreadable, .. } = Listing::default();
         while let Some(read) = reads.next().await {
             match read? {
                 (key, Ok(header)) if header.id.as_str() == key.name() => headers.push(header),
@@ -234,25 +262,24 @@ impl Repository {
         }
         headers.sort_by(|a, b| (a.ordinal, a.started, &a.id).cmp(&(b.ordinal, b.started, &b.id)));
         unreadable.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Ok(Listing { headers, unreadable })
+        Ok(Listing { headers, unreadable, unsigned: 0 })
+    }
+
+    /// What backups there are that count: see [`Self::headers`]. Nobody is warned.
+    pub(crate) async fn counted(&self, ctx: &Ctx) -> Result<Listing> {
+        let mut listing = self.listing(ctx).await?;
+        let all = listing.headers.len();
+        listing.headers.retain(|header| self.refuse_unknown(header).is_ok());
+        listing.unsigned = all - listing.headers.len();
+        Ok(listing)
     }
 
     /// The headers of all backups that count, in their order. Manifests that cannot be read, and in a sealed repository those that nobody
     /// known signed (unless such are asked for), are warned of, and left out: nothing is concluded from what a forger may have written.
     pub(crate) async fn headers(&self, ctx: &Ctx) -> Result<Vec<Header>> {
-        let Listing { mut headers, unreadable } = self.listing(ctx).await?;
-        let all = headers.len();
-        headers.retain(|header| self.refuse_unknown(header).is_ok());
-        if headers.len() < all {
-            let left_out = all - headers.len();
-            ctx.warn(format!(
-                "{left_out} of {all} backups are not signed by anybody who is known here, and are left out"
-            ));
-        }
-        for (key, error) in unreadable {
-            ctx.warn(format!("{key} cannot be read and is left out: {error}"));
-        }
-        Ok(headers)
+        let listing = self.counted(ctx).await?;
+        listing.warn(ctx);
+        Ok(listing.headers)
     }
 
     fn manifest_key(id: &BackupId) -> Result<Key> {

@@ -11,14 +11,14 @@ use super::repository::{Repository, assert_same, told};
 use super::restore::{Held, other, sample};
 
 /// Cancels a context at the N-th event.
-struct CancelAt {
+pub(crate) struct CancelAt {
     left: AtomicU64,
-    seen: AtomicU64,
+    pub(crate) seen: AtomicU64,
     cancel: tokio_util::sync::CancellationToken,
 }
 
 impl CancelAt {
-    fn new(n: u64) -> (Arc<Self>, Ctx) {
+    pub(crate) fn new(n: u64) -> (Arc<Self>, Ctx) {
         let cancel = tokio_util::sync::CancellationToken::new();
         let it = Arc::new(Self { left: AtomicU64::new(n), seen: AtomicU64::new(0), cancel: cancel.clone() });
         (it.clone(), Ctx::new().with_progress(it).with_cancel(cancel))
@@ -35,7 +35,7 @@ impl Progress for CancelAt {
 }
 
 /// Of `events`, those at which to cancel: the first and last few, and some between.
-fn moments(events: u64) -> Vec<u64> {
+pub(crate) fn moments(events: u64) -> Vec<u64> {
     let mut moments: Vec<u64> =
         (1..=6).chain((1..10).map(|i| events * i / 10)).chain(events.saturating_sub(4)..=events).collect();
     moments.retain(|n| (1..=events).contains(n));

@@ -3,15 +3,15 @@
 //! The cases drive the engine through [`backup_core::BackupManager`], as programs do, or through its traits where
 //! a promise is about those. They change and judge databases through an [`EngineFixture`] only.
 
-mod cancel;
+pub(crate) mod cancel;
 mod capabilities;
 mod content;
 mod crash;
 mod damage;
 mod fixture;
 mod memory;
-mod repository;
-mod restore;
+pub(crate) mod repository;
+pub(crate) mod restore;
 mod secrets;
 mod snapshot;
 

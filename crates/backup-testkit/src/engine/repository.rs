@@ -11,60 +11,60 @@ use backup_core::{
 use super::EngineFixture;
 
 /// A repository in memory, and the manager of it.
-pub(super) struct Repository<'a> {
+pub(crate) struct Repository<'a> {
     fixture: &'a dyn EngineFixture,
-    pub(super) storage: Arc<dyn Storage>,
-    pub(super) config: BackupConfig,
-    pub(super) ctx: Ctx,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) config: BackupConfig,
+    pub(crate) ctx: Ctx,
 }
 
 impl<'a> Repository<'a> {
     /// An empty one, for binary backups with two jobs.
-    pub(super) fn new(fixture: &'a dyn EngineFixture) -> Self {
+    pub(crate) fn new(fixture: &'a dyn EngineFixture) -> Self {
         let mut config = BackupConfig::default();
         config.format = Format::Binary;
         config.jobs = 2;
         Self { fixture, storage: Arc::new(MemoryStorage::new()), config, ctx: Ctx::new() }
     }
 
-    pub(super) fn jobs(mut self, jobs: usize) -> Self {
+    pub(crate) fn jobs(mut self, jobs: usize) -> Self {
         self.config.jobs = jobs;
         self
     }
 
-    pub(super) fn format(mut self, format: Format) -> Self {
+    pub(crate) fn format(mut self, format: Format) -> Self {
         self.config.format = format;
         self
     }
 
     /// Backups are complete when they are stored.
-    pub(super) fn unverified(mut self) -> Self {
+    pub(crate) fn unverified(mut self) -> Self {
         self.config.verify = false;
         self
     }
 
     /// The same repository, watched and cancelled by `ctx`.
-    pub(super) fn under(&self, ctx: Ctx) -> Self {
+    pub(crate) fn under(&self, ctx: Ctx) -> Self {
         Self { fixture: self.fixture, storage: Arc::clone(&self.storage), config: self.config.clone(), ctx }
     }
 
     /// The same repository behind another storage.
-    pub(super) fn behind(&self, storage: Arc<dyn Storage>) -> Self {
+    pub(crate) fn behind(&self, storage: Arc<dyn Storage>) -> Self {
         Self { fixture: self.fixture, storage, config: self.config.clone(), ctx: self.ctx.clone() }
     }
 
-    pub(super) fn manager(&self) -> BackupManager {
+    pub(crate) fn manager(&self) -> BackupManager {
         BackupManager::new(self.config.clone())
             .with_registry(Registry::new().with(self.fixture.factory()))
             .with_storage(Arc::clone(&self.storage))
             .with_context(self.ctx.clone())
     }
 
-    pub(super) async fn backup(&self, source: &DatabaseUrl) -> BackupInfo {
+    pub(crate) async fn backup(&self, source: &DatabaseUrl) -> BackupInfo {
         self.manager().backup(source).await.unwrap_or_else(|error| panic!("no backup: {}", told(&error)))
     }
 
-    pub(super) async fn try_restore(
+    pub(crate) async fn try_restore(
         &self,
         backup: &BackupRef,
         target: &DatabaseUrl,
@@ -76,13 +76,13 @@ impl<'a> Repository<'a> {
         self.manager().restore(backup, target, options).await
     }
 
-    pub(super) async fn restore(&self, backup: &BackupInfo, target: &DatabaseUrl) -> RestoreReport {
+    pub(crate) async fn restore(&self, backup: &BackupInfo, target: &DatabaseUrl) -> RestoreReport {
         let restored = self.try_restore(&BackupRef::from(&backup.id), target, |_| {}).await;
         restored.unwrap_or_else(|error| panic!("no restore: {}", told(&error)))
     }
 
     /// Backs `source` up, restores it into an empty place and returns that.
-    pub(super) async fn copy(&self, source: &DatabaseUrl) -> DatabaseUrl {
+    pub(crate) async fn copy(&self, source: &DatabaseUrl) -> DatabaseUrl {
         let backup = self.backup(source).await;
         let target = self.fixture.empty().await;
         self.restore(&backup, &target).await;
@@ -90,7 +90,7 @@ impl<'a> Repository<'a> {
     }
 
     /// How many backups are listed; none where there is no repository yet.
-    pub(super) async fn listed(&self) -> usize {
+    pub(crate) async fn listed(&self) -> usize {
         match self.manager().list_backups().await {
             Ok(backups) => backups.len(),
             Err(error) if error.kind() == ErrorKind::NoRepository => 0,
@@ -100,12 +100,12 @@ impl<'a> Repository<'a> {
 }
 
 /// The keys below a folder of a repository.
-pub(super) fn folder(name: &str) -> Key {
+pub(crate) fn folder(name: &str) -> Key {
     name.parse().expect("a folder has a name")
 }
 
 /// An error and its causes.
-pub(super) fn told(error: &Error) -> String {
+pub(crate) fn told(error: &Error) -> String {
     let mut told = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -117,7 +117,7 @@ pub(super) fn told(error: &Error) -> String {
 
 /// Fails if two dumps differ, showing the first line that does.
 #[track_caller]
-pub(super) fn assert_same(expected: &str, found: &str, what: &str) {
+pub(crate) fn assert_same(expected: &str, found: &str, what: &str) {
     if expected == found {
         return;
     }

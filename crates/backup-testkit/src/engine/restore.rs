@@ -33,14 +33,14 @@ pub(super) async fn other(fixture: &dyn EngineFixture) -> DatabaseUrl {
 
 /// What a place holds, to be compared with what it holds later.
 #[derive(Debug, PartialEq)]
-pub(super) struct Held {
+pub(crate) struct Held {
     traces: BTreeSet<String>,
     dump: Option<String>,
 }
 
 impl Held {
     /// `exists` says whether there is a database to dump.
-    pub(super) async fn at(fixture: &dyn EngineFixture, url: &DatabaseUrl, exists: bool) -> Self {
+    pub(crate) async fn at(fixture: &dyn EngineFixture, url: &DatabaseUrl, exists: bool) -> Self {
         let dump = if exists { Some(fixture.dump(url).await) } else { None };
         Self { traces: fixture.traces(url).await, dump }
     }
