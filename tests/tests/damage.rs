@@ -147,3 +147,90 @@ async fn no_byte_of_a_small_repository_can_be_flipped() {
         println!("{format:?}: {flips} flips: all refused");
     }
 }
+
+/// A database of about `megabytes`, of which nothing can be made smaller.
+fn large(path: &Path, megabytes: u32) -> DatabaseUrl {
+    let db = rusqlite::Connection::open(path).unwrap();
+    db.execute_batch(&format!(
+        "CREATE TABLE noise (id INTEGER PRIMARY KEY, bytes BLOB);
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {megabytes} * 1000)
+         INSERT INTO noise SELECT i, randomblob(1000) FROM n;"
+    ))
+    .unwrap();
+    format!("sqlite:{}", path.display()).parse().unwrap()
+}
+
+#[tokio::test]
+async fn of_a_thousand_flips_all_over_a_large_backup_each_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let source = large(&place.path().join("large.db"), 10);
+    for (format, flips) in [(Format::Binary, 500), (Format::Sql, 250), (Format::Compressed, 250)] {
+        let (manager, storage) = manager(format, "zstd");
+        let backup = BackupRef::from(&manager.backup(&source).await.unwrap().id);
+        let objects = objects(&*storage).await;
+        let all: usize = objects.iter().map(|(_, bytes)| bytes.len()).sum();
+        for n in 0..flips {
+            // Spread over all bytes of all objects, in no order.
+            let mut at = (all as f64 * (f64::from(n) * 0.618_034).fract()) as usize;
+            let hit = objects.iter().find(|(_, bytes)| {
+                let here = at < bytes.len();
+                at -= if here { 0 } else { bytes.len() };
+                here
+            });
+            let (key, whole) = hit.unwrap();
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1 << (n % 8);
+            storage.put(key, flipped.into(), PutMode::Overwrite).await.unwrap();
+            let what = format!("{format:?}: byte {at} of {key} flipped");
+            is_refused(&manager, &backup, place.path(), &what).await;
+            storage.put(key, whole.clone().into(), PutMode::Overwrite).await.unwrap();
+        }
+        manager.verify(&backup).await.unwrap();
+        println!("{format:?}: {flips} flips over {all} bytes: all refused");
+    }
+}
+
+#[tokio::test]
+async fn chunks_cut_off_swapped_doubled_or_removed_are_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let source = large(&place.path().join("large.db"), 10);
+    for codec in ["zstd", "gzip", "none"] {
+        let (manager, storage) = manager(Format::Binary, codec);
+        let backup = BackupRef::from(&manager.backup(&source).await.unwrap().id);
+        let chunks: Vec<_> = objects(&*storage)
+            .await
+            .into_iter()
+            .filter(|(key, _)| key.as_str().starts_with("chunks/"))
+            .collect();
+        let (mut cuts, mut swaps, mut doubles, mut removals) = (0, 0, 0, 0);
+        let refused = |what: String| is_refused_owned(&manager, &backup, place.path(), what);
+        for (number, (key, whole)) in chunks.iter().enumerate() {
+            for length in [0, 1, whole.len() / 2, whole.len() - 1] {
+                faults::truncate(&*storage, key, length).await;
+                refused(format!("{codec}: {key} cut off behind {length} bytes")).await;
+                storage.put(key, whole.clone().into(), PutMode::Overwrite).await.unwrap();
+                cuts += 1;
+            }
+            let (other, others) = &chunks[(number + 1) % chunks.len()];
+            faults::swap(&*storage, key, other).await;
+            refused(format!("{codec}: {key} and {other} swapped")).await;
+            faults::swap(&*storage, key, other).await;
+            swaps += 1;
+            faults::duplicate(&*storage, key, other).await;
+            refused(format!("{codec}: {key} in place of {other}")).await;
+            storage.put(other, others.clone().into(), PutMode::Overwrite).await.unwrap();
+            doubles += 1;
+            faults::remove(&*storage, key).await;
+            refused(format!("{codec}: {key} removed")).await;
+            storage.put(key, whole.clone().into(), PutMode::Overwrite).await.unwrap();
+            removals += 1;
+        }
+        manager.verify(&backup).await.unwrap();
+        println!("{codec}: {cuts} cuts, {swaps} swaps, {doubles} doubles, {removals} removals: all refused");
+        assert!(chunks.len() > 5, "{}", chunks.len());
+    }
+}
+
+async fn is_refused_owned(manager: &BackupManager, backup: &BackupRef, directory: &Path, what: String) {
+    is_refused(manager, backup, directory, &what).await;
+}

@@ -5,8 +5,8 @@ use crate::program::{self, cargo, install};
 use crate::{servers, tidy};
 
 /// Other people's tools, which judge what we restored: the program, and Debian's package of it.
-const JUDGES: [(&str, &str); 4] =
-    [("sqlite3", "sqlite3"), ("python3", "python3"), ("zstd", "zstd"), ("age", "age")];
+const JUDGES: [(&str, &str); 5] =
+    [("sqlite3", "sqlite3"), ("python3", "python3"), ("zstd", "zstd"), ("age", "age"), ("strace", "strace")];
 
 pub(crate) fn run() -> Result {
     install(&JUDGES);

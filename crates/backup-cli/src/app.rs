@@ -18,6 +18,7 @@ const CANCELLED: u8 = 130;
 
 /// Does what `args` (the program's name first) say, and returns the exit code of the process.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    without_core_dumps();
     let args: Vec<OsString> = args.into_iter().collect();
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
@@ -34,6 +35,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             code.into()
         }
     }
+}
+
+/// Memory holds passwords and keys, which must not end up in a file.
+fn without_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    // It can only be refused where less is allowed already.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }
 
 fn start(cli: Cli, output: Output, ctx: &Ctx) -> Result<()> {

@@ -193,6 +193,7 @@ pub struct FailNth {
     left: AtomicU64,
     kind: ErrorKind,
     once: bool,
+    afterwards: bool,
 }
 
 impl FailNth {
@@ -203,7 +204,20 @@ impl FailNth {
 
     /// Fails from the `n`-th (from 1) of `calls` on, with an error of `kind`.
     pub fn with_kind(calls: &[Call], n: u64, kind: ErrorKind) -> Self {
-        Self { calls: calls.iter().copied().collect(), left: AtomicU64::new(n), kind, once: false }
+        Self {
+            calls: calls.iter().copied().collect(),
+            left: AtomicU64::new(n),
+            kind,
+            once: false,
+            afterwards: false,
+        }
+    }
+
+    /// Makes the calls all the same and only then says that they failed: a network that loses the answer.
+    #[must_use]
+    pub fn afterwards(mut self) -> Self {
+        self.afterwards = true;
+        self
     }
 
     /// Fails that one call only, and none after it.
@@ -222,6 +236,16 @@ impl FailNth {
 #[async_trait]
 impl Fault for FailNth {
     async fn before(&self, call: Call, key: &Key) -> Result<()> {
+        if self.afterwards { Ok(()) } else { self.fail(call, key) }
+    }
+
+    async fn after(&self, call: Call, key: &Key) -> Result<()> {
+        if self.afterwards { self.fail(call, key) } else { Ok(()) }
+    }
+}
+
+impl FailNth {
+    fn fail(&self, call: Call, key: &Key) -> Result<()> {
         if !self.calls.contains(&call) {
             return Ok(());
         }

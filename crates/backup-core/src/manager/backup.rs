@@ -118,10 +118,12 @@ impl Job<'_> {
             Ok(()) => self.commit(&mut manifest).await,
             Err(error) => Err(error),
         };
+        // A commit that failed may have arrived all the same, and then the manifest names the file.
         if committed.is_err()
             && let Some(file) = &manifest.header.file
+            && matches!(self.repository.has(&manifest.header.id).await, Ok(false))
         {
-            // Nothing names it, and the error that led here is the one that counts.
+            // The error that led here is the one that counts.
             let _ = self.repository.storage().delete(&file.key.parse()?).await;
         }
         committed.map(|()| Made { repository: self.repository, header: manifest.header, log: None })

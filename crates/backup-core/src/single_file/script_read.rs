@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc};
 
-use super::script_write::{COMMENT, End, FIRST_LINE, LAST_LINE};
+use super::script_write::{ANY_FIRST_LINE, COMMENT, End, FIRST_LINE, LAST_LINE};
 use super::source::{FileSource, into_error};
 use crate::block::{BLOCK_SIZE, RawChunk, Segment, SegmentKind};
 use crate::codec::sniff;
@@ -187,6 +187,15 @@ fn parse_manifest(manifest: &[u8]) -> Result<CheckedScript> {
 
 /// Refuses somebody else's file, naming the program that loads it.
 fn foreign(head: &[u8]) -> Error {
+    if let Some(rest) = head.strip_prefix(ANY_FIRST_LINE.as_bytes())
+        && let Some(version) = rest.split(|byte| *byte == b'\n').next()
+        && version.iter().all(u8::is_ascii_digit)
+        && version.len() < 10
+    {
+        let message = format!("the script has format {}; this program reads 1", version.escape_ascii());
+        return Error::new(ErrorKind::NewerFormat, message)
+            .hint("use a newer lifeboat: the manifest at the end of the file says which wrote it; or load it with the client of its database");
+    }
     let text = String::from_utf8_lossy(head);
     let has = |mark: &str| text.contains(mark);
     let what = if head.starts_with(b"SQLite format 3\0") {

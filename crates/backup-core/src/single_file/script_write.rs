@@ -17,7 +17,8 @@ use crate::repository::{Body, Hash32, Header, PartRecord, ScriptSpan, parts_to_j
 use crate::script::{Place, Script, ScriptInfo, ScriptWriter};
 use crate::writer::PartTotals;
 
-/// The first line of every script, which names what it is.
+/// What the first line of every script begins with, and all of it: its number is the version of the format.
+pub(super) const ANY_FIRST_LINE: &str = "-- lifeboat script ";
 pub(super) const FIRST_LINE: &str = "-- lifeboat script 1\n";
 /// What the last line begins with.
 pub(super) const LAST_LINE: &str = "-- lifeboat end ";

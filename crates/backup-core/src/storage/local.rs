@@ -56,10 +56,7 @@ impl LocalStorage {
 
     /// Opens the directory `path`, making it (and those above) if it is not there.
     pub fn create(path: &Path) -> Result<Self> {
-        use std::os::unix::fs::DirBuilderExt;
-        let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder.create(path).during(|| format!("create the directory {}", path.display()))?;
+        create_directory(path).during(|| format!("create the directory {}", path.display()))?;
         Self::open(path)
     }
 
@@ -75,6 +72,26 @@ impl LocalStorage {
         let root = Arc::clone(&self.0);
         blocking(move || work(&root)).await
     }
+}
+
+/// Makes a directory, those above it first, and the names of all of them durable.
+fn create_directory(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_directory(above)?;
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        // Somebody else made it just now.
+        Err(_) if path.is_dir() => {}
+        made => {
+            made?;
+            // Whatever the umask took away.
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
+        }
+    }
+    std::fs::File::open(above)?.sync_all()
 }
 
 fn io_error(errno: Errno, doing: String) -> Error {
@@ -108,7 +125,12 @@ impl Root {
             let mut next = rustix::fs::openat(&directory, *word, DIRECTORY, Mode::empty());
             if create && next.as_ref().err() == Some(&Errno::NOENT) {
                 match rustix::fs::mkdirat(&directory, *word, DIRECTORY_MODE) {
-                    Ok(()) => rustix::fs::fsync(&directory).map_err(failed)?,
+                    Ok(()) => {
+                        // Whatever the umask took away.
+                        rustix::fs::chmodat(&directory, *word, DIRECTORY_MODE, AtFlags::empty())
+                            .and_then(|()| rustix::fs::fsync(&directory))
+                            .map_err(failed)?;
+                    }
                     Err(Errno::EXIST) => {}
                     Err(errno) => return Err(failed(errno)),
                 }
@@ -299,7 +321,9 @@ struct LocalWriter {
 impl LocalWriter {
     fn begin(key: Key, path: PathBuf, parent: OwnedFd, name: OsString, temporary: String) -> Result<Self> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // The mode once more, for whatever the umask took away.
         let file = rustix::fs::openat(&parent, &temporary, flags, FILE_MODE)
+            .and_then(|file| rustix::fs::fchmod(&file, FILE_MODE).map(|()| file))
             .map_err(|errno| io_error(errno, format!("write {}", path.display())))?;
         Ok(Self { key, path, parent, name, temporary: Some(temporary), file: file.into() })
     }

@@ -69,6 +69,7 @@ macro_rules! engine_conformance {
             an_aborted_or_dropped_restore_leaves_nothing
             a_backup_whose_repository_fails_anywhere_leaves_nothing
             a_backup_that_is_cut_off_anywhere_is_not_there_or_good
+            a_backup_whose_storage_loses_the_answer_is_not_there_or_good
             a_storage_that_lies_about_a_write_is_found_out
             a_backup_that_its_storage_forgets_is_missed
             two_backups_at_once_are_both_good
