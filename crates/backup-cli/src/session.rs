@@ -127,6 +127,12 @@ impl Session {
         self.global.host_key.clone().or(environment.map(PathBuf::from)).or_else(|| file.host_key.clone())
     }
 
+    /// The manager of another repository.
+    pub(crate) fn manager_of(&self, place: &str, mut config: BackupConfig) -> Result<BackupManager> {
+        config.directory = lifeboat::repository_directory(place)?;
+        Ok(BackupManager::new(config).with_context(self.ctx.clone()))
+    }
+
     /// The source or target that `name_or_url` stands for. An engine that is not there is refused here, before
     /// anything is made.
     pub(crate) fn source(&self, file: &ConfigFile, name_or_url: &str) -> Result<SourceConfig> {

@@ -108,6 +108,32 @@ impl ChunkStore {
         Ok(())
     }
 
+    /// Stores a chunk as another repository that names it alike has it, unless it is there. `fetch` reads and checks its stored bytes.
+    pub(crate) async fn put_stored(
+        &self,
+        ctx: &Ctx,
+        entry: &ChunkEntry,
+        fetch: impl Future<Output = Result<Bytes>>,
+    ) -> Result<ChunkEntry> {
+        let cell = {
+            let mut chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(chunks.entry(entry.id).or_default())
+        };
+        let put = async {
+            let found = ctx.run(self.sink.find(ctx, &entry.id)).await?;
+            let new = found.is_none();
+            if new {
+                let stored = fetch.await?;
+                ctx.run(self.sink.put(entry, stored)).await.during(|| format!("store chunk {}", entry.id))?;
+            }
+            let entry = found.unwrap_or(*entry);
+            let (raw, stored) = (u64::from(entry.raw_size), u64::from(entry.stored_size));
+            ctx.emit(Event::ChunkStored { raw, stored, new });
+            Ok(entry)
+        };
+        cell.get_or_try_init(|| put).await.copied()
+    }
+
     async fn put_first(
         &self,
         ctx: &Ctx,

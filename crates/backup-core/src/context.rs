@@ -29,6 +29,10 @@ impl Ctx {
         self
     }
 
+    pub(crate) fn progress(&self) -> &Arc<dyn Progress> {
+        &self.progress
+    }
+
     /// Stops when `cancel` is cancelled.
     #[must_use]
     pub fn with_cancel(mut self, cancel: CancellationToken) -> Self {

@@ -52,12 +52,33 @@ pub trait Engine: Debug + Send + Sync + 'static {
             .hint("ask for --type full"))
     }
 
+    /// A place for a database that is made only to be looked at: near this target, under a name that nobody else has, and of the same
+    /// kind of server. Those that runs which were cut off left there are told by their names, and that nobody uses them, and removed. The target
+    /// itself is not touched, whatever it holds. Engines that cannot remove a database again need not implement it.
+    async fn scratch(&self, ctx: &Ctx) -> Result<Box<dyn Scratch>> {
+        let _ = ctx;
+        Err(Error::unsupported("this engine makes no scratch databases")
+            .hint("restore into an empty place, and compare there"))
+    }
+
     /// Which of two positions comes first in the log, so that a restore can be planned to one that lies within a segment; `None` if
     /// neither does, as of two logs. It asks no server. Errors: `Usage` for what is no position of this engine. Engines without a log need
     /// not implement it.
     fn order(&self, a: &Position, b: &Position) -> Result<Option<Ordering>> {
         Ok((a == b).then_some(Ordering::Equal))
     }
+}
+
+/// A place for a database that is made only to be looked at, and its end. Nothing else in lifeboat removes a database.
+///
+/// Dropping it does what `discard` would, as far as can be done without waiting.
+#[async_trait]
+pub trait Scratch: Debug + Send + Sync {
+    /// The engine bound to it: a restore makes the database there, a backup reads it.
+    fn engine(&self) -> Arc<dyn Engine>;
+
+    /// Removes the database, if one was made, with all that belongs to it, in bounded time. Only what this scratch made is ever removed.
+    async fn discard(self: Box<Self>) -> Result<()>;
 }
 
 /// What a database is and can do. Recorded in the manifest.

@@ -306,3 +306,64 @@ pub struct ExportReport {
     /// Its size.
     pub size: u64,
 }
+
+/// What a copy to another repository did.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct CopyReport {
+    /// What was copied, each behind what it continues.
+    pub copied: Vec<CopiedBackup>,
+    /// What was there already.
+    pub there: Vec<BackupId>,
+}
+
+/// One backup that was copied.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct CopiedBackup {
+    /// Its id, which is the same in both.
+    pub backup: BackupId,
+    /// Bytes as stored there, shared chunks included.
+    pub size: u64,
+    /// Chunks that it has.
+    pub chunks: u64,
+    /// Of these, those that were not there before.
+    pub chunks_sent: u64,
+    /// Bytes that were sent.
+    pub bytes_sent: u64,
+}
+
+/// How a database that was restored from a backup compares with what the backup says it was.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct ComparisonReport {
+    /// Tables whose rows are the same, by number and digest.
+    pub equal: u64,
+    /// Rows of these tables.
+    pub rows: u64,
+    /// What is not the same.
+    pub different: Vec<Difference>,
+    /// What cannot be compared, and why. It may be the same or not.
+    pub not_comparable: Vec<Difference>,
+}
+
+/// Something that is different, or cannot be compared.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct Difference {
+    /// A table, another object, or the backup as a whole.
+    pub what: String,
+    /// In which way, or why not.
+    pub why: String,
+}
+
+impl ComparisonReport {
+    /// Whether everything was compared and is the same.
+    pub fn is_equal(&self) -> bool {
+        self.different.is_empty() && self.not_comparable.is_empty()
+    }
+}

@@ -36,12 +36,12 @@ pub use chrono_tz::Tz;
 pub use inventory;
 
 pub use context::Ctx;
-pub use engine::{BackupSession, Capabilities, Engine, LogSession, RestoreSession, ServerInfo};
+pub use engine::{BackupSession, Capabilities, Engine, LogSession, RestoreSession, Scratch, ServerInfo};
 pub use error::{During, Error, ErrorKind, Result};
 pub use filter::{Filter, Pattern};
 pub use info::{
-    BackupDetails, BackupInfo, ChainInfo, ExportReport, LeaseInfo, Reach, RestoreReport, TableSummary,
-    VerifyReport,
+    BackupDetails, BackupInfo, ChainInfo, ComparisonReport, CopiedBackup, CopyReport, Difference,
+    ExportReport, LeaseInfo, Reach, RestoreReport, TableSummary, VerifyReport,
 };
 pub use manager::{
     Affected, BackupManager, CheckReport, Damage, KeyChange, KeyInfo, Orphans, PruneOptions, PruneReport,

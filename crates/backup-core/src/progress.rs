@@ -69,6 +69,8 @@ pub enum Stage {
     Publish,
     /// Writing a single file out of a backup.
     Export,
+    /// Sending backups to another repository.
+    Copy,
 }
 
 /// Remembers warnings, and passes everything on.

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use backup_core::{
     BackupRequest, BackupSession, Capabilities, Ctx, Engine, Part, RestoreRequest, RestoreSession, Result,
-    ServerInfo, async_trait,
+    Scratch, ServerInfo, async_trait,
 };
 
 use crate::backup::Backup;
 use crate::config::Config;
 use crate::connect::{Readers, journal_mode, open_reader};
 use crate::restore::Restore;
+use crate::scratch::ScratchFile;
 
 /// A SQLite database file.
 #[derive(Debug)]
@@ -56,6 +57,11 @@ impl Engine for Sqlite {
         };
         let inner = ctx.clone();
         Ok(Box::new(ctx.blocking(move || Restore::begin(&inner, &config, &request, &parts)).await?))
+    }
+
+    async fn scratch(&self, ctx: &Ctx) -> Result<Box<dyn Scratch>> {
+        let (config, inner) = (self.config.clone(), ctx.clone());
+        Ok(Box::new(ctx.blocking(move || ScratchFile::beside(&inner, &config)).await?))
     }
 }
 

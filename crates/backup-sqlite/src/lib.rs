@@ -9,6 +9,7 @@
 //! | `backup` | one running backup |
 //! | `rows` | rows out of tables and into tables |
 //! | `restore` | one running restore: a new file beside the target, put in its place when finished |
+//! | `scratch` | databases that are made only to be compared with |
 //! | `ddl` | SQL: quoting, settings, and the script for the `sqlite3` shell |
 //! | `error` | SQLite's errors in the words of the core |
 //!
@@ -25,6 +26,7 @@ mod restore;
 #[cfg(test)]
 mod round_trip;
 mod rows;
+mod scratch;
 
 use std::sync::Arc;
 

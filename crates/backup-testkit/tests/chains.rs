@@ -181,3 +181,47 @@ async fn a_restore_stops_just_before_the_first_later_transaction() {
         assert_eq!(FakeDatabase::at(place.path("copy")).tables().unwrap(), before);
     }
 }
+
+#[tokio::test]
+async fn a_copied_chain_comes_with_all_that_it_continues_and_restores_to_every_point_the_same() {
+    let place = Place::new();
+    let full = place.backup(BackupType::Full).await;
+    let mut backups = vec![full.clone()];
+    for (n, second) in [10, 20, 30, 40].into_iter().enumerate() {
+        place.change(second);
+        let kind = if n == 2 { BackupType::Differential } else { BackupType::Incremental };
+        backups.push(place.backup(kind).await);
+    }
+    // Its own key, so that every chunk has another name there.
+    let mut there = Place { directory: tempfile::tempdir().unwrap(), ..Place::new() };
+    there.config.codec = "none".into();
+    let copied = place.manager().copy(&there.manager(), &[BackupRef::from(&backups[4].id)]).await.unwrap();
+    let ids: Vec<_> = copied.copied.iter().map(|copied| copied.backup.clone()).collect();
+    // The differential takes the place of the two incrementals before it.
+    assert_eq!(ids, [backups[0].id.clone(), backups[3].id.clone(), backups[4].id.clone()]);
+    let rest = place.manager().copy(&there.manager(), &[]).await.unwrap();
+    assert_eq!((rest.copied.len(), rest.there.len()), (2, 3));
+    let again = place.manager().copy(&there.manager(), &[]).await.unwrap();
+    assert_eq!((again.copied.len(), again.there.len()), (0, 5));
+    let order = |infos: Vec<BackupInfo>| -> Vec<_> {
+        infos.into_iter().map(|info| (info.id, info.ordinal, info.parent, info.base, info.position)).collect()
+    };
+    assert_eq!(
+        order(there.manager().list_backups().await.unwrap()),
+        order(place.manager().list_backups().await.unwrap())
+    );
+    for backup in &backups {
+        assert!(there.restored(backup).await == place.restored(backup).await, "{}", backup.id);
+    }
+    for second in 0..40 {
+        let [ours, copied] = [
+            place.restored_at(&BackupRef::Latest, second).await,
+            there.restored_at(&BackupRef::Latest, second).await,
+        ];
+        assert!(ours.unwrap() == copied.unwrap(), "second {second}");
+    }
+    println!(
+        "5 backups copied, {} chunks sent",
+        copied.copied.iter().chain(&rest.copied).map(|c| c.chunks_sent).sum::<u64>()
+    );
+}

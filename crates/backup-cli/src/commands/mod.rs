@@ -3,6 +3,7 @@
 mod backup;
 mod check;
 mod completions;
+mod copy;
 mod delete;
 mod engines;
 mod export;
@@ -34,6 +35,7 @@ pub(crate) enum Command {
     Delete(delete::Args),
     Prune(prune::Args),
     Export(export::Args),
+    Copy(copy::Args),
     Key(key::Args),
     Unlock(unlock::Args),
     Engines(engines::Args),
@@ -53,6 +55,7 @@ impl Command {
             Self::Delete(args) => args.run(session).await,
             Self::Prune(args) => args.run(session).await,
             Self::Export(args) => args.run(session).await,
+            Self::Copy(args) => args.run(session).await,
             Self::Key(args) => args.run(session).await,
             Self::Unlock(args) => args.run(session).await,
             Self::Engines(args) => args.run(session),

@@ -1,6 +1,8 @@
 //! `verify`: what is stored is what was written.
 
-use lifeboat::{BackupConfig, BackupRef, Error, ErrorKind, Result, VerifyReport};
+use lifeboat::{
+    BackupConfig, BackupRef, ComparisonReport, Difference, Error, ErrorKind, Result, VerifyReport,
+};
 use serde_json::{Value, json};
 
 use super::flags::Reading;
@@ -12,9 +14,14 @@ Everything that a restore would need is read, decoded and hashed, and the rows o
 counted and hashed again. No database is needed. Damage ends with exit code 4. Of a sealed backup, without \
 an identity, only the stored bytes are hashed, which is said.
 
+With --restore it is also restored into a scratch database beside TARGET, which is not touched itself, and \
+every table of that is read and compared. Tables that are not the same end with exit code 4, and what \
+cannot be compared with exit code 3. The scratch database is removed whatever happens.
+
 Examples:
   lifeboat verify latest
-  lifeboat verify --all";
+  lifeboat verify --all
+  lifeboat verify latest --restore --target sqlite:/srv/shop.db";
 
 /// Read backups back and check every byte and every row
 #[derive(Debug, clap::Args)]
@@ -26,6 +33,12 @@ pub(crate) struct Args {
     /// Every backup in the repository, even after one that is damaged
     #[arg(long, conflicts_with = "backup")]
     all: bool,
+    /// Restore it into a scratch database too, and compare that with the backup
+    #[arg(long, requires = "target", conflicts_with = "all")]
+    restore: bool,
+    /// Beside which database: a URL, or the name of a source
+    #[arg(long, value_name = "TARGET", requires = "restore")]
+    target: Option<String>,
     #[command(flatten)]
     reading: Reading,
 }
@@ -61,6 +74,10 @@ impl Args {
                 verified.extend(unreadable.into_iter().map(|(backup, error)| (backup, Err(error))));
             }
         }
+        if let (Some(target), [(name, Ok(report))]) = (&self.target, verified.as_slice()) {
+            let (name, report) = (name.clone(), *report);
+            return compare(session, &name, report, target).await;
+        }
         if verified.is_empty() {
             return Err(Error::new(ErrorKind::NotFound, "there are no backups to verify"));
         }
@@ -68,6 +85,56 @@ impl Args {
         session.result(&json!({ "verified": documents }), || verified.iter().map(line).collect())?;
         conclude(verified)
     }
+}
+
+/// Restores a backup that was read back, and says how the result compares.
+async fn compare(session: &Session, backup: &str, report: VerifyReport, target: &str) -> Result<()> {
+    let file = session.config_file()?;
+    let source = session.source(&file, target)?;
+    let mut config = BackupConfig::default();
+    source.apply(&mut config);
+    let manager = session.manager_with(&file, config)?;
+    let compared = manager.verify_restore(&backup.parse()?, &source.url).await?;
+    let read = (backup.to_owned(), Ok(report));
+    let mut found = document(&read);
+    if let Some(found) = found.as_object_mut() {
+        found.insert("ok".to_owned(), compared.is_equal().into());
+        found.insert("restored".to_owned(), json!(compared));
+    }
+    session.result(&json!({ "verified": [found] }), || line(&read) + &comparison(&compared))?;
+    let list = |differences: &[Difference]| {
+        let names: Vec<_> =
+            differences.iter().map(|difference| plain(&difference.what).into_owned()).collect();
+        names.join(", ")
+    };
+    match (compared.different.is_empty(), compared.not_comparable.is_empty()) {
+        (false, _) => {
+            let message =
+                format!("restored from {backup}, these are different: {}", list(&compared.different));
+            Err(Error::new(ErrorKind::Different, message)
+                .hint("do not rely on this backup alone, keep older ones, and please report it"))
+        }
+        (true, false) => {
+            let message =
+                format!("restored from {backup}, not comparable: {}", list(&compared.not_comparable));
+            Err(Error::new(ErrorKind::Incomplete, message).hint(
+                "what was compared is the same; give a target of the same product and version, or compare the rest by hand",
+            ))
+        }
+        (true, true) => Ok(()),
+    }
+}
+
+fn comparison(report: &ComparisonReport) -> String {
+    let mut text = format!("restored: {} tables equal, {} rows\n", count(report.equal), count(report.rows));
+    for (what, differences) in [("DIFFERENT", &report.different), ("NOT COMPARABLE", &report.not_comparable)]
+    {
+        for difference in differences {
+            text += &plain(&format!("{what}  {}: {}", difference.what, difference.why));
+            text.push('\n');
+        }
+    }
+    text
 }
 
 fn document((backup, report): &Verified) -> Value {

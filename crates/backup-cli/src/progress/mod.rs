@@ -62,6 +62,7 @@ fn stage_name(stage: Stage) -> &'static str {
         Stage::Load => "loading",
         Stage::Publish => "publishing",
         Stage::Export => "exporting",
+        Stage::Copy => "copying",
         _ => "working",
     }
 }

@@ -143,9 +143,9 @@ impl Job<'_> {
 }
 
 /// A backup that is read as if it were a database.
-struct Stock {
-    source: Parts,
-    records: Vec<PartRecord>,
+pub(super) struct Stock {
+    pub(super) source: Parts,
+    pub(super) records: Vec<PartRecord>,
 }
 
 #[async_trait::async_trait]

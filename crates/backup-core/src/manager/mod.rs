@@ -2,6 +2,7 @@
 
 mod backup;
 mod check;
+mod copy;
 mod dump;
 mod export;
 mod failure;
@@ -13,6 +14,7 @@ mod replay;
 mod restore;
 mod unlock;
 mod verify;
+mod verify_restore;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -12,6 +12,7 @@ mod fixture;
 mod memory;
 pub(crate) mod repository;
 pub(crate) mod restore;
+mod scratch;
 mod secrets;
 mod snapshot;
 
@@ -23,6 +24,7 @@ pub use damage::*;
 pub use fixture::{COLUMNS, EngineFixture, Row, Table};
 pub use memory::*;
 pub use restore::*;
+pub use scratch::*;
 pub use secrets::*;
 pub use snapshot::*;
 
@@ -64,6 +66,8 @@ macro_rules! engine_conformance {
             a_replacement_that_fails_leaves_the_old_database
             a_load_that_fails_leaves_the_target_as_it_was
             a_restore_with_one_job_is_the_same
+            a_scratch_database_is_compared_and_leaves_nothing
+            a_scratch_database_that_is_cut_off_leaves_nothing
             a_cancelled_backup_leaves_nothing
             a_cancelled_restore_leaves_nothing
             an_aborted_or_dropped_restore_leaves_nothing

@@ -33,11 +33,11 @@ impl BackupManager {
     /// Memory: about 45 MiB, `jobs` chunks, and some kilobytes a backup, whatever the number of chunks.
     pub async fn check(&self, read_data: bool) -> Result<CheckReport> {
         let repository = self.repository().await?;
+        // So that nothing is deleted meanwhile and then missed.
+        let lease = self.lease(&repository, Purpose::Check).await?;
         self.ctx.emit(Event::Stage(Stage::Check));
         let jobs = self.config.jobs.max(1);
-        let lease = self.lease(&repository, Purpose::Check).await?;
-        let ctx = lease.ctx();
-        let check = Check { ctx, repository: &repository, read_data, jobs, pass: chunks::PASS };
+        let check = Check { ctx: lease.ctx(), repository: &repository, read_data, jobs, pass: chunks::PASS };
         let checked = check.run().await;
         lease.end(checked).await
     }
