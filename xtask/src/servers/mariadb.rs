@@ -42,32 +42,44 @@ pub(super) fn start(directory: &Path) -> Result<String> {
     }
     let place = directory.join("mariadb");
     let data = place.join("data");
-    if !data.join("mysql").exists() {
+    if !place.join("port").exists() {
+        // What was not finished is begun anew.
+        let _ = fs::remove_dir_all(&place);
         fs::create_dir_all(&data)?;
-        // A port of its own, which it keeps.
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        fs::write(place.join("port"), port.to_string())?;
         fs::write(place.join("init.sql"), accounts())?;
         if rustix::process::getuid().is_root() {
             program::run(Command::new("chown").arg("--recursive").arg(account()).arg(&place))?;
         }
         let mut install = Command::new("mariadb-install-db");
         install.args(["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal"]);
-        program::run(install.arg("--datadir").arg(&data).args(user()).stdout(Stdio::null()))?;
+        install.arg(format!("--datadir={}", data.display())).args(user());
+        program::run(install.stdin(Stdio::null()).stdout(Stdio::null()))?;
+        // A port of its own, which it keeps.
+        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        fs::write(place.join("port"), port.to_string())?;
     }
     let port = fs::read_to_string(place.join("port"))?;
     if !answers(&port) {
+        // Values that are optional are taken only behind an equals sign.
+        let errors = data.join("errors.log");
         let mut server = Command::new("/usr/sbin/mariadbd");
-        server.arg("--no-defaults").arg("--datadir").arg(&data).args(SETTINGS).args(user());
-        server.arg(format!("--port={port}")).arg("--init-file").arg(place.join("init.sql"));
-        server.arg("--pid-file").arg(data.join("pid")).arg("--log-error").arg(data.join("errors"));
+        server
+            .args(["--no-defaults".to_owned(), format!("--datadir={}", data.display())])
+            .args(SETTINGS)
+            .args(user());
+        server.args([format!("--port={port}"), format!("--init-file={}", place.join("init.sql").display())]);
+        server.args([
+            format!("--pid-file={}", data.join("pid").display()),
+            format!("--log-error={}", errors.display()),
+        ]);
         // It outlives this program.
-        server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn()?;
+        server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        let mut running = server.spawn()?;
         let mut tries = 0;
         while !answers(&port) {
             tries += 1;
-            if tries > 600 {
-                return Err(format!("it does not answer; see {}", data.join("errors").display()).into());
+            if tries > 600 || running.try_wait()?.is_some() {
+                return Err(format!("it does not run; see {}", errors.display()).into());
             }
             sleep(Duration::from_millis(100));
         }
