@@ -193,7 +193,7 @@ async fn of_a_thousand_flips_all_over_a_large_backup_each_is_refused() {
 #[tokio::test]
 async fn chunks_cut_off_swapped_doubled_or_removed_are_refused() {
     let place = tempfile::tempdir().unwrap();
-    let source = large(&place.path().join("large.db"), 10);
+    let source = large(&place.path().join("large.db"), 16);
     for codec in ["zstd", "gzip", "none"] {
         let (manager, storage) = manager(Format::Binary, codec);
         let backup = BackupRef::from(&manager.backup(&source).await.unwrap().id);

@@ -388,3 +388,41 @@ fn whatever_a_forger_writes_is_refused() {
     println!("{caught} of {forgeries} forgeries were refused");
     assert_eq!(caught, forgeries);
 }
+
+#[test]
+fn prune_frees_sealed_chunks_and_a_forged_backup_costs_no_real_one() {
+    let place = Place::new();
+    let identity = sealed_shop(&place);
+    let prune = || {
+        let mut command = place.command(&["prune", "--yes", "--json", "--quiet"]);
+        // A short lease, and so a short waiting time.
+        let pruned: Value =
+            serde_json::from_slice(&output(command.env("LIFEBOAT_TEST_LEASE", "0.5"))).unwrap();
+        pruned["prune"]["collected"]["chunks"]["objects"].as_u64().unwrap()
+    };
+    std::fs::write(
+        place.path("lifeboat.toml"),
+        "[repository]\nurl = \"backups\"\n[retention]\nmax-backups = 1\nmin-good = 0\n",
+    )
+    .unwrap();
+    let first = place.backup("source.db", "binary");
+    let db = rusqlite::Connection::open(place.path("source.db")).unwrap();
+    db.execute_batch("UPDATE customer SET name = 'somebody else'").unwrap();
+    let second = place.backup("source.db", "binary");
+    let forger = Forger::new(&place.path("backups"));
+    let forgeries = forger.forgeries(&second, &second);
+    let (_, forged, forge) = forgeries.iter().find(|(what, ..)| what.contains("newer than all")).unwrap();
+    forge(&forger);
+
+    assert_eq!(prune(), 0, "chunks went although somebody may be reading them");
+    let listed = json(&place, &["list"]);
+    let ids: Vec<_> =
+        listed["backups"].as_array().unwrap().iter().map(|backup| backup["id"].as_str().unwrap()).collect();
+    assert!(ids.contains(&second.as_str()) && !ids.contains(&first.as_str()), "{ids:?}");
+    assert!(place.path(&format!("backups/manifests/{forged}")).exists());
+    std::thread::sleep(std::time::Duration::from_millis(3100));
+    assert!(prune() > 0, "the chunks of a deleted backup are still there");
+    let (code, said) =
+        elsewhere(&place, &["restore", &second, "--target", "sqlite:copy.db", "--identity", &identity]);
+    assert_eq!(code, Some(0), "{said}");
+}

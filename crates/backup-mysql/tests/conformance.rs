@@ -10,6 +10,6 @@ use fixture::Fixture;
 use server::Server;
 
 backup_testkit::engine_conformance!(match Server::find("mariadb") {
-    Some(server) => Fixture(server),
+    Some(server) => Fixture(server.into()),
     None => return,
 });

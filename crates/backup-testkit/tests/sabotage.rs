@@ -54,10 +54,10 @@ macro_rules! noticed {
 
 noticed! {
     a_log_that_starts_anew_is_noticed: StartsAnewEveryTime by backups_of_the_log_continue_where_the_last_one_ended;
-    a_lost_segment_is_noticed: LosesASegment by backups_of_the_log_continue_where_the_last_one_ended nothing_is_left_out_or_comes_twice_while_others_write;
+    a_lost_segment_is_noticed: LosesASegment by backups_of_the_log_continue_where_the_last_one_ended;
     reading_behind_the_end_is_noticed: ReadsOn by a_log_is_read_to_where_it_ended_when_it_was_opened;
     a_clock_that_stands_still_is_noticed: KeepsTheTimeOfTheStart by a_quiet_log_is_known_to_be_quiet;
-    forgetting_what_was_only_read_is_noticed: ForgetsWhatIsRead by the_log_stays_until_it_is_safe a_backup_of_the_log_whose_repository_fails_anywhere_leaves_nothing a_cancelled_backup_of_the_log_leaves_nothing;
+    forgetting_what_was_only_read_is_noticed: ForgetsWhatIsRead by the_log_stays_until_it_is_safe a_cancelled_backup_of_the_log_leaves_nothing;
     forgetting_more_than_was_confirmed_is_noticed: ForgetsTooMuch by what_is_confirmed_can_be_continued;
     a_hole_that_is_skipped_is_noticed: SkipsWhatIsForgotten by a_log_that_was_forgotten_is_unreachable a_position_of_another_log_is_unreachable;
     an_order_that_is_wrong_is_noticed: OrdersBackwards by positions_are_in_order a_replay_stops_at_a_position;

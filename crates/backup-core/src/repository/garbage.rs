@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
 use super::lease::Lease;
-use super::{AT_ONCE, BackupId, Hash32, Header, Repository, deleted, holders, lists};
+use super::{AT_ONCE, BackupId, ChunkEntry, Hash32, Header, Repository, deleted, holders, lists};
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::storage::{Key, ObjectMeta};
 
@@ -91,11 +91,6 @@ fn half(id: &Hash32) -> u128 {
     half.iter().fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
-/// The id that an object in `chunks` or `lists` is named by.
-fn id(key: &Key) -> Option<Hash32> {
-    Hash32::try_from(key.name().to_owned()).ok()
-}
-
 /// What is to be done about an object.
 enum Verdict {
     Named,
@@ -130,6 +125,9 @@ impl Collector<'_> {
         let (mut waiting, mut kept_chunks) = (Tally::default(), Tally::default());
         for (folder, tally) in [("chunks", &mut collected.chunks), ("lists", &mut collected.lists)] {
             let is_chunk = folder == "chunks";
+            // Of a sealed chunk there may be several objects. All of them stay with it.
+            let sealed = is_chunk && self.repository.is_sealed();
+            let id = |key: &Key| ChunkEntry::parse_name(key.name(), sealed).map(|(id, _)| id);
             for prefix in 0..=255u8 {
                 let mut doomed = Vec::new();
                 for meta in self.list(&format!("{folder}/{prefix:02x}")).await? {
