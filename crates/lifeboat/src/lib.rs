@@ -22,6 +22,8 @@ pub use backup_core::*;
 // An engine crate that is never named is not linked, and then registers nothing.
 #[cfg(feature = "mysql")]
 pub use backup_mysql as mysql;
+#[cfg(feature = "postgres")]
+pub use backup_postgres as postgres;
 #[cfg(feature = "sqlite")]
 pub use backup_sqlite as sqlite;
 pub use config::{ConfigFile, SourceConfig};

@@ -1,6 +1,7 @@
 //! `cargo xtask servers up|down`: private database servers for the tests, on private ports, with their data in `target/servers`.
 
 mod mariadb;
+mod postgres;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,7 +24,8 @@ pub(crate) fn up() -> Result {
 
 /// Stops all of it. The data stay, so that the next start is quick.
 pub(crate) fn down() -> Result {
-    mariadb::stop(&directory()?)
+    let directory = directory()?;
+    mariadb::stop(&directory).and(postgres::stop_all(&directory))
 }
 
 /// Starts what there is: the environment variables by which tests find it. A server that cannot be had is said, and missed by
@@ -36,6 +38,12 @@ pub(crate) fn start() -> Result<BTreeMap<&'static str, String>> {
                 variables.insert(mariadb::VARIABLE, url);
             }
             Err(error) => eprintln!("MariaDB cannot be had: {error}"),
+        }
+    }
+    if std::env::var_os(postgres::VARIABLE).is_none() {
+        let urls = postgres::start_all(&directory()?)?;
+        if !urls.is_empty() {
+            variables.insert(postgres::VARIABLE, urls.join(" "));
         }
     }
     Ok(variables)

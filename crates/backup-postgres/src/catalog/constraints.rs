@@ -1,0 +1,309 @@
+//! Constraints of tables: those that are made with their table, and those that come when its rows are there.
+
+use std::collections::HashMap;
+
+use backup_core::{Error, Result};
+
+use super::columns::Attribute;
+use super::node::{Catalog, Rank, class, named};
+use super::reader::{Fields, OURS, Reader};
+use super::relations::{Relation, RelationKind, Relations, options};
+use crate::ddl::quote::ident;
+
+/// The CHECK and NOT NULL constraints of tables.
+#[derive(Debug, Default)]
+pub(super) struct TableConstraints {
+    checks: HashMap<u32, Vec<Check>>,
+    /// By table and column; before version 18 columns have no such constraints, only a flag.
+    not_null: Option<HashMap<(u32, i16), NotNull>>,
+}
+
+#[derive(Debug)]
+struct Check {
+    oid: u32,
+    name: String,
+    definition: String,
+    is_local: bool,
+    no_inherit: bool,
+    validated: bool,
+    /// A function or operator of the database's own, which may need the table.
+    uses_function: bool,
+}
+
+#[derive(Debug)]
+struct NotNull {
+    oid: u32,
+    name: String,
+    definition: String,
+    is_local: bool,
+    no_inherit: bool,
+    validated: bool,
+}
+
+pub(super) async fn read(reader: Reader<'_>) -> Result<TableConstraints> {
+    let key = reader.since(18, "c.conkey[1]", "NULL::int2");
+    let sql = format!(
+        "SELECT c.oid, c.conrelid, c.contype::text AS kind, c.conname::text AS name, {key} AS attnum, c.conislocal, c.connoinherit, c.convalidated,
+                pg_catalog.pg_get_constraintdef(c.oid) AS definition,
+                EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objid = c.oid
+                        AND d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass) AND d.refobjid >= 16384) AS uses_function
+         FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace
+         WHERE {OURS} AND c.conrelid <> 0 AND c.contype IN ('c', 'n') ORDER BY c.conrelid, c.conname"
+    );
+    let mut constraints = TableConstraints::default();
+    let mut not_null = HashMap::new();
+    for row in reader.rows(&sql).await? {
+        let (oid, table, name) = (row.oid("oid")?, row.oid("conrelid")?, row.text("name")?.to_owned());
+        let definition = row.text("definition")?.to_owned();
+        let (is_local, validated) = (row.is("conislocal")?, row.is("convalidated")?);
+        let no_inherit = row.is("connoinherit")?;
+        if row.text("kind")? == "n" {
+            let column = row.get::<Option<i16>>("attnum")?.unwrap_or_default();
+            not_null
+                .insert((table, column), NotNull { oid, name, definition, is_local, no_inherit, validated });
+        } else {
+            let uses_function = row.is("uses_function")?;
+            let check = Check { oid, name, definition, is_local, no_inherit, validated, uses_function };
+            constraints.checks.entry(table).or_default().push(check);
+        }
+    }
+    constraints.not_null = (reader.version >= 180_000).then_some(not_null);
+    Ok(constraints)
+}
+
+impl Check {
+    /// Whether the table says it, and not only its parents. A partition is made before it is attached, and has to have all.
+    fn is_own(&self, relation: &Relation) -> bool {
+        self.is_local || relation.is_partition
+    }
+
+    fn is_inline(&self) -> bool {
+        self.validated && !self.uses_function
+    }
+}
+
+impl TableConstraints {
+    fn checks_of(&self, relation: &Relation) -> impl Iterator<Item = &Check> {
+        self.checks.get(&relation.oid).into_iter().flatten()
+    }
+
+    /// The constraints that CREATE TABLE has.
+    pub(super) fn inline(&self, relation: &Relation) -> Vec<String> {
+        let inline = self.checks_of(relation).filter(|check| check.is_own(relation) && check.is_inline());
+        inline.map(|check| format!("CONSTRAINT {} {}", ident(&check.name), check.definition)).collect()
+    }
+
+    /// Says that the table's node makes these constraints along, or inherits them.
+    pub(super) fn alias_inline(&self, catalog: &mut Catalog, relation: &Relation) {
+        for check in self.checks_of(relation).filter(|check| !check.is_own(relation) || check.is_inline()) {
+            let key = (class::CONSTRAINT, check.oid);
+            catalog.alias(key, relation.key());
+            catalog
+                .identities
+                .insert(key, format!("CONSTRAINT {} ON {}", ident(&check.name), relation.quoted()));
+        }
+        for ((table, _), constraint) in self.not_null.iter().flatten() {
+            if *table == relation.oid {
+                let key = (class::CONSTRAINT, constraint.oid);
+                catalog.alias(key, relation.key());
+                let identity = format!("CONSTRAINT {} ON {}", ident(&constraint.name), relation.quoted());
+                catalog.identities.insert(key, identity);
+            }
+        }
+    }
+
+    /// NOT NULL in a column's definition; nothing if it is not there or comes later.
+    pub(super) fn not_null(&self, relation: &Relation, column: &Attribute) -> String {
+        let Some(constraints) = &self.not_null else {
+            return if column.not_null { " NOT NULL".to_owned() } else { String::new() };
+        };
+        match constraints.get(&(relation.oid, column.number)) {
+            Some(constraint) if constraint.validated && (constraint.is_local || relation.is_partition) => {
+                let no_inherit = if constraint.no_inherit { " NO INHERIT" } else { "" };
+                format!(" CONSTRAINT {} NOT NULL{no_inherit}", ident(&constraint.name))
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// NOT NULL that a child has of its own on a column that it inherits, where that is no constraint with a name: as ALTER TABLE says
+    /// it.
+    pub(super) fn flag_of_inherited(&self, column: &Attribute) -> Option<String> {
+        let is_flag = self.not_null.is_none() && column.not_null;
+        is_flag.then(|| format!("ALTER COLUMN {} SET NOT NULL", ident(&column.name)))
+    }
+
+    /// The same as a constraint with a name, which has to be said in CREATE TABLE: later the column would have that of the parent.
+    /// `from` are the columns of its parents that it is inherited from.
+    pub(super) fn not_null_of_inherited(
+        &self,
+        relation: &Relation,
+        column: &Attribute,
+        mut from: impl Iterator<Item = (u32, i16)>,
+    ) -> Option<String> {
+        let constraints = self.not_null.as_ref()?;
+        let constraint = constraints.get(&(relation.oid, column.number))?;
+        // A child may have validated what its parent has not.
+        let mut more = || from.any(|parent| constraints.get(&parent).is_some_and(|parent| !parent.validated));
+        let is_own = constraint.validated && (constraint.is_local || more());
+        is_own.then(|| format!("CONSTRAINT {} {}", ident(&constraint.name), constraint.definition))
+    }
+
+    /// Constraints that come after their table: those with functions, and those that rows need not satisfy. Returns, for each
+    /// partition, those that it has to have before it is attached.
+    pub(super) fn apart(&self, catalog: &mut Catalog, relations: &Relations) -> HashMap<u32, Vec<usize>> {
+        let mut before_attach: HashMap<u32, Vec<usize>> = HashMap::new();
+        for relation in &relations.all {
+            for check in self.checks_of(relation).filter(|check| check.is_own(relation) && !check.is_inline())
+            {
+                let only = if check.no_inherit { "ONLY " } else { "" };
+                let add = format!(
+                    "{only}{} ADD CONSTRAINT {} {}",
+                    relation.quoted(),
+                    ident(&check.name),
+                    check.definition
+                );
+                let rank = if check.validated { Rank::Objects } else { Rank::Contents };
+                if !check.validated && relation.is_partition && !check.is_local {
+                    continue; // It comes from its parent.
+                }
+                let node = apart(catalog, relations, relation, &check.name, rank, add);
+                let id = catalog.add((class::CONSTRAINT, check.oid), node);
+                before_attach.entry(relation.oid).or_default().extend(check.validated.then_some(id));
+            }
+            let late = self.not_null.iter().flatten().filter(|((table, _), constraint)| {
+                *table == relation.oid && constraint.is_local && !constraint.validated
+            });
+            let mut late: Vec<_> = late.map(|(_, constraint)| constraint).collect();
+            late.sort_by(|a, b| a.name.cmp(&b.name));
+            for constraint in late {
+                let name = &constraint.name;
+                let add =
+                    format!("{} ADD CONSTRAINT {} {}", relation.quoted(), ident(name), constraint.definition);
+                let node = apart(catalog, relations, relation, name, Rank::Contents, add);
+                catalog.add((class::CONSTRAINT, constraint.oid), node);
+            }
+        }
+        before_attach
+    }
+}
+
+fn apart(
+    catalog: &Catalog,
+    relations: &Relations,
+    relation: &Relation,
+    name: &str,
+    rank: Rank,
+    add: String,
+) -> super::node::Node {
+    let alter = if relation.kind == RelationKind::Foreign { "FOREIGN TABLE" } else { "TABLE" };
+    let node =
+        relations.node_of(catalog, relation, "constraint", name, rank, vec![format!("ALTER {alter} {add}")]);
+    node.identity(format!("CONSTRAINT {} ON {}", ident(name), relation.quoted()))
+}
+
+/// Primary keys, UNIQUE, EXCLUDE, and foreign keys.
+pub(super) async fn keys(reader: Reader<'_>, catalog: &mut Catalog, relations: &Relations) -> Result<()> {
+    let period = reader.since(18, "c.conperiod", "false");
+    let sql = format!(
+        "SELECT c.oid, c.conrelid, c.contype::text AS kind, c.conname::text AS name, c.conparentid, c.conindid, {period} AS period,
+                pg_catalog.pg_get_constraintdef(c.oid) AS definition, c.condeferrable, c.condeferred,
+                i.reloptions, c.confrelid, xn.nspname::text AS index_schema, i.relname::text AS index_name, s.spcname::text AS tablespace
+         FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace
+         LEFT JOIN pg_catalog.pg_class i ON i.oid = c.conindid LEFT JOIN pg_catalog.pg_namespace xn ON xn.oid = i.relnamespace
+         LEFT JOIN pg_catalog.pg_tablespace s ON s.oid = i.reltablespace
+         WHERE {OURS} AND c.conrelid <> 0 AND c.contype IN ('p', 'u', 'x', 'f') ORDER BY c.conparentid, c.conrelid, c.conname"
+    );
+    let mut inherited = Vec::new();
+    for row in reader.rows(&sql).await? {
+        let Some(relation) = relations.get(row.oid("conrelid")?) else { continue };
+        let (key, parent) = ((class::CONSTRAINT, row.oid("oid")?), row.oid("conparentid")?);
+        if row.text("kind")? == "f" {
+            if parent != 0 {
+                inherited.push((key, (class::CONSTRAINT, parent)));
+                continue;
+            }
+            foreign_key(catalog, relations, relation, &row)?;
+            continue;
+        }
+        let name = row.text("name")?;
+        let statement = format!(
+            "ALTER TABLE ONLY {} ADD CONSTRAINT {} {}",
+            relation.quoted(),
+            ident(name),
+            definition(&row)?
+        );
+        let mut node = relations.node_of(catalog, relation, "constraint", name, Rank::Made, vec![statement]);
+        node = node.identity(format!("CONSTRAINT {} ON {}", ident(name), relation.quoted()));
+        if let Some(space) = row.maybe("tablespace")? {
+            reader.ctx.warn(format!(
+                "{} lies in tablespace {}: a copy will lie in its database's default one",
+                node.told(),
+                space.escape_debug()
+            ));
+        }
+        catalog.add(key, node);
+        let index = (class::RELATION, row.oid("conindid")?);
+        catalog.alias(index, key);
+        if let (Some(schema), Some(name)) = (row.maybe("index_schema")?, row.maybe("index_name")?) {
+            catalog.identities.insert(index, named("INDEX", schema, name));
+        }
+    }
+    // A partition's key may be copied from one that is copied itself.
+    for _ in 0..inherited.len().min(64) {
+        inherited.retain(|(key, parent)| {
+            catalog.alias(*key, *parent);
+            !catalog.by_key.contains_key(key)
+        });
+    }
+    Ok(())
+}
+
+/// The definition with the options of its index, which the server leaves out of it.
+fn definition(row: &Fields) -> Result<String> {
+    let definition = row.text("definition")?;
+    let storage = row.list("reloptions")?;
+    if storage.is_empty() || row.text("kind")? == "x" {
+        return Ok(definition.to_owned());
+    }
+    let mut end = String::new();
+    if row.is("condeferrable")? {
+        end += " DEFERRABLE";
+    }
+    if row.is("condeferred")? {
+        end += " INITIALLY DEFERRED";
+    }
+    let start = definition.strip_suffix(&end).ok_or_else(|| {
+        Error::unsupported(format!(
+            "the definition of constraint {} is not understood",
+            row.text("name").unwrap_or_default()
+        ))
+    })?;
+    Ok(format!("{start} WITH ({}){end}", options(&storage)))
+}
+
+fn foreign_key(
+    catalog: &mut Catalog,
+    relations: &Relations,
+    relation: &Relation,
+    row: &Fields,
+) -> Result<()> {
+    let name = row.text("name")?;
+    let (from, to) = (relation.kind, relations.get(row.oid("confrelid")?).map(|to| to.kind));
+    let only = if from == RelationKind::Partitioned { "" } else { "ONLY " };
+    let statement = format!(
+        "ALTER TABLE {only}{} ADD CONSTRAINT {} {}",
+        relation.quoted(),
+        ident(name),
+        row.text("definition")?
+    );
+    // Between partitioned tables the rows are those of all partitions.
+    let of_partitions = from == RelationKind::Partitioned || to == Some(RelationKind::Partitioned);
+    let rank = if of_partitions { Rank::Contents } else { Rank::Made };
+    let mut node = relations.node_of(catalog, relation, "constraint", name, rank, vec![statement]);
+    node = node.identity(format!("CONSTRAINT {} ON {}", ident(name), relation.quoted()));
+    node.needs.extend(catalog.by_key.get(&(class::RELATION, row.oid("confrelid")?)));
+    node.needs.extend(catalog.rows_of.get(&row.oid("confrelid")?).into_iter().flatten());
+    catalog.add((class::CONSTRAINT, row.oid("oid")?), node);
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! Functions, procedures, window functions and aggregates.
+
+use backup_core::{Error, Result};
+
+use super::node::{Catalog, Node, Rank, class};
+use super::reader::{Fields, OURS, Reader};
+use crate::ddl::quote::{ident, literal, qualified};
+
+pub(super) async fn functions(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
+    let sql = format!(
+        "SELECT p.oid, n.nspname::text AS schema, p.proname::text AS name, p.prokind::text AS kind,
+                pg_catalog.pg_get_userbyid(p.proowner)::text AS owner,
+                p.proacl::text[] AS acl, pg_catalog.acldefault('f', p.proowner)::text[] AS base,
+                pg_catalog.pg_get_function_identity_arguments(p.oid) AS arguments,
+                CASE WHEN p.prokind <> 'a' THEN pg_catalog.pg_get_functiondef(p.oid) END AS definition
+         FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+         WHERE {OURS} AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+               AND d.objid = p.oid AND d.deptype IN ('e', 'i'))
+         ORDER BY n.nspname, p.proname, arguments"
+    );
+    let mut aggregates = false;
+    for row in reader.rows(&sql).await? {
+        let (schema, name) = (row.text("schema")?, row.text("name")?);
+        let statement = match row.text("kind")? {
+            "a" => {
+                aggregates = true;
+                continue;
+            }
+            _ => row.maybe("definition")?.ok_or_else(|| {
+                Error::new(
+                    backup_core::ErrorKind::Database,
+                    format!("function {} went away", name.escape_debug()),
+                )
+                .hint("run it again")
+            })?,
+        };
+        let (kind, word) =
+            if row.text("kind")? == "p" { ("procedure", "PROCEDURE") } else { ("function", "FUNCTION") };
+        let statement = statement.trim_end_matches('\n').to_owned();
+        add(catalog, &row, kind, word, word, statement, schema, name)?;
+    }
+    if aggregates { self::aggregates(reader, catalog).await } else { Ok(()) }
+}
+
+/// `word` says what it is, `granted` what GRANT calls it.
+#[allow(clippy::too_many_arguments, reason = "what a node of a function is made of")]
+fn add(
+    catalog: &mut Catalog,
+    row: &Fields,
+    kind: &'static str,
+    word: &str,
+    granted: &str,
+    statement: String,
+    schema: &str,
+    name: &str,
+) -> Result<()> {
+    let owner = row.text("owner")?;
+    let (name_of, arguments) = (qualified(schema, name), row.text("arguments")?);
+    let signature = format!("{name_of}({arguments})");
+    let of_any = word == "AGGREGATE" && arguments.is_empty();
+    let what = if of_any { format!("{word} {name_of}(*)") } else { format!("{word} {signature}") };
+    let mut node = Node::sql(kind, name, Rank::Objects, vec![statement]).in_schema(schema).identity(&what);
+    node = node.owned(&what, owner);
+    node.granted(&format!("{granted} {signature}"), None, owner, row.get("acl")?, &row.list("base")?)?;
+    catalog.add((class::PROC, row.oid("oid")?), node);
+    Ok(())
+}
+
+async fn aggregates(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
+    let function = |column: &str| {
+        format!("CASE WHEN a.{column} <> 0 THEN a.{column}::oid::regproc::text END AS {column}")
+    };
+    let functions = [
+        "aggfinalfn",
+        "aggcombinefn",
+        "aggserialfn",
+        "aggdeserialfn",
+        "aggmtransfn",
+        "aggminvtransfn",
+        "aggmfinalfn",
+    ]
+    .map(function)
+    .join(", ");
+    let sql = format!(
+        "SELECT p.oid, n.nspname::text AS schema, p.proname::text AS name,
+                pg_catalog.pg_get_userbyid(p.proowner)::text AS owner,
+                p.proacl::text[] AS acl, pg_catalog.acldefault('f', p.proowner)::text[] AS base,
+                pg_catalog.pg_get_function_identity_arguments(p.oid) AS arguments,
+                pg_catalog.pg_get_function_arguments(p.oid) AS full_arguments,
+                a.aggtransfn::oid::regproc::text AS aggtransfn, {functions},
+                pg_catalog.format_type(a.aggtranstype, NULL) AS stype, a.aggtransspace,
+                a.aggfinalextra, a.aggmfinalextra, a.aggkind::text, a.aggfinalmodify::text, a.aggmfinalmodify::text,
+                CASE WHEN a.aggmtranstype <> 0 THEN pg_catalog.format_type(a.aggmtranstype, NULL) END AS mstype, a.aggmtransspace,
+                a.agginitval, a.aggminitval, p.proparallel::text,
+                CASE WHEN a.aggsortop <> 0 THEN o.oprname::text END AS sortop, opn.nspname::text AS sortop_schema
+         FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc p ON p.oid = a.aggfnoid
+         JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+         LEFT JOIN pg_catalog.pg_operator o ON o.oid = a.aggsortop LEFT JOIN pg_catalog.pg_namespace opn ON opn.oid = o.oprnamespace
+         WHERE {OURS} ORDER BY n.nspname, p.proname, arguments"
+    );
+    for row in reader.rows(&sql).await? {
+        if catalog.is_member((class::PROC, row.oid("oid")?)) {
+            continue;
+        }
+        let (schema, name) = (row.text("schema")?, row.text("name")?);
+        let statement = aggregate(&row, schema, name)?;
+        add(catalog, &row, "aggregate", "AGGREGATE", "FUNCTION", statement, schema, name)?;
+    }
+    Ok(())
+}
+
+fn aggregate(row: &Fields, schema: &str, name: &str) -> Result<String> {
+    let mut options =
+        vec![format!("SFUNC = {}", row.text("aggtransfn")?), format!("STYPE = {}", row.text("stype")?)];
+    let kind = row.text("aggkind")?;
+    let functions = |options: &mut Vec<String>, list: &[(&str, &str)]| -> Result<()> {
+        for (option, column) in list {
+            options.extend(row.maybe(column)?.map(|function| format!("{option} = {function}")));
+        }
+        Ok(())
+    };
+    let space = row.get::<i32>("aggtransspace")?;
+    if space != 0 {
+        options.push(format!("SSPACE = {space}"));
+    }
+    options.extend(row.maybe("agginitval")?.map(|value| format!("INITCOND = {}", literal(value))));
+    functions(&mut options, &[("FINALFUNC", "aggfinalfn")])?;
+    if row.maybe("aggfinalfn")?.is_some() {
+        options.extend(row.is("aggfinalextra")?.then(|| "FINALFUNC_EXTRA".to_owned()));
+        options.extend(modify("FINALFUNC_MODIFY", row.text("aggfinalmodify")?, kind));
+    }
+    functions(
+        &mut options,
+        &[
+            ("COMBINEFUNC", "aggcombinefn"),
+            ("SERIALFUNC", "aggserialfn"),
+            ("DESERIALFUNC", "aggdeserialfn"),
+            ("MSFUNC", "aggmtransfn"),
+            ("MINVFUNC", "aggminvtransfn"),
+            ("MSTYPE", "mstype"),
+            ("MFINALFUNC", "aggmfinalfn"),
+        ],
+    )?;
+    let space = row.get::<i32>("aggmtransspace")?;
+    if space != 0 {
+        options.push(format!("MSSPACE = {space}"));
+    }
+    options.extend(row.maybe("aggminitval")?.map(|value| format!("MINITCOND = {}", literal(value))));
+    if row.maybe("aggmfinalfn")?.is_some() {
+        options.extend(row.is("aggmfinalextra")?.then(|| "MFINALFUNC_EXTRA".to_owned()));
+        options.extend(modify("MFINALFUNC_MODIFY", row.text("aggmfinalmodify")?, kind));
+    }
+    if let (Some(operator), Some(of)) = (row.maybe("sortop")?, row.maybe("sortop_schema")?) {
+        // An operator's name is no identifier and cannot be quoted: it consists of operator characters only.
+        options.push(format!("SORTOP = OPERATOR({}.{operator})", ident(of)));
+    }
+    match row.text("proparallel")? {
+        "s" => options.push("PARALLEL = safe".to_owned()),
+        "r" => options.push("PARALLEL = restricted".to_owned()),
+        _ => {}
+    }
+    if kind == "h" {
+        options.push("HYPOTHETICAL".to_owned());
+    }
+    let arguments = row.text("full_arguments")?;
+    let arguments = if arguments.is_empty() { "*" } else { arguments };
+    Ok(format!("CREATE AGGREGATE {}({arguments}) ({})", qualified(schema, name), options.join(", ")))
+}
+
+/// Whether a final function changes the state, unless it is as that kind of aggregate has it by default.
+fn modify(option: &str, letter: &str, kind: &str) -> Option<String> {
+    let usual = if kind == "n" { "r" } else { "w" };
+    let word = match letter {
+        letter if letter == usual => return None,
+        "r" => "READ_ONLY",
+        "s" => "SHAREABLE",
+        _ => "READ_WRITE",
+    };
+    Some(format!("{option} = {word}"))
+}

@@ -1,0 +1,82 @@
+//! Indexes, those of constraints included, as far as these say less than there is.
+
+use backup_core::Result;
+
+use super::node::{Catalog, Rank, class};
+use super::reader::{OURS, Reader};
+use super::relations::Relations;
+use crate::ddl::quote::{ident, qualified};
+
+pub(super) async fn indexes(reader: Reader<'_>, catalog: &mut Catalog, relations: &Relations) -> Result<()> {
+    let sql = format!(
+        "SELECT i.indexrelid, i.indrelid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
+                pg_catalog.pg_get_indexdef(i.indexrelid) AS definition,
+                i.indisvalid, i.indisclustered, i.indisreplident, p.inhparent, pn.nspname::text AS parent_schema, pc.relname::text AS parent_name,
+                s.spcname::text AS tablespace,
+                ARRAY(SELECT a.attnum::int4 FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attstattarget >= 0 ORDER BY a.attnum) AS target_columns,
+                ARRAY(SELECT a.attstattarget::int4 FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attstattarget >= 0 ORDER BY a.attnum) AS targets,
+                EXISTS (SELECT FROM pg_catalog.pg_constraint x WHERE x.conindid = c.oid AND x.contype IN ('p', 'u', 'x')) AS of_constraint
+         FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         LEFT JOIN pg_catalog.pg_inherits p ON p.inhrelid = c.oid
+         LEFT JOIN pg_catalog.pg_class pc ON pc.oid = p.inhparent LEFT JOIN pg_catalog.pg_namespace pn ON pn.oid = pc.relnamespace
+         LEFT JOIN pg_catalog.pg_tablespace s ON s.oid = c.reltablespace
+         WHERE {OURS} ORDER BY n.nspname, c.relname"
+    );
+    let mut attaches = Vec::new();
+    for row in reader.rows(&sql).await? {
+        let Some(relation) = relations.get(row.oid("indrelid")?) else { continue };
+        let key = (class::RELATION, row.oid("indexrelid")?);
+        let name = row.text("name")?;
+        let index = qualified(row.text("schema")?, name);
+        if !row.is("of_constraint")? {
+            if !row.is("indisvalid")? && row.text("kind")? != "I" {
+                reader.ctx.warn(format!(
+                    "index {} is left out: it is not valid, since making it failed",
+                    index.escape_debug()
+                ));
+                catalog.left_out.insert(key);
+                continue;
+            }
+            let statement = row.text("definition")?.to_owned();
+            let mut node = relations.node_of(catalog, relation, "index", name, Rank::Made, vec![statement]);
+            node = node.identity(format!("INDEX {index}"));
+            if let Some(space) = row.maybe("tablespace")? {
+                reader.ctx.warn(format!(
+                    "{} lies in tablespace {}: a copy will lie in its database's default one",
+                    node.told(),
+                    space.escape_debug()
+                ));
+            }
+            catalog.add(key, node);
+        }
+        let Some(node) = catalog.of(key) else { continue };
+        let targets: Vec<i32> = row.get("targets")?;
+        for (column, target) in row.get::<Vec<i32>>("target_columns")?.into_iter().zip(targets) {
+            node.push(format!("ALTER INDEX {index} ALTER COLUMN {column} SET STATISTICS {target}"));
+        }
+        if row.is("indisclustered")? {
+            node.push(format!("ALTER TABLE {} CLUSTER ON {}", relation.quoted(), ident(name)));
+        }
+        if row.is("indisreplident")? {
+            node.push(format!(
+                "ALTER TABLE ONLY {} REPLICA IDENTITY USING INDEX {}",
+                relation.quoted(),
+                ident(name)
+            ));
+        }
+        if let (Some(parent), Some(schema), Some(of)) =
+            (row.get::<Option<u32>>("inhparent")?, row.maybe("parent_schema")?, row.maybe("parent_name")?)
+        {
+            let statement = format!("ALTER INDEX {} ATTACH PARTITION {index}", qualified(schema, of));
+            attaches.push((relation, name.to_owned(), key, (class::RELATION, parent), statement));
+        }
+    }
+    for (relation, name, child, parent, statement) in attaches {
+        let mut node =
+            relations.node_of(catalog, relation, "index attach", &name, Rank::Made, vec![statement]);
+        node.needs.extend(catalog.by_key.get(&child));
+        node.needs.extend(catalog.by_key.get(&parent));
+        catalog.push(node);
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! What is in a database: its catalogs, read in a few dozen queries whatever the number of objects, and the parts it is backed up as.
+
+mod columns;
+mod constraints;
+mod depend;
+mod foreign;
+mod functions;
+mod indexes;
+mod languages;
+mod largeobjects;
+mod lock;
+mod node;
+mod operators;
+mod order;
+mod plan;
+mod publications;
+mod reader;
+mod relations;
+mod schemas;
+mod search;
+mod sequences;
+mod tables;
+mod triggers;
+mod types;
+mod unknown;
+
+use backup_core::{BackupRequest, Ctx, Result};
+
+pub(crate) use lock::{fingerprint, lock};
+pub(crate) use plan::Plan;
+pub(crate) use reader::Reader;
+pub(crate) use relations::relations;
+pub(crate) use schemas::database_sql;
+
+use crate::connect::Session;
+use node::Catalog;
+use relations::Relations;
+
+/// Reads everything that `request` may want, within the snapshot of `session`, whose tables are locked.
+pub(crate) async fn read(
+    ctx: &Ctx,
+    session: &Session,
+    relations: &Relations,
+    request: &BackupRequest,
+) -> Result<Plan> {
+    let reader = Reader { ctx, session, version: session.version };
+    let mut catalog = Catalog::default();
+    schemas::members(reader, &mut catalog).await?;
+    let database = schemas::database(reader, &mut catalog).await?;
+    schemas::schemas(reader, &mut catalog).await?;
+    schemas::extensions(reader, &mut catalog, &database).await?;
+    types::types(reader, &mut catalog).await?;
+    functions::functions(reader, &mut catalog).await?;
+    languages::languages(reader, &mut catalog).await?;
+    languages::casts(reader, &mut catalog).await?;
+    languages::transforms(reader, &mut catalog).await?;
+    languages::collations(reader, &mut catalog).await?;
+    languages::conversions(reader, &mut catalog).await?;
+    operators::access_methods(reader, &mut catalog).await?;
+    operators::operators(reader, &mut catalog).await?;
+    operators::families_and_classes(reader, &mut catalog).await?;
+    search::parsers_and_templates(reader, &mut catalog).await?;
+    search::dictionaries(reader, &mut catalog).await?;
+    search::configurations(reader, &mut catalog).await?;
+    foreign::wrappers(reader, &mut catalog).await?;
+    foreign::servers(reader, &mut catalog).await?;
+
+    let columns = columns::columns(reader).await?;
+    let constraints = constraints::read(reader).await?;
+    let (identities, sequences) = sequences::read(reader, relations).await?;
+    let parts =
+        tables::Parts { relations, columns: &columns, constraints: &constraints, identities: &identities };
+    tables::tables(reader, &mut catalog, &parts).await?;
+    relations::views(reader, &mut catalog, relations, &columns).await?;
+    sequences::sequences(&mut catalog, relations, &identities, sequences)?;
+    relations.alias_types(&mut catalog);
+    tables::defaults(&mut catalog, &parts);
+    tables::privileges_of_columns(&mut catalog, &parts)?;
+    tables::rows(reader, &mut catalog, &parts, &database.encoding).await?;
+
+    constraints::keys(reader, &mut catalog, relations).await?;
+    indexes::indexes(reader, &mut catalog, relations).await?;
+    triggers::rules(reader, &mut catalog, relations).await?;
+    triggers::triggers(reader, &mut catalog, relations).await?;
+    triggers::policies(reader, &mut catalog, relations).await?;
+    triggers::statistics(reader, &mut catalog, relations).await?;
+    triggers::event_triggers(reader, &mut catalog).await?;
+    largeobjects::large_objects(reader, &mut catalog).await?;
+    publications::publications(reader, &mut catalog, relations).await?;
+    publications::default_privileges(reader, &mut catalog).await?;
+
+    depend::depend(reader, &mut catalog).await?;
+    depend::contents(&mut catalog, relations)?;
+    depend::comments(reader, &mut catalog).await?;
+    unknown::refuse(reader, &catalog).await?;
+    unknown::warn(reader, &catalog).await?;
+    let order = order::order(&mut catalog)?;
+    plan::plan(ctx, catalog, &order, request, &database.name)
+}

@@ -1,0 +1,249 @@
+//! What a database is made of, while it is read: each object with the statements that make it and what it needs.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use backup_core::{Column, Error, Result};
+
+use crate::ddl::acl;
+use crate::ddl::quote::{ident, literal, qualified};
+use crate::rows::RowsSpec;
+use crate::spec::DatabaseSpec;
+
+/// The oids of the system catalogs, which are the same everywhere: the class that an object is of.
+pub(crate) mod class {
+    pub(crate) const DEFAULT_ACL: u32 = 826;
+    pub(crate) const TYPE: u32 = 1247;
+    pub(crate) const PROC: u32 = 1255;
+    pub(crate) const RELATION: u32 = 1259;
+    pub(crate) const FOREIGN_SERVER: u32 = 1417;
+    pub(crate) const USER_MAPPING: u32 = 1418;
+    pub(crate) const FOREIGN_DATA_WRAPPER: u32 = 2328;
+    pub(crate) const ACCESS_METHOD: u32 = 2601;
+    pub(crate) const ATTRDEF: u32 = 2604;
+    pub(crate) const CAST: u32 = 2605;
+    pub(crate) const CONSTRAINT: u32 = 2606;
+    pub(crate) const CONVERSION: u32 = 2607;
+    pub(crate) const LANGUAGE: u32 = 2612;
+    pub(crate) const LARGE_OBJECT: u32 = 2613;
+    pub(crate) const LARGE_OBJECT_METADATA: u32 = 2995;
+    pub(crate) const NAMESPACE: u32 = 2615;
+    pub(crate) const OPCLASS: u32 = 2616;
+    pub(crate) const OPERATOR: u32 = 2617;
+    pub(crate) const REWRITE: u32 = 2618;
+    pub(crate) const TRIGGER: u32 = 2620;
+    pub(crate) const OPFAMILY: u32 = 2753;
+    pub(crate) const EXTENSION: u32 = 3079;
+    pub(crate) const POLICY: u32 = 3256;
+    pub(crate) const STATISTICS: u32 = 3381;
+    pub(crate) const COLLATION: u32 = 3456;
+    pub(crate) const EVENT_TRIGGER: u32 = 3466;
+    pub(crate) const TRANSFORM: u32 = 3576;
+    pub(crate) const TS_DICTIONARY: u32 = 3600;
+    pub(crate) const TS_PARSER: u32 = 3601;
+    pub(crate) const TS_CONFIGURATION: u32 = 3602;
+    pub(crate) const TS_TEMPLATE: u32 = 3764;
+    pub(crate) const PUBLICATION: u32 = 6104;
+}
+
+/// An object of the server: the catalog that it is in, and its oid.
+pub(crate) type Key = (u32, u32);
+
+/// A place in [`Catalog::nodes`].
+pub(crate) type NodeId = usize;
+
+/// A node's place among the others, as far as nothing that it needs comes later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    Objects,
+    Rows,
+    Made,
+    Contents,
+    Last,
+}
+
+/// What a node becomes.
+#[derive(Debug, Clone)]
+pub(crate) enum Body {
+    /// The statements that make it.
+    Sql(Vec<String>),
+    Rows {
+        columns: Vec<Column>,
+        spec: RowsSpec,
+        size: u64,
+    },
+}
+
+/// Something that becomes a part.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    /// What it is, in PostgreSQL's own word, in lower case.
+    pub(crate) kind: &'static str,
+    pub(crate) schema: Option<String>,
+    pub(crate) name: String,
+    /// The table of the same schema that it is selected with.
+    pub(crate) table: Option<String>,
+    /// What stands behind `COMMENT ON`.
+    pub(crate) identity: String,
+    pub(crate) rank: Rank,
+    pub(crate) body: Body,
+    pub(crate) comments: Vec<String>,
+    /// Statements about its owner and its privileges.
+    pub(crate) owners: Vec<String>,
+    pub(crate) roles: BTreeSet<String>,
+    pub(crate) needs: BTreeSet<NodeId>,
+    pub(crate) extension: Option<String>,
+    pub(crate) database: Option<DatabaseSpec>,
+}
+
+impl Node {
+    /// A node that is made by `statements`.
+    pub(crate) fn sql(kind: &'static str, name: &str, rank: Rank, statements: Vec<String>) -> Self {
+        Self {
+            kind,
+            schema: None,
+            name: name.to_owned(),
+            table: None,
+            identity: String::new(),
+            rank,
+            body: Body::Sql(statements),
+            comments: Vec::new(),
+            owners: Vec::new(),
+            roles: BTreeSet::new(),
+            needs: BTreeSet::new(),
+            extension: None,
+            database: None,
+        }
+    }
+
+    pub(crate) fn in_schema(mut self, schema: &str) -> Self {
+        self.schema = Some(schema.to_owned());
+        self
+    }
+
+    /// Says which table it belongs to; only one of its own schema can be said.
+    pub(crate) fn of_table(mut self, schema: &str, table: &str) -> Self {
+        if self.schema.as_deref() == Some(schema) && self.name != table || self.kind != "table" {
+            self.table = Some(table.to_owned());
+        }
+        self
+    }
+
+    pub(crate) fn identity(mut self, identity: impl Into<String>) -> Self {
+        self.identity = identity.into();
+        self
+    }
+
+    /// Gives it to `owner`: `what` stands behind ALTER.
+    pub(crate) fn owned(mut self, what: &str, owner: &str) -> Self {
+        self.owners.push(format!("ALTER {what} OWNER TO {}", ident(owner)));
+        self.roles.insert(owner.to_owned());
+        self
+    }
+
+    /// Adds privileges, if they are not those that it has anyhow.
+    pub(crate) fn granted(
+        &mut self,
+        on: &str,
+        column: Option<&str>,
+        owner: &str,
+        acl: Option<Vec<String>>,
+        base: &[String],
+    ) -> Result<()> {
+        let Some(items) = acl else { return Ok(()) };
+        let granted = acl::Granted { on, column, owner };
+        self.owners.extend(acl::statements(granted, &items, base, &mut self.roles)?);
+        Ok(())
+    }
+
+    /// Adds a statement that makes it.
+    pub(crate) fn push(&mut self, statement: String) {
+        match &mut self.body {
+            Body::Sql(statements) => statements.push(statement),
+            Body::Rows { .. } => {}
+        }
+    }
+
+    /// Adds a comment.
+    pub(crate) fn comment(&mut self, identity: &str, text: &str) {
+        self.comments.push(format!("COMMENT ON {identity} IS {}", literal(text)));
+    }
+
+    /// What is said of it in messages.
+    pub(crate) fn told(&self) -> String {
+        let schema =
+            self.schema.as_ref().map_or(String::new(), |schema| format!("{}.", schema.escape_debug()));
+        format!("{} {schema}{}", self.kind, self.name.escape_debug())
+    }
+}
+
+/// A view that has the right columns and nothing in them.
+#[derive(Debug)]
+pub(crate) struct Dummy {
+    pub(crate) statement: String,
+    pub(crate) needs: BTreeSet<NodeId>,
+}
+
+/// Everything that was read so far.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    pub(crate) nodes: Vec<Node>,
+    /// Which node stands for an object: itself, or that which makes it along.
+    pub(crate) by_key: HashMap<Key, NodeId>,
+    /// Objects that an extension brings along.
+    pub(crate) members: HashMap<Key, u32>,
+    /// Objects that are left out on purpose, having said so.
+    pub(crate) left_out: HashSet<Key>,
+    /// Of each type that is announced before it is made, the announcement.
+    pub(crate) shells: HashMap<u32, NodeId>,
+    /// What stands behind COMMENT ON for objects that another node makes along.
+    pub(crate) identities: HashMap<Key, String>,
+    /// Of each view, how it is announced where it is part of a circle.
+    pub(crate) dummies: HashMap<NodeId, Dummy>,
+    /// Of each operator family, the node that adds what is of no class.
+    pub(crate) loose_members: HashMap<u32, NodeId>,
+    /// Of each table with row security, the statements that switch it on.
+    pub(crate) secured: Vec<(u32, Vec<String>)>,
+    /// Of each table, the nodes that hold its rows.
+    pub(crate) rows_of: HashMap<u32, Vec<NodeId>>,
+}
+
+impl Catalog {
+    /// Adds a node that stands for `key`.
+    pub(crate) fn add(&mut self, key: Key, node: Node) -> NodeId {
+        let id = self.push(node);
+        self.by_key.insert(key, id);
+        id
+    }
+
+    /// Adds a node that nothing refers to.
+    pub(crate) fn push(&mut self, node: Node) -> NodeId {
+        self.nodes.push(node);
+        self.nodes.len() - 1
+    }
+
+    /// Says that the node of `owner` makes `key` too.
+    pub(crate) fn alias(&mut self, key: Key, owner: Key) {
+        if let Some(id) = self.by_key.get(&owner) {
+            self.by_key.insert(key, *id);
+        }
+    }
+
+    /// Whether an extension brings it.
+    pub(crate) fn is_member(&self, key: Key) -> bool {
+        self.members.contains_key(&key)
+    }
+
+    pub(crate) fn node_mut(&mut self, id: NodeId) -> Result<&mut Node> {
+        self.nodes.get_mut(id).ok_or_else(|| Error::internal("a node is missing"))
+    }
+
+    /// The node that stands for `key`.
+    pub(crate) fn of(&mut self, key: Key) -> Option<&mut Node> {
+        self.by_key.get(&key).copied().and_then(|id| self.nodes.get_mut(id))
+    }
+}
+
+/// `TABLE "s"."t"`.
+pub(crate) fn named(word: &str, schema: &str, name: &str) -> String {
+    format!("{word} {}", qualified(schema, name))
+}

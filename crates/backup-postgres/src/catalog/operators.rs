@@ -1,0 +1,246 @@
+//! Operators, operator families and classes, access methods.
+
+use std::collections::HashMap;
+
+use backup_core::Result;
+
+use super::node::{Catalog, Key, Node, Rank, class};
+use super::reader::{OURS, Reader};
+use crate::ddl::quote::{ident, qualified};
+
+pub(super) async fn access_methods(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
+    let sql = "SELECT a.oid, a.amname::text AS name, a.amtype::text AS type, a.amhandler::oid::regproc::text AS handler
+               FROM pg_catalog.pg_am a WHERE a.oid >= 16384 ORDER BY a.amname";
+    for row in reader.rows(sql).await? {
+        let key = (class::ACCESS_METHOD, row.oid("oid")?);
+        if catalog.is_member(key) {
+            continue;
+        }
+        let what = format!("ACCESS METHOD {}", ident(row.text("name")?));
+        let of = if row.text("type")? == "t" { "TABLE" } else { "INDEX" };
+        let create = format!("CREATE {what} TYPE {of} HANDLER {}", row.text("handler")?);
+        catalog.add(
+            key,
+            Node::sql("access method", row.text("name")?, Rank::Objects, vec![create]).identity(what),
+        );
+    }
+    Ok(())
+}
+
+pub(super) async fn operators(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
+    let sql = format!(
+        "SELECT o.oid, n.nspname::text AS schema, o.oprname::text AS name, pg_catalog.pg_get_userbyid(o.oprowner)::text AS owner,
+                CASE WHEN o.oprleft <> 0 THEN pg_catalog.format_type(o.oprleft, NULL) END AS left_type,
+                CASE WHEN o.oprright <> 0 THEN pg_catalog.format_type(o.oprright, NULL) END AS right_type,
+                CASE WHEN o.oprcode <> 0 THEN o.oprcode::oid::regproc::text END AS function,
+                cn.nspname::text AS commutator_schema, c.oprname::text AS commutator, gn.nspname::text AS negator_schema, g.oprname::text AS negator,
+                CASE WHEN o.oprrest <> 0 THEN o.oprrest::oid::regproc::text END AS restrict,
+                CASE WHEN o.oprjoin <> 0 THEN o.oprjoin::oid::regproc::text END AS join, o.oprcanmerge, o.oprcanhash
+         FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
+         LEFT JOIN pg_catalog.pg_operator c ON c.oid = o.oprcom LEFT JOIN pg_catalog.pg_namespace cn ON cn.oid = c.oprnamespace
+         LEFT JOIN pg_catalog.pg_operator g ON g.oid = o.oprnegate LEFT JOIN pg_catalog.pg_namespace gn ON gn.oid = g.oprnamespace
+         WHERE {OURS} ORDER BY n.nspname, o.oprname, left_type, right_type"
+    );
+    let mut linked = Vec::new();
+    for row in reader.rows(&sql).await? {
+        let key = (class::OPERATOR, row.oid("oid")?);
+        if catalog.is_member(key) {
+            continue;
+        }
+        let (schema, name) = (row.text("schema")?, row.text("name")?);
+        // A name of operator characters cannot be quoted, and needs not to be.
+        let operator = format!("{}.{name}", ident(schema));
+        let types = [row.maybe("left_type")?, row.maybe("right_type")?];
+        let what = format!("OPERATOR {operator} ({})", types.map(|name| name.unwrap_or("NONE")).join(", "));
+        let Some(function) = row.maybe("function")? else {
+            // Only announced as the commutator or negator of another, which announces it again.
+            catalog.left_out.insert(key);
+            continue;
+        };
+        let mut options = vec![format!("FUNCTION = {function}")];
+        for (option, name) in [("LEFTARG", types[0]), ("RIGHTARG", types[1])] {
+            options.extend(name.map(|name| format!("{option} = {name}")));
+        }
+        for (option, schema, column) in
+            [("COMMUTATOR", "commutator_schema", "commutator"), ("NEGATOR", "negator_schema", "negator")]
+        {
+            if let (Some(schema), Some(name)) = (row.maybe(schema)?, row.maybe(column)?) {
+                options.push(format!("{option} = OPERATOR({}.{name})", ident(schema)));
+            }
+        }
+        if row.is("oprcanmerge")? {
+            options.push("MERGES".to_owned());
+        }
+        if row.is("oprcanhash")? {
+            options.push("HASHES".to_owned());
+        }
+        for (option, column) in [("RESTRICT", "restrict"), ("JOIN", "join")] {
+            options.extend(row.maybe(column)?.map(|function| format!("{option} = {function}")));
+        }
+        let create = format!("CREATE OPERATOR {operator} ({})", options.join(", "));
+        let node = Node::sql("operator", name, Rank::Objects, vec![create]).in_schema(schema);
+        let id = catalog.add(key, node.identity(&what).owned(&what, row.text("owner")?));
+        if row.maybe("commutator")?.is_some() || row.maybe("negator")?.is_some() {
+            linked.push((key.1, id));
+        }
+    }
+    // Each announces its commutator and negator, which two at once must not do: one after the other, as they were made.
+    linked.sort_unstable();
+    for pair in linked.windows(2) {
+        if let [(_, before), (_, id)] = pair {
+            catalog.node_mut(*id)?.needs.insert(*before);
+        }
+    }
+    Ok(())
+}
+
+/// An operator or a support function of a family, as CREATE OPERATOR CLASS and ALTER OPERATOR FAMILY say it.
+struct Item {
+    family: u32,
+    /// The class that cannot be without it, if it is of one.
+    of_class: Option<u32>,
+    text: String,
+}
+
+pub(super) async fn families_and_classes(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
+    let items = items(reader).await?;
+    let sql = format!(
+        "SELECT f.oid, n.nspname::text AS schema, f.opfname::text AS name, a.amname::text AS method, pg_catalog.pg_get_userbyid(f.opfowner)::text AS owner
+         FROM pg_catalog.pg_opfamily f JOIN pg_catalog.pg_namespace n ON n.oid = f.opfnamespace JOIN pg_catalog.pg_am a ON a.oid = f.opfmethod
+         WHERE {OURS} ORDER BY n.nspname, f.opfname, a.amname"
+    );
+    let mut loose: HashMap<u32, Vec<&str>> = HashMap::new();
+    let mut of_class: HashMap<u32, Vec<&str>> = HashMap::new();
+    for item in &items {
+        match item.of_class {
+            Some(class) => of_class.entry(class).or_default().push(&item.text),
+            None => loose.entry(item.family).or_default().push(&item.text),
+        }
+    }
+    let mut families: HashMap<u32, String> = HashMap::new();
+    for row in reader.rows(&sql).await? {
+        let key = (class::OPFAMILY, row.oid("oid")?);
+        if catalog.is_member(key) {
+            continue;
+        }
+        let (schema, name) = (row.text("schema")?, row.text("name")?);
+        let what =
+            format!("OPERATOR FAMILY {} USING {}", qualified(schema, name), ident(row.text("method")?));
+        let node = Node::sql("operator family", name, Rank::Objects, vec![format!("CREATE {what}")])
+            .in_schema(schema);
+        catalog.add(key, node.identity(&what).owned(&what, row.text("owner")?));
+        families.insert(key.1, what);
+    }
+    classes(reader, catalog, &of_class).await?;
+    let mut loose: Vec<_> = loose
+        .into_iter()
+        .filter_map(|(family, items)| Some((families.get(&family)?, family, items)))
+        .collect();
+    loose.sort();
+    for (what, family, items) in loose {
+        let add = format!("ALTER {what} ADD {}", items.join(", "));
+        let mut node = Node::sql("operator family members", what, Rank::Objects, vec![add]);
+        node.needs.extend(catalog.by_key.get(&(class::OPFAMILY, family)));
+        // Their operators and functions are found through pg_depend, which hangs them onto these.
+        let id = catalog.push(node);
+        catalog.loose_members.insert(family, id);
+    }
+    alias_items(reader, catalog).await
+}
+
+async fn classes(reader: Reader<'_>, catalog: &mut Catalog, items: &HashMap<u32, Vec<&str>>) -> Result<()> {
+    let sql = format!(
+        "SELECT c.oid, n.nspname::text AS schema, c.opcname::text AS name, a.amname::text AS method, pg_catalog.pg_get_userbyid(c.opcowner)::text AS owner,
+                c.opcdefault, pg_catalog.format_type(c.opcintype, NULL) AS type, CASE WHEN c.opckeytype <> 0 THEN pg_catalog.format_type(c.opckeytype, NULL) END AS storage,
+                fn.nspname::text AS family_schema, f.opfname::text AS family
+         FROM pg_catalog.pg_opclass c JOIN pg_catalog.pg_namespace n ON n.oid = c.opcnamespace JOIN pg_catalog.pg_am a ON a.oid = c.opcmethod
+         JOIN pg_catalog.pg_opfamily f ON f.oid = c.opcfamily JOIN pg_catalog.pg_namespace fn ON fn.oid = f.opfnamespace
+         WHERE {OURS} ORDER BY n.nspname, c.opcname, a.amname"
+    );
+    for row in reader.rows(&sql).await? {
+        let key = (class::OPCLASS, row.oid("oid")?);
+        if catalog.is_member(key) {
+            continue;
+        }
+        let (schema, name) = (row.text("schema")?, row.text("name")?);
+        let method = ident(row.text("method")?);
+        let default = if row.is("opcdefault")? { "DEFAULT " } else { "" };
+        let mut parts: Vec<String> =
+            items.get(&key.1).into_iter().flatten().map(|item| (*item).to_owned()).collect();
+        parts.extend(row.maybe("storage")?.map(|storage| format!("STORAGE {storage}")));
+        if parts.is_empty() {
+            parts.push(format!("STORAGE {}", row.text("type")?));
+        }
+        let create = format!(
+            "CREATE OPERATOR CLASS {} {default}FOR TYPE {} USING {method} FAMILY {} AS {}",
+            qualified(schema, name),
+            row.text("type")?,
+            qualified(row.text("family_schema")?, row.text("family")?),
+            parts.join(", ")
+        );
+        let what = format!("OPERATOR CLASS {} USING {method}", qualified(schema, name));
+        let node = Node::sql("operator class", name, Rank::Objects, vec![create]).in_schema(schema);
+        catalog.add(key, node.identity(&what).owned(&what, row.text("owner")?));
+    }
+    Ok(())
+}
+
+/// The members of families, and the class that each depends on internally.
+async fn items(reader: Reader<'_>) -> Result<Vec<Item>> {
+    let of_class = |catalog: &str| {
+        format!(
+            "(SELECT d.refobjid FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.{catalog}'::pg_catalog.regclass AND d.objid = m.oid
+              AND d.refclassid = 'pg_catalog.pg_opclass'::pg_catalog.regclass AND d.deptype = 'i' LIMIT 1) AS of_class"
+        )
+    };
+    let sql = format!(
+        "SELECT m.amopfamily AS family, 0 AS what, m.amopstrategy::int4 AS number, {},
+                'OPERATOR ' || m.amopstrategy || ' ' || m.amopopr::oid::regoperator::text
+                  || CASE WHEN m.amoppurpose = 'o' THEN ' FOR ORDER BY ' || pg_catalog.quote_ident(sn.nspname) || '.' || pg_catalog.quote_ident(s.opfname) ELSE '' END AS text
+         FROM pg_catalog.pg_amop m LEFT JOIN pg_catalog.pg_opfamily s ON s.oid = m.amopsortfamily LEFT JOIN pg_catalog.pg_namespace sn ON sn.oid = s.opfnamespace
+         WHERE m.oid >= 16384
+         UNION ALL
+         SELECT m.amprocfamily, 1, m.amprocnum::int4, {},
+                'FUNCTION ' || m.amprocnum || ' (' || pg_catalog.format_type(m.amproclefttype, NULL) || ', ' || pg_catalog.format_type(m.amprocrighttype, NULL) || ') ' || m.amproc::oid::regprocedure::text
+         FROM pg_catalog.pg_amproc m WHERE m.oid >= 16384
+         ORDER BY family, what, number, text",
+        of_class("pg_amop"),
+        of_class("pg_amproc")
+    );
+    let mut items = Vec::new();
+    for row in reader.rows(&sql).await? {
+        items.push(Item {
+            family: row.oid("family")?,
+            of_class: row.get("of_class")?,
+            text: row.text("text")?.to_owned(),
+        });
+    }
+    Ok(items)
+}
+
+/// Says which node makes each member, so that it waits for the member's operator or function.
+async fn alias_items(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
+    let sql = "SELECT d.classid, d.objid, d.refclassid, d.refobjid, COALESCE(o.amopfamily, p.amprocfamily) AS family, d.deptype = 'i' AS internal
+               FROM pg_catalog.pg_depend d
+               LEFT JOIN pg_catalog.pg_amop o ON d.classid = 'pg_catalog.pg_amop'::pg_catalog.regclass AND o.oid = d.objid
+               LEFT JOIN pg_catalog.pg_amproc p ON d.classid = 'pg_catalog.pg_amproc'::pg_catalog.regclass AND p.oid = d.objid
+               WHERE d.classid IN ('pg_catalog.pg_amop'::pg_catalog.regclass, 'pg_catalog.pg_amproc'::pg_catalog.regclass) AND d.objid >= 16384";
+    let rows = reader.rows(sql).await?;
+    for row in &rows {
+        let (item, of): (Key, Key) =
+            ((row.oid("classid")?, row.oid("objid")?), (row.oid("refclassid")?, row.oid("refobjid")?));
+        if of.0 == class::OPCLASS && row.is("internal")? {
+            catalog.alias(item, of);
+        }
+    }
+    for row in &rows {
+        let item: Key = (row.oid("classid")?, row.oid("objid")?);
+        if !catalog.by_key.contains_key(&item)
+            && let Some(family) = row.get::<Option<u32>>("family")?
+            && let Some(id) = catalog.loose_members.get(&family).copied()
+        {
+            catalog.by_key.insert(item, id);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! The order of the parts: by rank, kind and name, as far as nothing comes before what it needs.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+
+use backup_core::{Error, Result};
+
+use super::node::{Catalog, Node, NodeId, Rank};
+
+/// The ids of all nodes in their order. Raises ranks where something needs what comes late.
+pub(super) fn order(catalog: &mut Catalog) -> Result<Vec<NodeId>> {
+    loop {
+        match try_order(catalog) {
+            Ok(order) => return Ok(order),
+            Err(left) => break_circle(catalog, &left)?,
+        }
+    }
+}
+
+/// Kinds in the order in which they are usually needed; what is not listed comes behind.
+fn kind_order(node: &Node) -> usize {
+    const KINDS: [&str; 32] = [
+        "database",
+        "schema",
+        "extension",
+        "language",
+        "collation",
+        "shell type",
+        "type",
+        "domain",
+        "function",
+        "procedure",
+        "aggregate",
+        "operator",
+        "access method",
+        "operator family",
+        "operator class",
+        "cast",
+        "transform",
+        "text search parser",
+        "text search template",
+        "text search dictionary",
+        "text search configuration",
+        "foreign-data wrapper",
+        "server",
+        "user mapping",
+        "foreign table",
+        "table",
+        "table attach",
+        "sequence",
+        "sequence owned by",
+        "default",
+        "view",
+        "materialized view",
+    ];
+    KINDS.iter().position(|kind| *kind == node.kind).unwrap_or(KINDS.len())
+}
+
+/// All nodes, or those that wait for each other.
+fn try_order(catalog: &mut Catalog) -> Result<Vec<NodeId>, Vec<NodeId>> {
+    let count = catalog.nodes.len();
+    let mut waits = vec![0usize; count];
+    let mut needed_by: Vec<Vec<NodeId>> = vec![Vec::new(); count];
+    for (id, node) in catalog.nodes.iter().enumerate() {
+        for needed in node.needs.iter().filter(|needed| **needed < count) {
+            waits[id] += 1;
+            needed_by[*needed].push(id);
+        }
+    }
+    // First along the dependencies alone, to know how late each is.
+    let mut ranks: Vec<Rank> = catalog.nodes.iter().map(|node| node.rank).collect();
+    let mut ready: Vec<NodeId> = (0..count).filter(|id| waits[*id] == 0).collect();
+    let mut done = 0;
+    let mut left = waits.clone();
+    while let Some(id) = ready.pop() {
+        done += 1;
+        for next in &needed_by[id] {
+            ranks[*next] = ranks[*next].max(ranks[id]);
+            left[*next] -= 1;
+            if left[*next] == 0 {
+                ready.push(*next);
+            }
+        }
+    }
+    if done < count {
+        return Err((0..count).filter(|id| left[*id] > 0).collect());
+    }
+    for (node, rank) in catalog.nodes.iter_mut().zip(&ranks) {
+        node.rank = *rank;
+    }
+    let nodes = &catalog.nodes;
+    let entry = |id: NodeId| {
+        let node = &nodes[id];
+        Reverse((
+            node.rank,
+            kind_order(node),
+            node.schema.as_deref(),
+            node.name.as_str(),
+            node.identity.as_str(),
+            id,
+        ))
+    };
+    let mut ready: BinaryHeap<_> = (0..count).filter(|id| waits[*id] == 0).map(entry).collect();
+    let mut order = Vec::with_capacity(count);
+    while let Some(Reverse((.., id))) = ready.pop() {
+        order.push(id);
+        for next in &needed_by[id] {
+            waits[*next] -= 1;
+            if waits[*next] == 0 {
+                ready.push(entry(*next));
+            }
+        }
+    }
+    Ok(order)
+}
+
+/// Takes a view out of a circle: it is made with its columns alone at first, and replaced when all that it needs is there.
+fn break_circle(catalog: &mut Catalog, left: &[NodeId]) -> Result<()> {
+    let circle = circle(catalog, left);
+    for id in &circle {
+        let Some(dummy) = catalog.dummies.remove(id) else { continue };
+        let node = catalog.node_mut(*id)?;
+        let mut real = node.clone();
+        let statements = std::mem::replace(&mut node.body, super::node::Body::Sql(vec![dummy.statement]));
+        let super::node::Body::Sql(statements) = statements else { continue };
+        let replace = |sql: &String| sql.replacen("CREATE VIEW", "CREATE OR REPLACE VIEW", 1);
+        real.body = super::node::Body::Sql(statements.iter().map(replace).collect());
+        real.kind = "view definition";
+        real.table = Some(real.name.clone());
+        real.comments.clear();
+        real.owners.clear();
+        real.roles.clear();
+        real.needs.insert(*id);
+        node.needs = dummy.needs;
+        catalog.push(real);
+        return Ok(());
+    }
+    let names: Vec<String> = circle.iter().filter_map(|id| catalog.nodes.get(*id)).map(Node::told).collect();
+    Err(Error::unsupported(format!(
+        "objects need each other in a way that is not known: {}",
+        names.join(", ")
+    ))
+    .hint("please report it, with what pg_dump --schema-only says of them"))
+}
+
+/// Some nodes each of which needs the next, and the last the first.
+fn circle(catalog: &Catalog, left: &[NodeId]) -> Vec<NodeId> {
+    let among: BTreeSet<NodeId> = left.iter().copied().collect();
+    let mut path: Vec<NodeId> = Vec::new();
+    let mut at = left.first().copied();
+    while let Some(id) = at {
+        if let Some(start) = path.iter().position(|seen| *seen == id) {
+            return path.split_off(start);
+        }
+        path.push(id);
+        // All that is left needs something that is left.
+        at = catalog
+            .nodes
+            .get(id)
+            .and_then(|node| node.needs.iter().copied().find(|needed| among.contains(needed)));
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalog(nodes: &[(&'static str, &str, Rank, &[NodeId])]) -> Catalog {
+        let mut catalog = Catalog::default();
+        for (kind, name, rank, needs) in nodes {
+            let mut node = Node::sql(kind, name, *rank, vec![]);
+            node.needs = needs.iter().copied().collect();
+            catalog.push(node);
+        }
+        catalog
+    }
+
+    #[test]
+    fn what_is_needed_comes_first_and_otherwise_rank_kind_and_name_decide() {
+        let mut catalog = catalog(&[
+            ("index", "i", Rank::Made, &[1]),
+            ("table", "t", Rank::Objects, &[3]),
+            ("table", "rows", Rank::Rows, &[1]),
+            ("function", "f", Rank::Objects, &[]),
+            ("type", "a", Rank::Objects, &[3]),
+        ]);
+        assert_eq!(order(&mut catalog).unwrap(), [3, 4, 1, 2, 0]);
+    }
+
+    #[test]
+    fn what_needs_something_late_is_late() {
+        let mut catalog = catalog(&[
+            ("view", "grouped", Rank::Objects, &[1]),
+            ("constraint", "key", Rank::Made, &[2]),
+            ("table", "t", Rank::Objects, &[]),
+            ("function", "z", Rank::Objects, &[]),
+        ]);
+        assert_eq!(order(&mut catalog).unwrap(), [3, 2, 1, 0]);
+        assert_eq!(catalog.nodes[0].rank, Rank::Made);
+    }
+
+    #[test]
+    fn an_unknown_circle_is_refused_by_name() {
+        let mut catalog = catalog(&[("type", "a", Rank::Objects, &[1]), ("type", "b", Rank::Objects, &[0])]);
+        let error = order(&mut catalog).unwrap_err().to_string();
+        assert!(error.contains("type a") && error.contains("type b"), "{error}");
+    }
+}

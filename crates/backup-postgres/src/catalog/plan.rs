@@ -1,0 +1,160 @@
+//! The parts that the nodes become.
+
+use std::collections::{HashMap, HashSet};
+
+use backup_core::{BackupRequest, Content, Ctx, Error, Object, Part, PartId, Phase, Result, RowLayout};
+
+use super::node::{Body, Catalog, Node, NodeId, Rank};
+use crate::rows::RowsSpec;
+use crate::spec::{Gate, SqlSpec, write};
+
+/// The parts of a backup, and the statements of those that are SQL.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) statements: HashMap<PartId, Vec<String>>,
+}
+
+/// The parts of the nodes that `request` selects, in the order `order`.
+pub(super) fn plan(
+    ctx: &Ctx,
+    catalog: Catalog,
+    order: &[NodeId],
+    request: &BackupRequest,
+    database: &str,
+) -> Result<Plan> {
+    let selected = selected(ctx, &catalog, order, request, database);
+    let mut plan = Plan::default();
+    let mut ids: HashMap<NodeId, PartId> = HashMap::new();
+    let mut nodes: HashMap<NodeId, Node> = catalog.nodes.into_iter().enumerate().collect();
+    for id in order {
+        let Some(node) = nodes.remove(id) else { continue };
+        let wanted = match (&node.body, request.content) {
+            (_, Content::All) => true,
+            (Body::Sql(_), Content::SchemaOnly) | (Body::Rows { .. }, Content::DataOnly) => true,
+            (Body::Sql(_), Content::DataOnly) | (Body::Rows { .. }, Content::SchemaOnly) => false,
+        };
+        if !wanted || selected.as_ref().is_some_and(|selected| !selected.contains(id)) {
+            continue;
+        }
+        let number = u32::try_from(plan.parts.len())
+            .map_err(|_| Error::unsupported("the database has more than four thousand million objects"))?;
+        let mut after: Vec<PartId> =
+            node.needs.iter().filter_map(|needed| ids.get(needed).copied()).collect();
+        after.sort_unstable();
+        if let Some(part) = part(node, number, &mut plan.statements)? {
+            ids.insert(*id, part.id);
+            plan.parts.push(part.after(after));
+        }
+    }
+    Ok(plan)
+}
+
+/// The part of a node; none if there is nothing to say.
+fn part(node: Node, number: u32, statements: &mut HashMap<PartId, Vec<String>>) -> Result<Option<Part>> {
+    let mut object = Object::new(node.kind, &node.name);
+    if let Some(schema) = &node.schema {
+        object = object.in_schema(schema);
+    }
+    if let Some(table) = &node.table {
+        object = object.of_table(table);
+    }
+    let gate = match node.rank {
+        Rank::Objects => Gate::Objects,
+        Rank::Rows | Rank::Made => Gate::Rows,
+        Rank::Contents => Gate::Contents,
+        Rank::Last => Gate::Last,
+    };
+    match node.body {
+        Body::Rows { columns, mut spec, size } => {
+            match &mut spec {
+                RowsSpec::Table { gate: own, .. }
+                | RowsSpec::Sequence { gate: own }
+                | RowsSpec::LargeObject { gate: own, .. } => *own = gate.max(Gate::Rows),
+            }
+            let part =
+                Part::rows(number, object, RowLayout::CopyText, columns).size_hint(size).spec(write(&spec)?);
+            Ok(Some(part))
+        }
+        Body::Sql(mut sql) => {
+            sql.extend(node.comments);
+            let owners_from = sql.len();
+            sql.extend(node.owners);
+            if sql.is_empty() && node.database.is_none() {
+                return Ok(None);
+            }
+            let spec = SqlSpec {
+                gate,
+                owners_from,
+                roles: node.roles.into_iter().filter(|role| !role.starts_with("pg_")).collect(),
+                extension: node.extension,
+                database: node.database,
+            };
+            let phase = if node.rank == Rank::Objects { Phase::PreData } else { Phase::PostData };
+            let part = Part::sql(number, phase, object).spec(write(&spec)?);
+            statements.insert(part.id, sql);
+            Ok(Some(part))
+        }
+    }
+}
+
+/// The nodes of the tables that the filter selects and what these need, and of what is made of their rows that which needs nothing
+/// else; `None` is all.
+fn selected(
+    ctx: &Ctx,
+    catalog: &Catalog,
+    order: &[NodeId],
+    request: &BackupRequest,
+    database: &str,
+) -> Option<HashSet<NodeId>> {
+    if request.filter.is_everything() {
+        return None;
+    }
+    let matches = |node: &Node| {
+        let is_relation = node.table.is_some()
+            || matches!(node.kind, "table" | "view" | "materialized view" | "foreign table");
+        let name = node.table.as_deref().unwrap_or(&node.name);
+        is_relation && request.filter.selects(Some(database), node.schema.as_deref(), name)
+    };
+    let matched: Vec<NodeId> =
+        order.iter().copied().filter(|id| catalog.nodes.get(*id).is_some_and(matches)).collect();
+    let is_made = |id: &NodeId| {
+        catalog
+            .nodes
+            .get(*id)
+            .is_some_and(|node| node.rank >= Rank::Made && matches!(node.body, Body::Sql(_)))
+    };
+    let mut wanted: HashSet<NodeId> = HashSet::new();
+    // The database's own node comes along, since it says how to create one.
+    wanted.extend(catalog.nodes.iter().position(|node| node.database.is_some()));
+    let mut ahead: Vec<NodeId> = matched.iter().copied().filter(|id| !is_made(id)).collect();
+    while let Some(id) = ahead.pop() {
+        if wanted.insert(id) {
+            ahead.extend(catalog.nodes.get(id).into_iter().flat_map(|node| node.needs.iter().copied()));
+        }
+    }
+    for id in matched.iter().copied().filter(is_made) {
+        let Some(node) = catalog.nodes.get(id) else { continue };
+        // Functions and the like come along; another table does not.
+        let is_table = |id: NodeId| {
+            catalog.nodes.get(id).is_some_and(|n| {
+                n.table.is_some()
+                    || matches!(n.kind, "table" | "view" | "materialized view" | "foreign table")
+            })
+        };
+        let missing: Vec<NodeId> =
+            node.needs.iter().copied().filter(|needed| !wanted.contains(needed)).collect();
+        if missing.iter().any(|needed| is_table(*needed)) {
+            ctx.warn(format!("{} is left out: it needs tables that are not selected", node.told()));
+            continue;
+        }
+        let mut ahead = missing;
+        ahead.push(id);
+        while let Some(id) = ahead.pop() {
+            if wanted.insert(id) {
+                ahead.extend(catalog.nodes.get(id).into_iter().flat_map(|node| node.needs.iter().copied()));
+            }
+        }
+    }
+    Some(wanted)
+}

@@ -1,0 +1,66 @@
+//! Asks the catalogs, in the one snapshot.
+
+use backup_core::{Ctx, Result};
+use tokio_postgres::Row;
+use tokio_postgres::types::FromSql;
+
+use crate::connect::{Session, column};
+
+/// Schemas that are not the system's: as a condition on `n`, the row of `pg_namespace`.
+pub(super) const OURS: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
+
+/// The session that reads the catalogs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    pub(crate) ctx: &'a Ctx,
+    pub(crate) session: &'a Session,
+    pub(crate) version: u32,
+}
+
+impl Reader<'_> {
+    /// The rows of a query.
+    pub(super) async fn rows(&self, sql: &str) -> Result<Vec<Fields>> {
+        let rows = self.session.rows(self.ctx, sql, &[]).await;
+        let rows = rows.map_err(|error| {
+            let from = sql.split_once("FROM pg_catalog.").map_or("", |(_, from)| from);
+            let catalog: String = from.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+            error.during(format!("read {catalog}"))
+        })?;
+        Ok(rows.into_iter().map(Fields).collect())
+    }
+
+    /// Text for versions that know it, other text for older ones.
+    pub(super) fn since(&self, version: u32, then: &'static str, before: &'static str) -> &'static str {
+        if self.version >= version * 10_000 { then } else { before }
+    }
+}
+
+/// A row of a catalog.
+pub(super) struct Fields(Row);
+
+impl Fields {
+    pub(super) fn get<'a, T: FromSql<'a>>(&'a self, name: &str) -> Result<T> {
+        column(&self.0, name)
+    }
+
+    pub(super) fn text(&self, name: &str) -> Result<&str> {
+        self.get(name)
+    }
+
+    pub(super) fn maybe(&self, name: &str) -> Result<Option<&str>> {
+        self.get(name)
+    }
+
+    pub(super) fn oid(&self, name: &str) -> Result<u32> {
+        self.get(name)
+    }
+
+    pub(super) fn is(&self, name: &str) -> Result<bool> {
+        self.get(name)
+    }
+
+    /// A list of texts; empty where the catalog has NULL.
+    pub(super) fn list(&self, name: &str) -> Result<Vec<String>> {
+        Ok(self.get::<Option<Vec<String>>>(name)?.unwrap_or_default())
+    }
+}

@@ -1,0 +1,289 @@
+//! Relations: what `pg_class` says of tables, views, materialized views and foreign tables.
+
+use std::collections::{BTreeSet, HashMap};
+
+use backup_core::{Error, Result};
+
+use super::columns::Attribute;
+use super::node::{Catalog, Dummy, Key, Node, Rank, class, named};
+use super::reader::{Fields, OURS, Reader};
+use crate::ddl::quote::ident;
+
+/// A relation, as the rest of the reading has to know it.
+#[derive(Debug, Clone)]
+pub(crate) struct Relation {
+    pub(crate) oid: u32,
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    pub(crate) kind: RelationKind,
+    pub(crate) owner: String,
+    /// The root of the partition tree that it is in.
+    pub(crate) root: Option<u32>,
+    pub(crate) is_partition: bool,
+    pub(crate) parents: Vec<u32>,
+    /// The size of its main fork, in blocks, and with that of its TOAST table, in bytes. Other forks come and go by vacuum.
+    pub(crate) blocks: u32,
+    pub(crate) bytes: u64,
+    pub(crate) is_heap: bool,
+    /// The types of its rows, and of arrays of these.
+    types: Vec<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RelationKind {
+    Table,
+    Partitioned,
+    View,
+    Materialized,
+    Foreign,
+    Sequence,
+}
+
+impl RelationKind {
+    fn of(letter: &str) -> Option<Self> {
+        Some(match letter {
+            "r" => Self::Table,
+            "p" => Self::Partitioned,
+            "v" => Self::View,
+            "m" => Self::Materialized,
+            "f" => Self::Foreign,
+            "S" => Self::Sequence,
+            _ => return None,
+        })
+    }
+
+    /// PostgreSQL's word for it, in lower case.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Table | Self::Partitioned => "table",
+            Self::View => "view",
+            Self::Materialized => "materialized view",
+            Self::Foreign => "foreign table",
+            Self::Sequence => "sequence",
+        }
+    }
+}
+
+impl Relation {
+    pub(crate) fn key(&self) -> Key {
+        (class::RELATION, self.oid)
+    }
+
+    /// Its quoted name in its schema.
+    pub(crate) fn quoted(&self) -> String {
+        crate::ddl::quote::qualified(&self.schema, &self.name)
+    }
+
+    /// `MATERIALIZED VIEW "s"."m"`.
+    pub(crate) fn identity(&self) -> String {
+        named(&self.kind.word().to_uppercase(), &self.schema, &self.name)
+    }
+}
+
+/// All relations that are no extension's, in a stable order, and where each oid is.
+#[derive(Debug, Default)]
+pub(crate) struct Relations {
+    pub(crate) all: Vec<Relation>,
+    places: HashMap<u32, usize>,
+}
+
+impl Relations {
+    pub(crate) fn get(&self, oid: u32) -> Option<&Relation> {
+        self.places.get(&oid).and_then(|place| self.all.get(*place))
+    }
+
+    /// Says that each relation's node makes the types of its rows along.
+    pub(super) fn alias_types(&self, catalog: &mut Catalog) {
+        for relation in &self.all {
+            for oid in &relation.types {
+                catalog.alias((class::TYPE, *oid), relation.key());
+            }
+        }
+    }
+
+    /// The name by which a relation is selected: of a partition that of its root, if both are in one schema.
+    pub(crate) fn selected_as(&self, relation: &Relation) -> Option<&str> {
+        let root = self.get(relation.root?)?;
+        (root.schema == relation.schema).then_some(root.name.as_str())
+    }
+
+    /// A node that belongs to a relation, and waits for it.
+    pub(crate) fn node_of(
+        &self,
+        catalog: &Catalog,
+        relation: &Relation,
+        kind: &'static str,
+        name: &str,
+        rank: Rank,
+        statements: Vec<String>,
+    ) -> Node {
+        let table = self.selected_as(relation).unwrap_or(&relation.name);
+        let mut node = Node::sql(kind, name, rank, statements)
+            .in_schema(&relation.schema)
+            .of_table(&relation.schema, table);
+        node.needs.extend(catalog.by_key.get(&relation.key()));
+        if rank >= Rank::Made {
+            node.needs.extend(catalog.rows_of.get(&relation.oid).into_iter().flatten());
+        }
+        node
+    }
+}
+
+/// What there is, before anything is locked.
+pub(crate) async fn relations(reader: Reader<'_>) -> Result<Relations> {
+    let sql = format!(
+        "SELECT c.oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
+                pg_catalog.pg_get_userbyid(c.relowner)::text AS owner, c.relispartition,
+                ARRAY(SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid ORDER BY i.inhseqno) AS parents,
+                CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::int8 END AS blocks,
+                CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) + COALESCE(pg_catalog.pg_relation_size(NULLIF(c.reltoastrelid, 0)), 0) END AS bytes,
+                COALESCE(a.amname = 'heap', false) AS heap,
+                ARRAY(SELECT x FROM pg_catalog.pg_type t, LATERAL (VALUES (t.oid), (t.typarray)) AS v (x) WHERE t.typrelid = c.oid AND x <> 0) AS types
+         FROM pg_catalog.pg_class c
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         LEFT JOIN pg_catalog.pg_am a ON a.oid = c.relam
+         WHERE {OURS} AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+           AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                           AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e')
+         ORDER BY n.nspname, c.relname"
+    );
+    let mut relations = Relations::default();
+    for row in reader.rows(&sql).await? {
+        let relation = relation(&row)?;
+        relations.places.insert(relation.oid, relations.all.len());
+        relations.all.push(relation);
+    }
+    for place in 0..relations.all.len() {
+        let root = relations.all.get(place).and_then(|relation| root(&relations, relation));
+        if let Some(relation) = relations.all.get_mut(place) {
+            relation.root = root;
+        }
+    }
+    Ok(relations)
+}
+
+fn relation(row: &Fields) -> Result<Relation> {
+    let kind = row.text("kind")?;
+    let number = |name: &str| Ok::<_, Error>(row.get::<Option<i64>>(name)?.map_or(0, i64::unsigned_abs));
+    Ok(Relation {
+        oid: row.oid("oid")?,
+        schema: row.text("schema")?.to_owned(),
+        name: row.text("name")?.to_owned(),
+        kind: RelationKind::of(kind).ok_or_else(|| Error::internal("a relation of another kind"))?,
+        owner: row.text("owner")?.to_owned(),
+        root: None,
+        is_partition: row.is("relispartition")?,
+        parents: row.get("parents")?,
+        blocks: u32::try_from(number("blocks")?).unwrap_or(u32::MAX),
+        bytes: number("bytes")?,
+        is_heap: row.is("heap")?,
+        types: row.get("types")?,
+    })
+}
+
+/// The top of the partition tree above a partition.
+fn root(relations: &Relations, relation: &Relation) -> Option<u32> {
+    let mut at = relation;
+    // Trees are as deep as people make them; a circle there cannot be.
+    for _ in 0..relations.all.len() {
+        if !at.is_partition {
+            break;
+        }
+        at = relations.get(*at.parents.first()?)?;
+    }
+    (at.oid != relation.oid).then_some(at.oid)
+}
+
+/// Views and materialized views, and the contents of the latter.
+pub(super) async fn views(
+    reader: Reader<'_>,
+    catalog: &mut Catalog,
+    relations: &Relations,
+    columns: &HashMap<u32, Vec<Attribute>>,
+) -> Result<()> {
+    let sql = format!(
+        "SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid) AS definition, c.reloptions, c.relispopulated, a.amname::text AS method,
+                c.relacl::text[] AS acl, pg_catalog.acldefault('r', c.relowner)::text[] AS base,
+                (SELECT r.oid FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename = '_RETURN') AS rule
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         LEFT JOIN pg_catalog.pg_am a ON a.oid = c.relam
+         WHERE {OURS} AND c.relkind IN ('v', 'm') ORDER BY n.nspname, c.relname"
+    );
+    for row in reader.rows(&sql).await? {
+        let Some(relation) = relations.get(row.oid("oid")?) else { continue };
+        let query = row.maybe("definition")?.unwrap_or_default().trim_end().trim_end_matches(';');
+        if query.is_empty() {
+            return Err(Error::new(
+                backup_core::ErrorKind::Database,
+                format!("view {} has no definition", relation.quoted()),
+            )
+            .hint("it went away meanwhile: run it again"));
+        }
+        let options = options(&row.list("reloptions")?);
+        let with = if options.is_empty() { String::new() } else { format!(" WITH ({options})") };
+        let name = relation.quoted();
+        let is_view = relation.kind == RelationKind::View;
+        let statement = if is_view {
+            format!("CREATE VIEW {name}{with} AS\n{query}")
+        } else {
+            let method = row.maybe("method")?.filter(|method| *method != "heap");
+            let using = method.map_or(String::new(), |method| format!(" USING {}", ident(method)));
+            format!("CREATE MATERIALIZED VIEW {name}{using}{with} AS\n{query}\n WITH NO DATA")
+        };
+        let mut node = relations.node_of(
+            catalog,
+            relation,
+            relation.kind.word(),
+            &relation.name,
+            Rank::Objects,
+            vec![statement],
+        );
+        node = node.identity(relation.identity()).owned(&relation.identity(), &relation.owner);
+        node.table = None;
+        node.granted(&format!("TABLE {name}"), None, &relation.owner, row.get("acl")?, &row.list("base")?)?;
+        let id = catalog.add(relation.key(), node);
+        if is_view {
+            let select: Vec<String> = (columns.get(&relation.oid).into_iter().flatten())
+                .map(|column| {
+                    let collation = column
+                        .collation
+                        .as_ref()
+                        .map_or(String::new(), |collation| format!(" COLLATE {collation}"));
+                    format!("NULL::{}{collation} AS {}", column.declared, ident(&column.name))
+                })
+                .collect();
+            let statement = format!("CREATE VIEW {name} AS SELECT {}", select.join(", "));
+            catalog.dummies.insert(id, Dummy { statement, needs: BTreeSet::new() });
+        }
+        if let Some(rule) = row.get::<Option<u32>>("rule")? {
+            catalog.alias((class::REWRITE, rule), relation.key());
+            catalog.identities.insert((class::REWRITE, rule), format!("RULE \"_RETURN\" ON {name}"));
+        }
+        if !is_view && row.is("relispopulated")? {
+            let refresh = vec![format!("REFRESH MATERIALIZED VIEW {name}")];
+            let mut node = relations.node_of(
+                catalog,
+                relation,
+                "materialized view contents",
+                &relation.name,
+                Rank::Contents,
+                refresh,
+            );
+            node = node.of_table(&relation.schema, &relation.name);
+            let id = catalog.push(node);
+            catalog.rows_of.insert(relation.oid, vec![id]);
+        }
+    }
+    Ok(())
+}
+
+/// Options of a relation, each `name=value` as the catalog has it, for WITH.
+pub(super) fn options(list: &[String]) -> String {
+    let option = |option: &String| {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        // A name in a namespace (`toast.x`) is two words.
+        let name = name.split('.').map(ident).collect::<Vec<_>>().join(".");
+        format!("{name}={}", crate::ddl::quote::literal(value))
+    };
+    list.iter().map(option).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,182 @@
+//! Sequences: of their own, of serial columns, of identity columns; and how far they have come.
+
+use std::collections::HashMap;
+
+use backup_core::Result;
+
+use super::columns::Attribute;
+use super::node::{Body, Catalog, Rank, class};
+use super::reader::{Fields, OURS, Reader};
+use super::relations::{Relation, Relations};
+use super::schemas::sequence_columns;
+use crate::ddl::quote::{ident, qualified};
+use crate::rows::RowsSpec;
+use crate::spec::Gate;
+
+/// The sequences of identity columns, which are made with their table.
+#[derive(Debug, Default)]
+pub(super) struct Identities {
+    /// By table and column: the sequence's oid and its definition.
+    of_column: HashMap<(u32, i16), (u32, String)>,
+}
+
+/// A sequence that is made by itself.
+pub(super) struct Sequence {
+    oid: u32,
+    statement: String,
+    owned_by: Option<(u32, String)>,
+    acl: Option<Vec<String>>,
+    base: Vec<String>,
+}
+
+/// All sequences, those of identity columns apart.
+pub(super) async fn read(reader: Reader<'_>, relations: &Relations) -> Result<(Identities, Vec<Sequence>)> {
+    let sql = format!(
+        "SELECT c.oid, c.relpersistence::text, pg_catalog.format_type(s.seqtypid, NULL) AS type, s.seqstart, s.seqincrement, s.seqmax, s.seqmin, s.seqcache, s.seqcycle,
+                d.deptype::text AS owned, d.refobjid AS table_oid, d.refobjsubid::int2 AS attnum, a.attname::text AS column,
+                c.relacl::text[] AS acl, pg_catalog.acldefault('s', c.relowner)::text[] AS base
+         FROM pg_catalog.pg_sequence s JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.objsubid = 0
+              AND d.deptype IN ('a', 'i') AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjsubid > 0
+         LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+         WHERE {OURS} ORDER BY n.nspname, c.relname"
+    );
+    let (mut identities, mut sequences) = (Identities::default(), Vec::new());
+    for row in reader.rows(&sql).await? {
+        let oid = row.oid("oid")?;
+        let Some(relation) = relations.get(oid) else { continue };
+        let options = options(&row)?;
+        let column = row.get::<Option<u32>>("table_oid")?.zip(row.get::<Option<i16>>("attnum")?);
+        match (row.maybe("owned")?, column) {
+            (Some("i"), Some(place)) => {
+                let definition = format!("(SEQUENCE NAME {} {options})", relation.quoted());
+                identities.of_column.insert(place, (oid, definition));
+            }
+            (_, column) => {
+                let unlogged = if row.text("relpersistence")? == "u" { "UNLOGGED " } else { "" };
+                let statement = format!(
+                    "CREATE {unlogged}SEQUENCE {} AS {} {options}",
+                    relation.quoted(),
+                    row.text("type")?
+                );
+                let owned_by = column.map(|(table, _)| table).zip(row.maybe("column")?.map(str::to_owned));
+                sequences.push(Sequence {
+                    oid,
+                    statement,
+                    owned_by,
+                    acl: row.get("acl")?,
+                    base: row.list("base")?,
+                });
+            }
+        }
+    }
+    Ok((identities, sequences))
+}
+
+fn options(row: &Fields) -> Result<String> {
+    let number = |name: &str| row.get::<i64>(name);
+    Ok(format!(
+        "START WITH {} INCREMENT BY {} MINVALUE {} MAXVALUE {} CACHE {}{}",
+        number("seqstart")?,
+        number("seqincrement")?,
+        number("seqmin")?,
+        number("seqmax")?,
+        number("seqcache")?,
+        if row.is("seqcycle")? { " CYCLE" } else { "" }
+    ))
+}
+
+impl Identities {
+    /// What a column's definition says of its identity. Since version 17 a partition has that of its root.
+    pub(super) fn definition(&self, relation: &Relation, column: &Attribute) -> Option<String> {
+        let how = if column.identity? == 'a' { "ALWAYS" } else { "BY DEFAULT" };
+        let (_, definition) = self.of_column.get(&(relation.oid, column.number))?;
+        Some(format!(" GENERATED {how} AS IDENTITY {definition}"))
+    }
+
+    /// Says that a table's node makes its identities' sequences along.
+    pub(super) fn alias(
+        &self,
+        catalog: &mut Catalog,
+        relations: &Relations,
+        relation: &Relation,
+        columns: &[Attribute],
+    ) {
+        for column in columns {
+            if let Some((oid, _)) = self.of_column.get(&(relation.oid, column.number)) {
+                catalog.alias((class::RELATION, *oid), relation.key());
+                if let Some(sequence) = relations.get(*oid) {
+                    catalog.identities.insert(sequence.key(), sequence.identity());
+                }
+            }
+        }
+    }
+}
+
+/// Sequences that are no identities, and the state of all.
+pub(super) fn sequences(
+    catalog: &mut Catalog,
+    relations: &Relations,
+    identities: &Identities,
+    sequences: Vec<Sequence>,
+) -> Result<()> {
+    let owners: HashMap<u32, u32> =
+        identities.of_column.iter().map(|((table, _), (sequence, _))| (*sequence, *table)).collect();
+    let mut owned = owners.clone();
+    for sequence in sequences {
+        let Some(relation) = relations.get(sequence.oid) else { continue };
+        let mut node = relations.node_of(
+            catalog,
+            relation,
+            "sequence",
+            &relation.name,
+            Rank::Objects,
+            vec![sequence.statement],
+        );
+        node.table = None;
+        node = node.identity(relation.identity()).owned(&relation.identity(), &relation.owner);
+        node.granted(&relation.identity(), None, &relation.owner, sequence.acl, &sequence.base)?;
+        let table = sequence.owned_by.as_ref().and_then(|(table, _)| relations.get(*table));
+        if let (Some(table), Some((_, column))) = (table, &sequence.owned_by) {
+            node.table = (table.schema == relation.schema).then(|| table.name.clone());
+            owned.insert(relation.oid, table.oid);
+            // Owner first: a sequence belongs to whom its table belongs to.
+            let statement = format!(
+                "ALTER SEQUENCE {} OWNED BY {}.{}",
+                relation.quoted(),
+                qualified(&table.schema, &table.name),
+                ident(column)
+            );
+            let mut owning = relations.node_of(
+                catalog,
+                table,
+                "sequence owned by",
+                &relation.name,
+                Rank::Objects,
+                vec![statement],
+            );
+            let id = catalog.add(relation.key(), node);
+            owning.needs.insert(id);
+            catalog.push(owning);
+        } else {
+            catalog.add(relation.key(), node);
+        }
+    }
+    for relation in
+        relations.all.iter().filter(|relation| relation.kind == super::relations::RelationKind::Sequence)
+    {
+        let table = owned
+            .get(&relation.oid)
+            .and_then(|table| relations.get(*table))
+            .filter(|t| t.schema == relation.schema);
+        let mut node = relations.node_of(catalog, relation, "sequence", &relation.name, Rank::Rows, vec![]);
+        node.table = table.map(|table| relations.selected_as(table).unwrap_or(&table.name).to_owned());
+        node.body = Body::Rows {
+            columns: sequence_columns(),
+            spec: RowsSpec::Sequence { gate: Gate::Rows },
+            size: 0,
+        };
+        catalog.push(node);
+    }
+    Ok(())
+}

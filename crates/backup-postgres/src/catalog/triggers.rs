@@ -1,0 +1,207 @@
+//! Rules, triggers, policies, extended statistics, event triggers.
+
+use std::collections::HashMap;
+
+use backup_core::Result;
+
+use super::node::{Catalog, Node, Rank, class};
+use super::reader::{OURS, Reader};
+use super::relations::Relations;
+use crate::ddl::quote::{ident, literal, qualified};
+
+/// Rules other than those that make views.
+pub(super) async fn rules(reader: Reader<'_>, catalog: &mut Catalog, relations: &Relations) -> Result<()> {
+    let sql = format!(
+        "SELECT r.oid, r.ev_class, r.rulename::text AS name, r.ev_enabled::text, pg_catalog.pg_get_ruledef(r.oid) AS definition
+         FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class c ON c.oid = r.ev_class JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE {OURS} AND r.rulename <> '_RETURN' ORDER BY r.ev_class, r.rulename"
+    );
+    for row in reader.rows(&sql).await? {
+        let Some(relation) = relations.get(row.oid("ev_class")?) else { continue };
+        let name = row.text("name")?;
+        let mut statements = vec![row.text("definition")?.trim_end().trim_end_matches(';').to_owned()];
+        let enable = enabled(row.text("ev_enabled")?)
+            .map(|how| format!("ALTER TABLE {} {how} RULE {}", relation.quoted(), ident(name)));
+        statements.extend(enable);
+        let node = relations.node_of(catalog, relation, "rule", name, Rank::Made, statements);
+        catalog.add(
+            (class::REWRITE, row.oid("oid")?),
+            node.identity(format!("RULE {} ON {}", ident(name), relation.quoted())),
+        );
+    }
+    Ok(())
+}
+
+/// How ALTER TABLE says whether a rule or trigger fires, unless it is as usual.
+fn enabled(letter: &str) -> Option<&'static str> {
+    match letter {
+        "D" => Some("DISABLE"),
+        "R" => Some("ENABLE REPLICA"),
+        "A" => Some("ENABLE ALWAYS"),
+        _ => None,
+    }
+}
+
+/// Triggers, and how those of partitions differ from those that they are copied from.
+pub(super) async fn triggers(reader: Reader<'_>, catalog: &mut Catalog, relations: &Relations) -> Result<()> {
+    let parent = reader.since(
+        13,
+        "t.tgparentid",
+        "COALESCE((SELECT d.refobjid FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND d.objid = t.oid
+                   AND d.refclassid = 'pg_catalog.pg_trigger'::pg_catalog.regclass LIMIT 1), 0)",
+    );
+    let sql = format!(
+        "SELECT t.oid, t.tgrelid, t.tgname::text AS name, t.tgenabled::text, t.tgisinternal, {parent} AS parent, t.tgconstraint,
+                CASE WHEN NOT t.tgisinternal THEN pg_catalog.pg_get_triggerdef(t.oid, false) END AS definition
+         FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE {OURS} ORDER BY parent, t.tgrelid, t.tgname"
+    );
+    let rows = reader.rows(&sql).await?;
+    let mut states = HashMap::new();
+    for row in &rows {
+        states.insert(row.oid("oid")?, row.text("tgenabled")?.to_owned());
+    }
+    let mut copies = Vec::new();
+    for row in &rows {
+        let Some(relation) = relations.get(row.oid("tgrelid")?) else { continue };
+        let (key, parent, name) = ((class::TRIGGER, row.oid("oid")?), row.oid("parent")?, row.text("name")?);
+        let state = row.text("tgenabled")?;
+        let alter = enabled(state).unwrap_or("ENABLE");
+        let alter = format!("ALTER TABLE {} {alter} TRIGGER {}", relation.quoted(), ident(name));
+        if row.is("tgisinternal")? && parent == 0 {
+            // Of a foreign key: made with it. Only switching it off is somebody's doing.
+            catalog.alias(key, (class::CONSTRAINT, row.oid("tgconstraint")?));
+            if state != "O" {
+                let mut node =
+                    relations.node_of(catalog, relation, "trigger state", name, Rank::Contents, vec![]);
+                node.push(alter);
+                catalog.push(node);
+                reader.ctx.warn(format!(
+                    "a trigger of a foreign key of {} is not enabled as usual: its name, and so its state, may not come back",
+                    relation.quoted().escape_debug()
+                ));
+            }
+            continue;
+        }
+        if parent != 0 {
+            copies.push((key, (class::TRIGGER, parent)));
+            if states.get(&parent).is_some_and(|of_parent| of_parent != state) {
+                let mut node =
+                    relations.node_of(catalog, relation, "trigger state", name, Rank::Made, vec![alter]);
+                node.needs.extend(catalog.by_key.get(&(class::TRIGGER, parent)));
+                catalog.push(node);
+            }
+            continue;
+        }
+        let mut statements = vec![row.maybe("definition")?.unwrap_or_default().to_owned()];
+        statements.extend(enabled(state).map(|_| alter));
+        let node = relations.node_of(catalog, relation, "trigger", name, Rank::Made, statements);
+        catalog.add(key, node.identity(format!("TRIGGER {} ON {}", ident(name), relation.quoted())));
+        catalog.alias((class::CONSTRAINT, row.oid("tgconstraint")?), key);
+    }
+    for _ in 0..copies.len().min(64) {
+        copies.retain(|(key, parent)| {
+            catalog.alias(*key, *parent);
+            !catalog.by_key.contains_key(key)
+        });
+    }
+    Ok(())
+}
+
+pub(super) async fn policies(reader: Reader<'_>, catalog: &mut Catalog, relations: &Relations) -> Result<()> {
+    let sql = "SELECT p.oid, p.polrelid, p.polname::text AS name, p.polcmd::text, p.polpermissive,
+                      ARRAY(SELECT CASE WHEN x = 0 THEN '' ELSE pg_catalog.pg_get_userbyid(x)::text END FROM pg_catalog.unnest(p.polroles) x) AS roles,
+                      pg_catalog.pg_get_expr(p.polqual, p.polrelid) AS qual, pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) AS with_check
+               FROM pg_catalog.pg_policy p ORDER BY p.polrelid, p.polname";
+    for row in reader.rows(sql).await? {
+        let Some(relation) = relations.get(row.oid("polrelid")?) else { continue };
+        let name = row.text("name")?;
+        let roles = row.list("roles")?;
+        let to: Vec<String> = roles
+            .iter()
+            .map(|role| if role.is_empty() { "PUBLIC".to_owned() } else { ident(role) })
+            .collect();
+        let command = match row.text("polcmd")? {
+            "r" => "SELECT",
+            "a" => "INSERT",
+            "w" => "UPDATE",
+            "d" => "DELETE",
+            _ => "ALL",
+        };
+        let how = if row.is("polpermissive")? { "PERMISSIVE" } else { "RESTRICTIVE" };
+        let mut sql = format!(
+            "CREATE POLICY {} ON {} AS {how} FOR {command} TO {}",
+            ident(name),
+            relation.quoted(),
+            to.join(", ")
+        );
+        if let Some(qual) = row.maybe("qual")? {
+            sql += &format!(" USING ({qual})");
+        }
+        if let Some(check) = row.maybe("with_check")? {
+            sql += &format!(" WITH CHECK ({check})");
+        }
+        let mut node = relations.node_of(catalog, relation, "policy", name, Rank::Made, vec![sql]);
+        node.roles.extend(roles.into_iter().filter(|role| !role.is_empty()));
+        node = node.identity(format!("POLICY {} ON {}", ident(name), relation.quoted()));
+        catalog.add((class::POLICY, row.oid("oid")?), node);
+    }
+    Ok(())
+}
+
+pub(super) async fn statistics(
+    reader: Reader<'_>,
+    catalog: &mut Catalog,
+    relations: &Relations,
+) -> Result<()> {
+    let target = reader.since(13, "s.stxstattarget::int4", "NULL::int4");
+    let sql = format!(
+        "SELECT s.oid, s.stxrelid, n.nspname::text AS schema, s.stxname::text AS name, pg_catalog.pg_get_userbyid(s.stxowner)::text AS owner,
+                pg_catalog.pg_get_statisticsobjdef(s.oid) AS definition, {target} AS target
+         FROM pg_catalog.pg_statistic_ext s JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace WHERE {OURS} ORDER BY n.nspname, s.stxname"
+    );
+    for row in reader.rows(&sql).await? {
+        let Some(relation) = relations.get(row.oid("stxrelid")?) else { continue };
+        let (schema, name) = (row.text("schema")?, row.text("name")?);
+        let what = format!("STATISTICS {}", qualified(schema, name));
+        let mut statements = vec![row.text("definition")?.to_owned()];
+        if let Some(target) = row.get::<Option<i32>>("target")?.filter(|target| *target >= 0) {
+            statements.push(format!("ALTER {what} SET STATISTICS {target}"));
+        }
+        let mut node = relations.node_of(catalog, relation, "statistics", name, Rank::Made, statements);
+        if schema != relation.schema {
+            node = node.in_schema(schema);
+            node.table = None;
+        }
+        catalog
+            .add((class::STATISTICS, row.oid("oid")?), node.identity(&what).owned(&what, row.text("owner")?));
+    }
+    Ok(())
+}
+
+/// Event triggers come when there is nothing more that they could act on.
+pub(super) async fn event_triggers(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
+    let sql = "SELECT e.oid, e.evtname::text AS name, e.evtevent::text AS event, pg_catalog.pg_get_userbyid(e.evtowner)::text AS owner,
+                      e.evtfoid::oid::regproc::text AS function, e.evtenabled::text, e.evttags AS tags
+               FROM pg_catalog.pg_event_trigger e ORDER BY e.evtname";
+    for row in reader.rows(sql).await? {
+        let key = (class::EVENT_TRIGGER, row.oid("oid")?);
+        if catalog.is_member(key) {
+            continue;
+        }
+        let name = row.text("name")?;
+        let what = format!("EVENT TRIGGER {}", ident(name));
+        let tags: Vec<String> = row.list("tags")?.iter().map(|tag| literal(tag)).collect();
+        let when =
+            if tags.is_empty() { String::new() } else { format!(" WHEN TAG IN ({})", tags.join(", ")) };
+        let event = ident(row.text("event")?);
+        let mut statements =
+            vec![format!("CREATE {what} ON {event}{when} EXECUTE FUNCTION {}()", row.text("function")?)];
+        statements.extend(enabled(row.text("evtenabled")?).map(|how| format!("ALTER {what} {how}")));
+        let node = Node::sql("event trigger", name, Rank::Last, statements)
+            .identity(&what)
+            .owned(&what, row.text("owner")?);
+        catalog.add(key, node);
+    }
+    Ok(())
+}

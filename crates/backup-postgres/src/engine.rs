@@ -1,0 +1,64 @@
+//! The engine bound to one database of one server.
+
+use std::sync::Arc;
+
+use backup_core::{
+    BackupRequest, BackupSession, Capabilities, Ctx, Engine, Part, RestoreRequest, RestoreSession, Result,
+    ServerInfo, async_trait,
+};
+
+use crate::backup::Backup;
+use crate::config::Config;
+use crate::connect::{Session, column};
+use crate::restore;
+
+/// A PostgreSQL database.
+#[derive(Debug)]
+pub(crate) struct Postgres {
+    config: Config,
+}
+
+impl Postgres {
+    pub(crate) fn new(config: Config) -> Self {
+        Self { config }
+    }
+}
+
+#[async_trait]
+impl Engine for Postgres {
+    async fn probe(&self, ctx: &Ctx) -> Result<ServerInfo> {
+        let session = Session::open(ctx, &self.config).await?;
+        let sql = "SELECT pg_catalog.current_setting('server_version') AS version,
+                          ARRAY(SELECT d.datname::text FROM pg_catalog.pg_database d WHERE d.datallowconn AND NOT d.datistemplate ORDER BY d.datname) AS databases,
+                          (SELECT r.rolsuper OR r.rolcreatedb FROM pg_catalog.pg_roles r WHERE r.rolname = current_user) AS creates";
+        let rows = session.rows(ctx, sql, &[]).await?;
+        let row =
+            rows.first().ok_or_else(|| backup_core::Error::internal("a server says nothing of itself"))?;
+        let mut info = ServerInfo::new("PostgreSQL", column::<&str>(row, "version")?, &self.config.database);
+        info.databases = column(row, "databases")?;
+        let mut capabilities = Capabilities::default();
+        capabilities.parallel_snapshot = true;
+        capabilities.concurrent_writers = true;
+        capabilities.atomic_replace = true;
+        capabilities.create_database = column::<Option<bool>>(row, "creates")?.unwrap_or_default();
+        info.capabilities = capabilities;
+        Ok(info)
+    }
+
+    async fn begin_backup(&self, ctx: &Ctx, request: BackupRequest) -> Result<Box<dyn BackupSession>> {
+        Ok(Box::new(Backup::begin(ctx, &self.config, request).await?))
+    }
+
+    async fn begin_restore(
+        &self,
+        ctx: &Ctx,
+        request: RestoreRequest,
+        parts: Arc<[Part]>,
+    ) -> Result<Box<dyn RestoreSession>> {
+        let config = match &request.target_database {
+            None => self.config.clone(),
+            Some(name) => self.config.with_database(name),
+        };
+        Ok(Box::new(restore::Restore::begin(ctx, config, request, parts).await?))
+    }
+}

@@ -1,0 +1,81 @@
+//! PostgreSQL's errors in the words of the core.
+
+use backup_core::{Error, ErrorKind, Result};
+use tokio_postgres::error::SqlState;
+
+/// Says what was being done when the server or the connection reported an error, and classifies it.
+pub(crate) trait Doing<T> {
+    /// Adds `doing` to the error, if there is one.
+    fn doing<S: Into<String>>(self, doing: impl FnOnce() -> S) -> Result<T>;
+}
+
+impl<T> Doing<T> for Result<T, tokio_postgres::Error> {
+    fn doing<S: Into<String>>(self, doing: impl FnOnce() -> S) -> Result<T> {
+        self.map_err(|error| classify(error).during(doing()))
+    }
+}
+
+/// The most of a server's detail that is repeated: it may quote a whole row.
+const DETAIL: usize = 300;
+
+pub(crate) fn classify(error: tokio_postgres::Error) -> Error {
+    let Some(db) = error.as_db_error() else {
+        let mut message = "the connection failed".to_owned();
+        let mut cause: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(error) = cause {
+            message += &format!(": {error}");
+            cause = error.source();
+        }
+        let hint = "check that the server runs, and that the host, the port and sslmode of the URL are right";
+        return Error::new(ErrorKind::Connect, message).hint(hint).because(error);
+    };
+    let mut message = format!("{} (SQLSTATE {})", db.message().escape_debug(), db.code().code());
+    if let Some(detail) = db.detail() {
+        let detail: String = detail.chars().take(DETAIL).collect();
+        message += &format!(": {}", detail.escape_debug());
+    }
+    let (kind, hint) = kind(db.code());
+    let hint = hint.map(str::to_owned).or_else(|| db.hint().map(|hint| hint.escape_debug().to_string()));
+    let mut classified = Error::new(kind, message);
+    if let Some(hint) = hint {
+        classified = classified.hint(hint);
+    }
+    classified.because(error)
+}
+
+fn kind(code: &SqlState) -> (ErrorKind, Option<&'static str>) {
+    match code.code() {
+        "3D000" => (
+            ErrorKind::NotFound,
+            Some("check the name of the database; a restore makes one with --create-database"),
+        ),
+        "28P01" | "28000" => (
+            ErrorKind::Connect,
+            Some("check the user and the password (in PGPASSWORD, ~/.pgpass or the URL), and pg_hba.conf"),
+        ),
+        "42501" => {
+            (ErrorKind::PermissionDenied, Some("docs/postgres.md lists the privileges that are needed"))
+        }
+        "55P03" => (
+            ErrorKind::Locked,
+            Some("somebody holds a lock that excludes reading; try again, or raise lock_timeout in the URL"),
+        ),
+        "55006" | "55000" => (ErrorKind::Locked, None),
+        "53100" => (ErrorKind::NoSpace, Some("free some space on the server and run it again")),
+        "53200" => (
+            ErrorKind::Database,
+            Some(
+                "the server's lock table may be too small: raise max_locks_per_transaction, or select fewer tables",
+            ),
+        ),
+        "53300" => (ErrorKind::Connect, Some("the server has no connection left: use fewer jobs")),
+        "57P01" | "57P02" | "57P03" | "57P04" | "57P05" => {
+            (ErrorKind::Connect, Some("the server ended the connection; run it again when it is up"))
+        }
+        "57014" => (
+            ErrorKind::TimedOut,
+            Some("the server gave up the statement: raise statement_timeout in the URL"),
+        ),
+        _ => (ErrorKind::Database, None),
+    }
+}

@@ -1,0 +1,43 @@
+//! The PostgreSQL engine of lifeboat, on tokio-postgres. No program of PostgreSQL's is ever started.
+//!
+//! | where | what |
+//! |---|---|
+//! | `config`, `passfile` | what a `postgres:` URL, the environment and `~/.pgpass` say |
+//! | `connect`, `tls` | one session with a server, its settings pinned |
+//! | `catalog` | what is in a database, in which order, and the parts that it is backed up as |
+//! | `backup` | one running backup: sessions that share a snapshot |
+//! | `rows` | rows out of tables and into tables, by COPY |
+//! | `restore` | one running restore: a new database that takes the target's place, or one transaction in it |
+//! | `ddl` | SQL: quoting, privileges, and the script for psql |
+//! | `spec` | what a part says of itself for the restore |
+//! | `error` | PostgreSQL's errors in the words of the core |
+//!
+//! There is no `log` yet, so there are only full backups.
+
+mod backup;
+mod catalog;
+mod config;
+mod connect;
+mod ddl;
+mod engine;
+mod error;
+mod passfile;
+mod restore;
+mod rows;
+mod spec;
+mod tls;
+
+use std::sync::Arc;
+
+use backup_core::{EngineFactory, Registration, inventory};
+
+/// How the engine is made: from URLs like `postgres://user@host/database`.
+pub static ENGINE: EngineFactory = EngineFactory::new(
+    "postgres",
+    &["postgres", "postgresql"],
+    "postgres://user@host:5432/database",
+    |url| Ok(Arc::new(engine::Postgres::new(config::Config::from_url(url)?))),
+)
+.with_script(|| Box::new(ddl::script::PostgresScript::new()));
+
+inventory::submit!(Registration(&ENGINE));

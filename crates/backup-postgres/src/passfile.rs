@@ -1,0 +1,61 @@
+//! Passwords out of `~/.pgpass`.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use backup_core::{During, Error, ErrorKind, Result, Secret};
+
+use crate::config::Config;
+
+/// The password that the file has for the server, database and user of `config`; none if there is no file.
+pub(crate) fn find(file: &Path, config: &Config) -> Result<Option<Secret>> {
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).during(|| format!("read {}", file.display())),
+    };
+    let port = config.port.to_string();
+    let wanted = [config.host_name(), &port, &config.database, &config.user];
+    let found = text.lines().filter(|line| !line.starts_with('#')).find_map(|line| password(line, wanted));
+    let Some(password) = found else { return Ok(None) };
+    let mode = std::fs::metadata(file).during(|| format!("look at {}", file.display()))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(Error::new(ErrorKind::PermissionDenied, format!("others may read {}", file.display()))
+            .hint(format!("chmod 600 {}", file.display())));
+    }
+    Ok(Some(Secret::new(password)))
+}
+
+/// The password of a line, if its first four fields are `wanted` or `*`.
+fn password(line: &str, wanted: [&str; 4]) -> Option<String> {
+    let mut fields = vec![String::new()];
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        let c = match c {
+            ':' if fields.len() < 5 => {
+                fields.push(String::new());
+                continue;
+            }
+            '\\' => chars.next().unwrap_or('\\'),
+            c => c,
+        };
+        fields.last_mut()?.push(c);
+    }
+    let password = fields.pop().filter(|_| fields.len() == 4)?;
+    let fits = fields.iter().zip(wanted).all(|(field, wanted)| field == "*" || field == wanted);
+    fits.then_some(password)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_match_or_are_stars_and_escapes_are_taken_off() {
+        let wanted = ["db", "5432", "sh:op", "me"];
+        assert_eq!(password("db:5432:sh\\:op:me:p\\\\a:ss", wanted).as_deref(), Some("p\\a:ss"));
+        assert_eq!(password("*:*:*:*:x", wanted).as_deref(), Some("x"));
+        assert_eq!(password("db:5432:*:you:x", wanted), None);
+        assert_eq!(password("db:5432:me:x", wanted), None);
+    }
+}

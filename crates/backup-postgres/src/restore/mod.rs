@@ -1,0 +1,262 @@
+//! One running restore: a new database that takes the target's place when it is complete, loaded by many sessions; or, where rows or
+//! tables are added to a database that stays, one transaction in it.
+
+mod gates;
+mod preflight;
+mod staging;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use backup_core::{
+    Content, Ctx, Error, ErrorKind, Existing, Part, PartKind, PartReader, RestoreRequest, RestoreSession,
+    Result, async_trait,
+};
+use tokio::sync::Semaphore;
+
+use crate::config::Config;
+use crate::connect::Session;
+use crate::rows;
+use crate::spec::{SqlSpec, gate, read};
+use gates::Gates;
+use staging::{Staging, administer};
+
+/// The sessions that load, and where they load into.
+#[derive(Debug)]
+pub(crate) struct Restore {
+    gates: Gates,
+    idle: Mutex<Vec<Session>>,
+    free: Semaphore,
+    no_owner: bool,
+    /// The new database; none if the session is in one transaction within the target.
+    staging: Option<Staging>,
+}
+
+impl Restore {
+    /// Checks everything that can be checked, and creates the new database.
+    pub(crate) async fn begin(
+        ctx: &Ctx,
+        config: Config,
+        request: RestoreRequest,
+        parts: Arc<[Part]>,
+    ) -> Result<Self> {
+        if request.globals {
+            return Err(
+                Error::unsupported("a backup has no roles or tablespaces yet").hint("leave out --globals")
+            );
+        }
+        let wanted = preflight::wanted(&parts, &request)?;
+        let target = config.database.clone();
+        let (admin, admin_config) = administer(ctx, &config, &target).await?;
+        wanted.check(ctx, &admin).await?;
+        let existing = match Session::open(ctx, &config).await {
+            Ok(session) => Some(session),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if !request.create_database || request.content == Content::DataOnly {
+                    return Err(error);
+                }
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let (mut spec, mut exists) = (wanted.database.clone(), false);
+        if let Some(session) = existing {
+            let is_empty = preflight::is_empty(ctx, &session).await?;
+            if request.content == Content::DataOnly || request.partial && !is_empty {
+                return Self::within(ctx, session, &request, &parts).await;
+            }
+            if !is_empty && request.existing == Existing::Refuse {
+                let message = format!("database {} holds something already", target.escape_debug());
+                return Err(Error::new(ErrorKind::TargetNotEmpty, message)
+                    .hint("add --drop-existing to replace it when the restore is complete"));
+            }
+            preflight::refuse_held(ctx, &admin, &target).await?;
+            if is_empty {
+                // Somebody made it as it should be.
+                spec = Some(preflight::database(ctx, &session).await?);
+            }
+            exists = true;
+        }
+        let staging = Staging::create(ctx, &admin, admin_config, &target, exists, spec.as_ref()).await?;
+        let mut restore = Self {
+            gates: Gates::new(&parts)?,
+            idle: Mutex::new(Vec::new()),
+            free: Semaphore::new(request.jobs.max(1)),
+            no_owner: request.no_owner,
+            staging: Some(staging),
+        };
+        if let Err(error) = restore.connect(ctx, request.jobs.max(1)).await {
+            restore.give_up().await?;
+            return Err(error);
+        }
+        Ok(restore)
+    }
+
+    /// Rows, or some tables, into a database that stays as it is otherwise.
+    async fn within(ctx: &Ctx, session: Session, request: &RestoreRequest, parts: &[Part]) -> Result<Self> {
+        if request.existing == Existing::Replace {
+            return Err(Error::unsupported("tables of a database cannot be replaced one by one yet")
+                .hint("drop or rename them first, and leave out --drop-existing"));
+        }
+        session.execute(ctx, "BEGIN").await?;
+        if request.content == Content::DataOnly {
+            // No trigger fires and no foreign key is checked, as when they are made behind the rows.
+            session.execute(ctx, "SET LOCAL session_replication_role = replica").await?;
+        }
+        Ok(Self {
+            gates: Gates::new(parts)?,
+            idle: Mutex::new(vec![session]),
+            free: Semaphore::new(1),
+            no_owner: request.no_owner,
+            staging: None,
+        })
+    }
+
+    async fn connect(&mut self, ctx: &Ctx, jobs: usize) -> Result<()> {
+        let Some(staging) = &self.staging else { return Ok(()) };
+        let config = staging.config();
+        for _ in 0..jobs {
+            let session = Session::open(ctx, &config).await?;
+            self.idle().push(session);
+        }
+        Ok(())
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Session>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lost() -> Error {
+        Error::new(ErrorKind::Connect, "a session with the server was lost").hint("run the restore again")
+    }
+
+    /// Executes the statements of a part.
+    async fn statements(
+        &self,
+        ctx: &Ctx,
+        session: &Session,
+        part: &Part,
+        input: &mut PartReader,
+    ) -> Result<()> {
+        // Rows that a script says in statements are nobody's.
+        let spec = read::<SqlSpec>(part).ok();
+        let owners_from = spec.as_ref().filter(|_| self.no_owner).map_or(usize::MAX, |spec| spec.owners_from);
+        let within = self.staging.is_none();
+        // Settings and comment of a database that stays are its own.
+        let mut skip = within && spec.as_ref().is_some_and(|spec| spec.database.is_some());
+        let mut number = 0;
+        while let Some(sql) = input.statement().await? {
+            if !skip && number < owners_from {
+                match (within, number) {
+                    (true, 0) => skip = !self.make_if_missing(ctx, session, part, &sql).await?,
+                    (true, _) => session.statement(ctx, &sql).await?,
+                    (false, _) => session.statement_alone(ctx, &sql).await?,
+                }
+            }
+            number += 1;
+        }
+        Ok(())
+    }
+
+    /// In a database that stays, what a table needs may be there: then it is kept. False if it was there.
+    async fn make_if_missing(&self, ctx: &Ctx, session: &Session, part: &Part, sql: &str) -> Result<bool> {
+        const THERE: [&str; 5] = ["42P06", "42710", "42723", "42P07", "23505"];
+        let is_wanted = part.object.table.is_some() || part.object.kind.contains("table");
+        // A function that is there is not replaced.
+        let sql =
+            sql.replacen("CREATE OR REPLACE ", "CREATE ", usize::from(sql.starts_with("CREATE OR REPLACE ")));
+        if is_wanted {
+            session.statement(ctx, &sql).await?;
+            return Ok(true);
+        }
+        session.execute(ctx, "SAVEPOINT one").await?;
+        match session.statement(ctx, &sql).await {
+            Ok(()) => session.execute(ctx, "RELEASE SAVEPOINT one").await.map(|()| true),
+            Err(error) if THERE.iter().any(|code| error.message().contains(&format!("SQLSTATE {code}"))) => {
+                session.execute(ctx, "ROLLBACK TO SAVEPOINT one").await?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Leaves the target as it was.
+    async fn give_up(&mut self) -> Result<()> {
+        let sessions = std::mem::take(&mut *self.idle());
+        match self.staging.take() {
+            Some(staging) => {
+                drop(sessions);
+                staging.drop_database().await
+            }
+            None => {
+                let ctx = Ctx::new();
+                for session in sessions {
+                    // If it does not hear it, it finds the connection closed, which comes to the same.
+                    let rollback = session.execute(&ctx, "ROLLBACK");
+                    let _ = tokio::time::timeout(std::time::Duration::from_secs(30), rollback).await;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl RestoreSession for Restore {
+    async fn load(&self, ctx: &Ctx, part: &Part, input: &mut PartReader) -> Result<()> {
+        let gate = gate(part)?;
+        self.gates.wait(ctx, gate).await?;
+        let permit = ctx.run(async { self.free.acquire().await.map_err(|_| Self::lost()) }).await?;
+        let session = self.idle().pop().ok_or_else(Self::lost)?;
+        // A session that failed is not used again.
+        match &part.kind {
+            PartKind::Rows { columns, .. } => rows::load(ctx, &session, part, columns, input).await?,
+            _ => self.statements(ctx, &session, part, input).await?,
+        }
+        self.idle().push(session);
+        drop(permit);
+        self.gates.done(gate);
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>, ctx: &Ctx) -> Result<()> {
+        let sessions = std::mem::take(&mut *self.idle());
+        match &self.staging {
+            None => {
+                for session in sessions {
+                    session.execute(ctx, "COMMIT").await?;
+                }
+                Ok(())
+            }
+            Some(staging) => {
+                drop(sessions);
+                match staging.publish(ctx).await {
+                    Ok(()) => {
+                        self.staging = None;
+                        Ok(())
+                    }
+                    Err(error) => {
+                        self.give_up().await?;
+                        Err(error)
+                    }
+                }
+            }
+        }
+    }
+
+    async fn abort(mut self: Box<Self>, _ctx: &Ctx) -> Result<()> {
+        self.give_up().await
+    }
+}
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        // Neither finished nor aborted: what can be done without waiting for it.
+        if let (Some(staging), Ok(runtime)) = (self.staging.take(), tokio::runtime::Handle::try_current()) {
+            self.idle().clear();
+            runtime.spawn(async move {
+                // If it cannot be dropped now, the next restore drops it.
+                let _ = staging.drop_database().await;
+            });
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! A new database, which takes the target's place when it is complete.
+
+use std::time::Duration;
+
+use backup_core::{Ctx, Error, ErrorKind, Result};
+
+use crate::config::Config;
+use crate::connect::{Session, column};
+use crate::ddl::acl;
+use crate::ddl::quote::{ident, literal};
+use crate::spec::DatabaseSpec;
+
+/// What the comment of an unfinished database is: only such a one is ever dropped.
+const MARK: &str = "lifeboat: an unfinished restore; it is dropped by the next one";
+/// How long is tried to end the sessions of a database that is replaced.
+const ENDING: Duration = Duration::from_secs(30);
+/// How long cleaning up may take.
+const CLEANING: Duration = Duration::from_secs(60);
+/// The most bytes of a name.
+const NAME: usize = 63;
+
+/// The database that is loaded, and the one whose place it takes.
+#[derive(Debug, Clone)]
+pub(super) struct Staging {
+    /// A configuration that connects to no database of concern.
+    admin: Config,
+    name: String,
+    target: String,
+    replaced: String,
+    exists: bool,
+}
+
+/// A session with a database of the server that is not `target`.
+pub(super) async fn administer(ctx: &Ctx, config: &Config, target: &str) -> Result<(Session, Config)> {
+    let mut failure = None;
+    for database in ["postgres", "template1"].into_iter().filter(|database| *database != target) {
+        let admin = config.with_database(database);
+        match Session::open(ctx, &admin).await {
+            Ok(session) => return Ok((session, admin)),
+            Err(error) if error.kind() == ErrorKind::NotFound => failure = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(failure.unwrap_or_else(|| Error::internal("there is no database to administer from")))
+}
+
+fn with_suffix(name: &str, suffix: &str) -> String {
+    let mut end = name.len().min(NAME - suffix.len());
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{suffix}", name.get(..end).unwrap_or_default())
+}
+
+impl Staging {
+    /// Creates the new database. `exists` says that there is one of the target's name.
+    pub(super) async fn create(
+        ctx: &Ctx,
+        session: &Session,
+        admin: Config,
+        target: &str,
+        exists: bool,
+        spec: Option<&DatabaseSpec>,
+    ) -> Result<Self> {
+        let staging = Self {
+            admin,
+            name: with_suffix(target, "-lifeboat-restoring"),
+            target: target.to_owned(),
+            replaced: with_suffix(target, "-lifeboat-replaced"),
+            exists,
+        };
+        staging.drop_stale(ctx, session).await?;
+        let mut sql = format!("CREATE DATABASE {} TEMPLATE template0", ident(&staging.name));
+        if let Some(spec) = spec {
+            sql += &options(spec, session.version);
+        }
+        session.execute(ctx, &sql).await.map_err(|error| {
+            let error = error.during(format!("create database {}", staging.name.escape_debug()));
+            match error.kind() {
+                ErrorKind::PermissionDenied => error.hint("the account needs CREATEDB to restore"),
+                _ => error,
+            }
+        })?;
+        let mark = format!("COMMENT ON DATABASE {} IS {}", ident(&staging.name), literal(MARK));
+        if let Err(error) = session.execute(ctx, &mark).await {
+            staging.drop_database().await?;
+            return Err(error);
+        }
+        Ok(staging)
+    }
+
+    /// How to connect to the new database.
+    pub(super) fn config(&self) -> Config {
+        self.admin.with_database(&self.name)
+    }
+
+    /// Drops what a restore that was killed has left, and refuses what is not known to be that.
+    async fn drop_stale(&self, ctx: &Ctx, session: &Session) -> Result<()> {
+        let sql = "SELECT d.datname::text AS name, COALESCE(pg_catalog.shobj_description(d.oid, 'pg_database') = $3, false) AS ours,
+                          EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid) AS used
+                   FROM pg_catalog.pg_database d WHERE d.datname IN ($1, $2)";
+        for row in session.rows(ctx, sql, &[&self.name, &self.replaced, &MARK]).await? {
+            let name = column::<&str>(&row, "name")?;
+            let (ours, used) = (column::<bool>(&row, "ours")?, column::<bool>(&row, "used")?);
+            if ours && used {
+                return Err(Error::new(
+                    ErrorKind::Locked,
+                    format!("another restore into {} is running", self.target.escape_debug()),
+                )
+                .hint(format!("wait for it, or end the sessions of database {}", name.escape_debug())));
+            }
+            if !ours {
+                let message = format!("there is a database {} already", name.escape_debug());
+                return Err(Error::new(ErrorKind::AlreadyExists, message)
+                    .hint("it may be what an earlier restore replaced: look at it, and drop or rename it"));
+            }
+            ctx.warn(format!(
+                "database {}, left by a restore that did not end, is dropped",
+                name.escape_debug()
+            ));
+            session.execute(ctx, &format!("DROP DATABASE {}", ident(name))).await?;
+        }
+        Ok(())
+    }
+
+    /// Drops the new database, whatever is connected to it.
+    pub(super) async fn drop_database(&self) -> Result<()> {
+        let ctx = Ctx::new();
+        let drop = async {
+            let session = Session::open(&ctx, &self.admin).await?;
+            end_sessions(&ctx, &session, &self.name).await?;
+            let force = if session.version >= 130_000 { " WITH (FORCE)" } else { "" };
+            session.execute(&ctx, &format!("DROP DATABASE IF EXISTS {}{force}", ident(&self.name))).await
+        };
+        let dropped = match tokio::time::timeout(CLEANING, drop).await {
+            Ok(dropped) => dropped,
+            Err(_) => Err(Error::new(ErrorKind::TimedOut, "the server does not answer")),
+        };
+        dropped.map_err(|error| {
+            let state = format!(
+                "the target is as it was, but the unfinished database {} is still there",
+                self.name.escape_debug()
+            );
+            error.during(state).hint("the next restore drops it")
+        })
+    }
+
+    /// Puts the new database in the target's place, in one transaction.
+    pub(super) async fn publish(&self, ctx: &Ctx) -> Result<()> {
+        let session = Session::open(ctx, &self.admin).await?;
+        if self.exists {
+            self.inherit(ctx, &session).await?;
+        }
+        // The restored comment is said by the backup's own first part; the mark goes unless that has replaced it.
+        let marked = session
+            .rows(ctx, "SELECT pg_catalog.shobj_description(oid, 'pg_database') = $2 AS marked FROM pg_catalog.pg_database WHERE datname = $1", &[&self.name, &MARK])
+            .await?;
+        let is_marked =
+            marked.first().map(|row| column::<Option<bool>>(row, "marked")).transpose()?.flatten()
+                == Some(true);
+        let mut swap = String::from("BEGIN; ");
+        if is_marked {
+            swap += &format!("COMMENT ON DATABASE {} IS NULL; ", ident(&self.name));
+        }
+        if self.exists {
+            swap += &format!("ALTER DATABASE {} RENAME TO {}; ", ident(&self.target), ident(&self.replaced));
+        }
+        swap += &format!("ALTER DATABASE {} RENAME TO {}; COMMIT", ident(&self.name), ident(&self.target));
+        let ender = Session::open(ctx, &self.admin).await?;
+        let deadline = tokio::time::Instant::now() + ENDING;
+        loop {
+            // The first renaming keeps new sessions out and waits some seconds for those that are there.
+            let end = async {
+                for database in [&self.target, &self.name] {
+                    end_sessions(ctx, &ender, database).await?;
+                }
+                Ok(())
+            };
+            let (ended, swapped) = tokio::join!(end, session.execute(ctx, &swap));
+            match ended.and(swapped) {
+                Ok(()) => break,
+                Err(error) if error.kind() == ErrorKind::Locked && tokio::time::Instant::now() < deadline => {
+                    session.execute(ctx, "ROLLBACK").await?;
+                }
+                Err(error) => {
+                    return Err(error.during(format!(
+                        "put the new database in the place of {}",
+                        self.target.escape_debug()
+                    )));
+                }
+            }
+        }
+        if self.exists {
+            let dropped = session.execute(ctx, &format!("DROP DATABASE {}", ident(&self.replaced))).await;
+            if let Err(error) = dropped {
+                ctx.warn(format!(
+                    "the replaced database is still there as {}: {error}",
+                    self.replaced.escape_debug()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the new database what belongs to the place and not to what is in it: owner, privileges, limit, settings.
+    async fn inherit(&self, ctx: &Ctx, session: &Session) -> Result<()> {
+        let sql = "SELECT pg_catalog.pg_get_userbyid(d.datdba)::text AS owner, d.datacl::text[] AS acl,
+                          pg_catalog.acldefault('d', d.datdba)::text[] AS base, d.datconnlimit
+                   FROM pg_catalog.pg_database d WHERE d.datname = $1";
+        let rows = session.rows(ctx, sql, &[&self.target]).await?;
+        let Some(row) = rows.first() else { return Ok(()) };
+        let (owner, name) = (column::<&str>(row, "owner")?, ident(&self.name));
+        let mut statements =
+            vec![format!("ALTER DATABASE {name} CONNECTION LIMIT {}", column::<i32>(row, "datconnlimit")?)];
+        statements.push(format!("ALTER DATABASE {name} OWNER TO {}", ident(owner)));
+        if let Some(items) = column::<Option<Vec<String>>>(row, "acl")? {
+            let on = format!("DATABASE {name}");
+            let granted = acl::Granted { on: &on, column: None, owner };
+            let base = column::<Vec<String>>(row, "base")?;
+            statements.extend(acl::statements(granted, &items, &base, &mut Default::default())?);
+        }
+        for statement in statements {
+            session
+                .execute(ctx, &statement)
+                .await
+                .map_err(|error| error.during("keep what belonged to the database that is replaced"))?;
+        }
+        Ok(())
+    }
+}
+
+async fn end_sessions(ctx: &Ctx, session: &Session, database: &str) -> Result<()> {
+    let sql = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datname = $1 AND pid <> pg_catalog.pg_backend_pid()";
+    session.rows(ctx, sql, &[&database]).await.map(drop)
+}
+
+fn options(spec: &DatabaseSpec, version: u32) -> String {
+    let mut sql = format!(
+        " ENCODING {} LC_COLLATE {} LC_CTYPE {}",
+        literal(&spec.encoding),
+        literal(&spec.collate),
+        literal(&spec.ctype)
+    );
+    if version >= 150_000 {
+        let (provider, option) = match spec.provider.as_str() {
+            "i" => ("icu", "ICU_LOCALE"),
+            "b" => ("builtin", "BUILTIN_LOCALE"),
+            _ => ("libc", ""),
+        };
+        sql += &format!(" LOCALE_PROVIDER {provider}");
+        if let Some(locale) = spec.locale.as_ref().filter(|_| !option.is_empty()) {
+            sql += &format!(" {option} {}", literal(locale));
+        }
+    }
+    sql
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_name_leaves_room_for_what_is_said_behind_it() {
+        assert_eq!(with_suffix("shop", "-x"), "shop-x");
+        let long = with_suffix(&"ö".repeat(31), "-lifeboat-restoring");
+        assert!(long.len() <= NAME && long.ends_with("ö-lifeboat-restoring"), "{long}");
+    }
+}

@@ -1,0 +1,75 @@
+//! What a part's `spec` says: how to restore it, and what has to be there first.
+
+use backup_core::{Error, Part, Result};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// What a part of a restore waits for beyond its `after`. Functions can use what no dependency tells of, so a part starts when
+/// every part of a lower gate is restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Gate {
+    /// Objects without which no row can be loaded.
+    Objects,
+    /// Rows, and what is made of the rows of one table.
+    Rows,
+    /// What reads the rows of any table: the contents of materialized views.
+    Contents,
+    /// What would act while others are restored: event triggers.
+    Last,
+}
+
+/// The spec of a part of SQL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct SqlSpec {
+    pub(crate) gate: Gate,
+    /// From this statement on they are about owners and privileges.
+    pub(crate) owners_from: usize,
+    /// The roles that its statements name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) roles: Vec<String>,
+    /// The extension that it makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) extension: Option<String>,
+    /// How to create the database, in its first part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) database: Option<DatabaseSpec>,
+}
+
+/// What has to be said when a database is created, since it cannot be altered later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct DatabaseSpec {
+    pub(crate) encoding: String,
+    pub(crate) collate: String,
+    pub(crate) ctype: String,
+    /// `c`, `i` or `b`, as `pg_database` has it.
+    pub(crate) provider: String,
+    /// The locale of another provider than libc.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) locale: Option<String>,
+}
+
+/// Only the gate, which every spec has.
+#[derive(Debug, Deserialize)]
+struct Gated {
+    gate: Gate,
+}
+
+/// The gate of a part.
+pub(crate) fn gate(part: &Part) -> Result<Gate> {
+    read::<Gated>(part).map(|gated| gated.gate)
+}
+
+/// The spec of a part, as the plan made it.
+pub(crate) fn read<T: DeserializeOwned>(part: &Part) -> Result<T> {
+    T::deserialize(&part.spec).map_err(|error| {
+        Error::damaged(format!("the description of {} is not PostgreSQL's", part.object)).because(error)
+    })
+}
+
+/// A spec for a part.
+pub(crate) fn write(spec: &impl Serialize) -> Result<serde_json::Value> {
+    serde_json::to_value(spec).map_err(|error| Error::internal("a spec is no JSON").because(error))
+}

@@ -1,0 +1,132 @@
+//! The judge: pg_dump cannot tell a restored copy from its source, by way of any format.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
+
+use std::sync::Arc;
+
+use backup_core::storage::MemoryStorage;
+use backup_core::{
+    BackupConfig, BackupManager, BackupRef, Ctx, Event, Format, Progress, Registry, RestoreOptions,
+};
+
+mod server;
+mod wicked;
+
+use server::Server;
+
+/// Prints what a person would be told.
+struct Aloud;
+
+impl Progress for Aloud {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Warning(warning) = event {
+            eprintln!("warning: {warning}");
+        }
+    }
+}
+
+fn manager(format: Format) -> BackupManager {
+    let mut config = BackupConfig::default();
+    config.format = format;
+    config.jobs = 2;
+    // psql reads scripts as they are.
+    "none".clone_into(&mut config.codec);
+    BackupManager::new(config)
+        .with_registry(Registry::new().with(&backup_postgres::ENGINE))
+        .with_storage(Arc::new(MemoryStorage::new()))
+        .with_context(Ctx::new().with_progress(Arc::new(Aloud)))
+}
+
+fn told(error: &backup_core::Error) -> String {
+    let mut told = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        told += &format!("\n  because {error}");
+        cause = error.source();
+    }
+    told
+}
+
+fn assert_same(expected: &str, found: &str, what: &str) {
+    if expected != found {
+        let directory = std::env::temp_dir();
+        let paths = [directory.join("lifeboat-expected.txt"), directory.join("lifeboat-found.txt")];
+        std::fs::write(&paths[0], expected).unwrap();
+        std::fs::write(&paths[1], found).unwrap();
+        let diff = std::process::Command::new("diff").args(&paths).output().unwrap();
+        panic!("{what}:\n{}", String::from_utf8_lossy(&diff.stdout).chars().take(5000).collect::<String>());
+    }
+}
+
+/// Backs up and restores by every format, and compares; then loads the script by psql.
+async fn comes_back(server: &Server, source: &str, what: &str) {
+    let expected = server.dump(source);
+    for format in [Format::Binary, Format::Sql] {
+        let what = format!("{what} by way of {format:?} on PostgreSQL {}", server.major());
+        let manager = manager(format);
+        let backup = manager.backup(&server.url(source)).await;
+        let backup = backup.unwrap_or_else(|error| panic!("{what}: no backup: {}", told(&error)));
+        let copy = server.create();
+        let restored = manager
+            .restore(&BackupRef::from(&backup.id), &server.url(&copy), RestoreOptions::default())
+            .await;
+        restored.unwrap_or_else(|error| panic!("{what}: no restore: {}", told(&error)));
+        assert_same(&expected, &server.dump(&copy), &what);
+        if format == Format::Binary {
+            let directory = tempfile::tempdir().unwrap();
+            let script = directory.path().join("backup.sql");
+            manager.export(&BackupRef::from(&backup.id), &script, Format::Sql).await.unwrap();
+            let copy = server.create();
+            server.load(&copy, &script);
+            assert_same(&expected, &server.dump(&copy), &format!("{what} and psql"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pagila_comes_back() {
+    for server in server::servers() {
+        let (Some(schema), Some(data)) =
+            (server::corpus("pagila/pagila-schema.sql"), server::corpus("pagila/pagila-data.sql"))
+        else {
+            return;
+        };
+        wicked::roles(&server);
+        let source = server.create();
+        for file in [&schema, &data] {
+            // It was written by a newer version than some that it is loaded into.
+            let script = std::fs::read_to_string(file).unwrap().replace("SET transaction_timeout = 0;", "");
+            let stop = if server.major() < 17 { "\\set ON_ERROR_STOP 0\n" } else { "" };
+            let script = stop.to_owned() + &script;
+            server.psql(&source, &script);
+        }
+        comes_back(&server, &source, "pagila").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chinook_comes_back() {
+    for server in server::servers() {
+        let Some(file) = server::corpus("chinook/Chinook_PostgreSql.sql") else { return };
+        let script = String::from_utf8_lossy(&std::fs::read(file).unwrap()).into_owned();
+        let of_database = |line: &&str| {
+            line.starts_with("\\c")
+                || line.starts_with("CREATE DATABASE")
+                || line.starts_with("DROP DATABASE")
+        };
+        let script: String =
+            script.lines().filter(|line| !of_database(line)).map(|line| format!("{line}\n")).collect();
+        let source = server.create();
+        server.psql(&source, &script);
+        comes_back(&server, &source, "chinook").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_every_kind_comes_back() {
+    for server in server::servers() {
+        let source = server.create();
+        wicked::everything(&server, &source);
+        comes_back(&server, &source, "everything").await;
+    }
+}

