@@ -266,3 +266,29 @@ fn a_repository_that_may_only_be_read_is_read_without_a_lease() {
     assert!(status.unwrap().success());
     assert!(fs::read_dir(place.path("backups/locks")).map_or(0, Iterator::count) == 0);
 }
+
+/// Both find nothing and store the same chunks, each encoded in its own way: the first to come stands, and the other one names that.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_backups_that_store_the_same_chunks_otherwise_encoded_at_once_are_both_good() {
+    use backup_testkit::faults::{Call, Faulty, Slow};
+    use lifeboat::storage::{MemoryStorage, Storage};
+    use lifeboat::{BackupConfig, BackupManager, BackupRef, Format};
+
+    let place = Place::new();
+    shop(&place.path("shop.db"));
+    let source = format!("sqlite:{}", place.path("shop.db").display()).parse().unwrap();
+    let storage: std::sync::Arc<dyn Storage> = std::sync::Arc::new(MemoryStorage::new());
+    let manager = |codec: &str| {
+        let mut config = BackupConfig::default();
+        config.format = Format::Binary;
+        codec.clone_into(&mut config.codec);
+        let slow = std::sync::Arc::new(Slow::new(&[Call::Put], Duration::from_millis(200)));
+        BackupManager::new(config).with_storage(Faulty::around(std::sync::Arc::clone(&storage), slow))
+    };
+    let (zstd, none) = (manager("zstd"), manager("none"));
+    zstd.init().await.unwrap();
+    let (one, other) = tokio::join!(zstd.backup(&source), none.backup(&source));
+    for backup in [one.unwrap(), other.unwrap()] {
+        zstd.verify(&BackupRef::from(&backup.id)).await.unwrap();
+    }
+}

@@ -25,8 +25,9 @@ pub(crate) trait ChunkSink: Send + Sync {
     /// The chunk `id`, if it is there already and can be relied on.
     async fn find(&self, ctx: &Ctx, id: &Hash32) -> Result<Option<ChunkEntry>>;
 
-    /// Makes a chunk durable.
-    async fn put(&self, entry: &ChunkEntry, stored: Bytes) -> Result<()>;
+    /// Makes a chunk durable, unless another backup has just stored it: encoded otherwise perhaps, and already named by a manifest.
+    /// Returns what is there.
+    async fn put(&self, ctx: &Ctx, entry: &ChunkEntry, stored: Bytes) -> Result<ChunkEntry>;
 }
 
 /// Turns chunks into stored objects: names them, leaves out what is there, encodes, proves by decoding, seals, stores.
@@ -122,11 +123,13 @@ impl ChunkStore {
         let put = async {
             let found = ctx.run(self.sink.find(ctx, &entry.id)).await?;
             let new = found.is_none();
-            if new {
-                let stored = fetch.await?;
-                ctx.run(self.sink.put(entry, stored)).await.during(|| format!("store chunk {}", entry.id))?;
-            }
-            let entry = found.unwrap_or(*entry);
+            let entry = match found {
+                Some(entry) => entry,
+                None => {
+                    let put = self.sink.put(ctx, entry, fetch.await?);
+                    ctx.run(put).await.during(|| format!("store chunk {}", entry.id))?
+                }
+            };
             let (raw, stored) = (u64::from(entry.raw_size), u64::from(entry.stored_size));
             ctx.emit(Event::ChunkStored { raw, stored, new });
             Ok(entry)
@@ -152,8 +155,7 @@ impl ChunkStore {
                 let encode = move || encode(&encoder, sealer.as_ref(), id, chunk, &hints);
                 let (entry, stored) = ctx.blocking(encode).await?;
                 drop(turn);
-                ctx.run(self.sink.put(&entry, stored)).await.during(|| format!("store chunk {id}"))?;
-                entry
+                ctx.run(self.sink.put(ctx, &entry, stored)).await.during(|| format!("store chunk {id}"))?
             }
         };
         let stored = u64::from(entry.stored_size);
@@ -229,22 +231,9 @@ impl RepositorySink {
     fn new(repository: &Repository, key: [u8; 32], known: HashMap<Hash32, ChunkEntry>) -> Self {
         Self { storage: Arc::clone(repository.storage()), key, sealed: repository.is_sealed(), known }
     }
-}
 
-#[async_trait]
-impl ChunkSink for RepositorySink {
-    async fn find(&self, ctx: &Ctx, id: &Hash32) -> Result<Option<ChunkEntry>> {
-        if let Some(known) = self.known.get(id) {
-            let meta = self.storage.head(&known.key(self.sealed)?).await?;
-            // One that has lost bytes is written again.
-            let whole = |meta: &ObjectMeta| u64::from(known.stored_size) == meta.size;
-            return Ok(meta.filter(whole).map(|_| *known));
-        }
-        if self.sealed {
-            // A backup that was cut off may have left it. Nobody vouches for that, and who seals cannot read: it is sent again.
-            return Ok(None);
-        }
-        // A backup that was cut off left it. No manifest vouches for it, so it is read and proven before it is used.
+    /// The chunk `id` as it lies there, if it is whole. No manifest vouches for it, so it is read and proven before it is used.
+    async fn prove(&self, ctx: &Ctx, id: &Hash32) -> Result<Option<ChunkEntry>> {
         let object = id.key("chunks")?;
         if self.storage.head(&object).await?.is_none() {
             return Ok(None);
@@ -264,9 +253,38 @@ impl ChunkSink for RepositorySink {
         })
         .await
     }
+}
 
-    async fn put(&self, entry: &ChunkEntry, stored: Bytes) -> Result<()> {
-        self.storage.put(&entry.key(self.sealed)?, stored, PutMode::Overwrite).await.map(drop)
+#[async_trait]
+impl ChunkSink for RepositorySink {
+    async fn find(&self, ctx: &Ctx, id: &Hash32) -> Result<Option<ChunkEntry>> {
+        if let Some(known) = self.known.get(id) {
+            let meta = self.storage.head(&known.key(self.sealed)?).await?;
+            // One that has lost bytes is written again.
+            let whole = |meta: &ObjectMeta| u64::from(known.stored_size) == meta.size;
+            return Ok(meta.filter(whole).map(|_| *known));
+        }
+        if self.sealed {
+            // A backup that was cut off may have left it. Nobody vouches for that, and who seals cannot read: it is sent again.
+            return Ok(None);
+        }
+        self.prove(ctx, id).await
+    }
+
+    async fn put(&self, ctx: &Ctx, entry: &ChunkEntry, stored: Bytes) -> Result<ChunkEntry> {
+        let object = entry.key(self.sealed)?;
+        match self.storage.put(&object, stored.clone(), PutMode::Create).await {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            done => return done.map(|_| *entry),
+        }
+        // A sealed chunk of another encoding has another name.
+        if !self.sealed
+            && let Some(found) = self.prove(ctx, &entry.id).await?
+        {
+            return Ok(found);
+        }
+        // It is damaged, so this mends it.
+        self.storage.put(&object, stored, PutMode::Overwrite).await.map(|_| *entry)
     }
 }
 
