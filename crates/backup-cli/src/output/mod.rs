@@ -1,7 +1,6 @@
 //! What is printed: results on stdout, everything else on stderr.
 
 mod human;
-mod retention;
 mod table;
 
 use std::borrow::Cow;
@@ -16,8 +15,6 @@ use serde_json::{Value, json};
 use crate::args::Global;
 
 pub(crate) use human::{count, duration, rate, size, time, word};
-#[allow(unused_imports)] // until there is `prune`
-pub(crate) use retention::retention_table;
 pub(crate) use table::{Align, Table, fields};
 
 /// The version of the JSON documents. Keys are only ever added to a version.
