@@ -33,18 +33,40 @@ const ENTRY_MAX: usize = 160 << 20;
 pub(crate) struct ArchiveWriter(Arc<Writing>);
 
 struct Writing {
-    frames: AsyncMutex<Option<FrameWriter>>,
+    state: AsyncMutex<State>,
     written: DateTime<Utc>,
+}
+
+enum State {
+    Open(Box<FrameWriter>),
+    /// Ended, or a write that was cut short: what is in the file then is not known.
+    Closed,
+    /// Why everything after it fails too: of several writers at once, any may be the one that is asked.
+    Failed(ErrorKind, String),
+}
+
+impl State {
+    fn take(&mut self) -> Result<Box<FrameWriter>> {
+        match std::mem::replace(self, State::Closed) {
+            State::Open(frames) => Ok(frames),
+            State::Closed => Err(Error::internal("an archive was written to after its end")),
+            State::Failed(kind, message) => {
+                let error = Error::new(kind, format!("the archive could not be written: {message}"));
+                *self = State::Failed(kind, message);
+                Err(error)
+            }
+        }
+    }
 }
 
 impl ArchiveWriter {
     pub(crate) fn new(frames: FrameWriter, written: DateTime<Utc>) -> Self {
-        Self(Arc::new(Writing { frames: AsyncMutex::new(Some(frames)), written }))
+        Self(Arc::new(Writing { state: AsyncMutex::new(State::Open(Box::new(frames))), written }))
     }
 
     /// Ends the archive.
     pub(crate) async fn finish(&self) -> Result<Finished> {
-        let mut frames = self.0.frames.lock().await.take().ok_or_else(ended)?;
+        let mut frames = self.0.state.lock().await.take()?;
         frames.write_frame(&[&[0; END]]).await?;
         frames.finish().await
     }
@@ -66,10 +88,6 @@ fn header(key: &Key, size: u64, time: u64) -> Result<tar::Header> {
     Ok(header)
 }
 
-fn ended() -> Error {
-    Error::internal("an archive was written to after its end")
-}
-
 fn write_only() -> Error {
     Error::internal("an archive can only be added to while it is written")
 }
@@ -86,8 +104,15 @@ impl Storage for ArchiveWriter {
         let size = bytes.len() as u64;
         let header = header(key, size, self.0.written.timestamp().max(0).cast_unsigned())?;
         let padding = vec![0; bytes.len().next_multiple_of(BLOCK) - bytes.len()];
-        let mut frames = self.0.frames.lock().await;
-        frames.as_mut().ok_or_else(ended)?.write_frame(&[header.as_bytes(), &bytes, &padding]).await?;
+        let mut state = self.0.state.lock().await;
+        let mut frames = state.take()?;
+        match frames.write_frame(&[header.as_bytes(), &bytes, &padding]).await {
+            Ok(()) => *state = State::Open(frames),
+            Err(error) => {
+                *state = State::Failed(error.kind(), error.message());
+                return Err(error);
+            }
+        }
         Ok(self.meta(key, size))
     }
 
@@ -336,4 +361,45 @@ impl Storage for ArchiveStorage {
 
 fn read_only() -> Error {
     Error::new(ErrorKind::Unsupported, "an archive can only be read")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{Level, codec};
+    use crate::storage::MemoryStorage;
+
+    /// A disk that is full from the second write on, once.
+    #[derive(Debug)]
+    struct Full(usize);
+
+    #[async_trait]
+    impl ObjectWriter for Full {
+        async fn write(&mut self, _bytes: Bytes) -> Result<()> {
+            self.0 += 1;
+            if self.0 == 2 { Err(Error::new(ErrorKind::NoSpace, "no room")) } else { Ok(()) }
+        }
+
+        async fn finish(self: Box<Self>) -> Result<ObjectMeta> {
+            let object: Key = "object".parse()?;
+            MemoryStorage::new().put(&object, Bytes::new(), PutMode::Create).await
+        }
+    }
+
+    #[tokio::test]
+    async fn once_a_write_has_failed_every_other_fails_for_the_same_reason() {
+        let codec = codec("none").unwrap();
+        let frames = FrameWriter::new(&Ctx::new(), codec, Level::default(), 1, Box::new(Full(0)));
+        let archive = ArchiveWriter::new(frames, Utc::now());
+        let mut kinds = Vec::new();
+        for n in 0..5 {
+            let key = format!("chunks/{n}").parse().unwrap();
+            let put = archive.put(&key, Bytes::from(vec![0; 4096]), PutMode::Create);
+            kinds.push(put.await.err().map(|error| error.kind()));
+        }
+        let full = kinds.iter().position(Option::is_some).unwrap();
+        assert!(full < 3, "{kinds:?}");
+        assert!(kinds[full..].iter().all(|kind| *kind == Some(ErrorKind::NoSpace)), "{kinds:?}");
+        assert_eq!(archive.finish().await.map(|_| ()).unwrap_err().kind(), ErrorKind::NoSpace);
+    }
 }

@@ -99,7 +99,7 @@ pub trait Storage: Debug + Send + Sync + 'static {
 /// A large object while it is being written. Dropping it unfinished leaves nothing visible.
 #[async_trait]
 pub trait ObjectWriter: Send + Debug {
-    /// Appends.
+    /// Appends. Once it has failed, or was cut short, what is written is not known: the writer is good for nothing but dropping.
     async fn write(&mut self, bytes: Bytes) -> Result<()>;
 
     /// Makes it durable and visible.
