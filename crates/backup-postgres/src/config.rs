@@ -8,7 +8,7 @@ use backup_core::{DatabaseUrl, Error, Result, Secret};
 use crate::passfile;
 
 /// The options that a URL may have.
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 11] = [
     "host",
     "sslmode",
     "sslrootcert",
@@ -19,6 +19,7 @@ const OPTIONS: [&str; 10] = [
     "application_name",
     "lock_timeout",
     "statement_timeout",
+    "clear_password",
 ];
 
 /// How to reach a database.
@@ -33,6 +34,8 @@ pub(crate) struct Config {
     /// `connect_timeout`, in seconds.
     pub(crate) connect_timeout: Duration,
     pub(crate) application_name: String,
+    /// Whether the user has said that the password may be sent in clear (`clear_password=allow`).
+    pub(crate) clear_password: bool,
     /// How long to wait for a lock of a table (`lock_timeout`, in milliseconds; 0 waits forever).
     pub(crate) lock_timeout: u32,
     /// How long a statement may take (`statement_timeout`, in milliseconds; 0, the default, forever).
@@ -110,6 +113,11 @@ impl Config {
             tls: Tls::new(url, environment)?,
             connect_timeout: Duration::from_secs(number(url, "connect_timeout", 15)?.max(1).into()),
             application_name: url.option("application_name").unwrap_or("lifeboat").to_owned(),
+            clear_password: match url.option("clear_password") {
+                None | Some("refuse") => false,
+                Some("allow") => true,
+                Some(_) => return Err(choice("clear_password", "refuse or allow")),
+            },
             lock_timeout: number(url, "lock_timeout", 60_000)?,
             statement_timeout: number(url, "statement_timeout", 0)?,
         };
@@ -126,6 +134,20 @@ impl Config {
     /// The same server and account, another database.
     pub(crate) fn with_database(&self, database: &str) -> Self {
         Self { database: database.to_owned(), ..self.clone() }
+    }
+
+    /// Whether the server gets the password in clear if it asks for that: only if the user has said so, and then only a server that was
+    /// verified, or one on this machine.
+    pub(crate) fn allows_clear_password(&self) -> bool {
+        let is_here = match &self.host {
+            Host::Socket(_) => true,
+            Host::Tcp(name) => {
+                name == "localhost"
+                    || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+            }
+        };
+        let is_verified = matches!(self.tls.mode, SslMode::VerifyCa | SslMode::VerifyFull);
+        self.clear_password && (is_here || is_verified)
     }
 
     /// The host as a password file names it.
@@ -243,11 +265,22 @@ mod tests {
     }
 
     #[test]
+    fn a_password_goes_in_clear_only_to_whom_it_was_allowed_and_who_was_verified() {
+        let allows = |url: &str| config(url, &[]).unwrap().allows_clear_password();
+        assert!(!allows("postgres://me@far/db?sslmode=verify-full"));
+        assert!(!allows("postgres://me@far/db?clear_password=allow&sslmode=require"));
+        assert!(!allows("postgres://me@127.0.0.1/db"));
+        assert!(allows("postgres://me@far/db?clear_password=allow&sslmode=verify-full"));
+        assert!(allows("postgres://me@127.0.0.1/db?clear_password=allow"));
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused() {
         for url in [
             "postgres://me@h/db?sslmode=maybe",
             "postgres://me@h/db?connect_timeout=-1",
             "postgres://me@h/db?sslcert=x",
+            "postgres://me@h/db?clear_password=yes",
             "postgres://me@a,b/db",
             "postgres://h/db",
         ] {

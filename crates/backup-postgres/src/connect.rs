@@ -10,7 +10,8 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{CancelToken, Client, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::config::{ChannelBinding, Config, Host, SslMode};
+use crate::clear::Guarded;
+use crate::config::{ChannelBinding, Config, Host};
 use crate::error::{Doing, classify};
 use crate::tls;
 
@@ -39,8 +40,6 @@ SET row_security = off;
 SET idle_in_transaction_session_timeout = 0;
 SET client_min_messages = error;
 SET jit = off;
-SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_settings
- WHERE name = 'restrict_nonsystem_relation_kind';
 SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'";
 
 /// How long a server may take to hear that a statement is to be cancelled.
@@ -54,7 +53,7 @@ pub(crate) struct Session {
     client: Client,
     connection: JoinHandle<()>,
     cancel: CancelToken,
-    tls: MakeRustlsConnect,
+    tls: Guarded<MakeRustlsConnect>,
     /// Whether a statement may be running.
     busy: AtomicBool,
     /// `server_version_num`.
@@ -65,7 +64,11 @@ impl Session {
     /// Connects to the database of `config` and pins the settings.
     pub(crate) async fn open(ctx: &Ctx, config: &Config) -> Result<Self> {
         let doing = || format!("connect to {}", Self::place(config));
-        let tls = tls::connector(&config.tls)?;
+        let tls = Guarded {
+            tls: tls::connector(&config.tls)?,
+            mode: config.tls.mode,
+            allows: config.allows_clear_password(),
+        };
         let connect = async {
             let driver = driver_config(config);
             let connected = driver.connect(tls.clone());
@@ -210,12 +213,14 @@ fn driver_config(config: &Config) -> tokio_postgres::Config {
         Host::Tcp(host) => made.host(host),
         Host::Socket(directory) => made.host_path(directory),
     };
-    made.ssl_mode(match (&config.host, config.tls.mode) {
+    match &config.host {
         // Nobody listens within the machine.
-        (Host::Socket(_), _) | (_, SslMode::Disable) => driver::SslMode::Disable,
-        (_, SslMode::Prefer) => driver::SslMode::Prefer,
-        (_, SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull) => driver::SslMode::Require,
-    });
+        Host::Socket(_) => made.ssl_mode(driver::SslMode::Disable),
+        // `Guarded` asks for TLS, or does without, whatever the driver thinks.
+        Host::Tcp(_) => {
+            made.ssl_mode(driver::SslMode::Require).ssl_negotiation(driver::SslNegotiation::Direct)
+        }
+    };
     made.channel_binding(match config.tls.binding {
         ChannelBinding::Disable => driver::ChannelBinding::Disable,
         ChannelBinding::Prefer => driver::ChannelBinding::Prefer,

@@ -26,6 +26,10 @@ pub(crate) fn classify(error: tokio_postgres::Error) -> Error {
             message += &format!(": {error}");
             cause = error.source();
         }
+        if message.contains(crate::clear::ASKED) {
+            let hint = "have the server use scram-sha-256; or add clear_password=allow and sslmode=verify-full to the URL";
+            return Error::new(ErrorKind::Connect, crate::clear::ASKED).hint(hint).because(error);
+        }
         let hint = "check that the server runs, and that the host, the port and sslmode of the URL are right";
         return Error::new(ErrorKind::Connect, message).hint(hint).because(error);
     };

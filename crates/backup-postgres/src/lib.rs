@@ -3,7 +3,7 @@
 //! | where | what |
 //! |---|---|
 //! | `config`, `passfile` | what a `postgres:` URL, the environment and `~/.pgpass` say |
-//! | `connect`, `tls` | one session with a server, its settings pinned |
+//! | `connect`, `tls`, `clear` | one session with a server, its settings pinned; TLS; no password in clear |
 //! | `catalog` | what is in a database, in which order, and the parts that it is backed up as |
 //! | `backup` | one running backup: sessions that share a snapshot |
 //! | `rows` | rows out of tables and into tables, by COPY |
@@ -16,6 +16,7 @@
 
 mod backup;
 mod catalog;
+mod clear;
 mod config;
 mod connect;
 mod ddl;

@@ -34,8 +34,8 @@ pub(crate) enum RowsSpec {
     },
     /// The one row that says how far a sequence has come: its last value, and whether that was used.
     Sequence { gate: Gate },
-    /// The bytes of a large object: rows of a place and what is there.
-    LargeObject { gate: Gate, oid: u32 },
+    /// The bytes of the large objects from one to another: rows of an object, a place in it and what is there.
+    LargeObjects { gate: Gate, oids: (u32, u32) },
 }
 
 /// How many bytes of a large object are a row.
@@ -45,7 +45,8 @@ fn names(columns: &[Column]) -> String {
     columns.iter().map(|column| ident(&column.name)).collect::<Vec<_>>().join(", ")
 }
 
-fn table(part: &Part) -> String {
+/// The quoted name of the table of a part.
+pub(crate) fn table(part: &Part) -> String {
     qualified(part.object.schema.as_deref().unwrap_or_default(), &part.object.name)
 }
 
@@ -65,10 +66,11 @@ fn copy_out(part: &Part, columns: &[Column], spec: &RowsSpec) -> String {
     let options = option(spec);
     match spec {
         RowsSpec::Sequence { .. } => format!("COPY (SELECT last_value, is_called FROM {table}) TO STDOUT"),
-        // The descriptor is closed when the transaction ends.
-        RowsSpec::LargeObject { oid, .. } => format!(
-            "COPY (SELECT o, pg_catalog.lo_get({oid}, o, {PAGE}) FROM pg_catalog.lo_open({oid}, 262144) AS f, \
-             LATERAL pg_catalog.lo_lseek64(f, 0, 2) AS size, \
+        // Descriptors are closed when the savepoint is rolled back to.
+        RowsSpec::LargeObjects { oids: (first, last), .. } => format!(
+            "COPY (SELECT l.oid, o, pg_catalog.lo_get(l.oid, o, {PAGE}) \
+             FROM (SELECT m.oid FROM pg_catalog.pg_largeobject_metadata m WHERE m.oid BETWEEN {first} AND {last} ORDER BY m.oid) AS l, \
+             LATERAL pg_catalog.lo_open(l.oid, 262144) AS f, LATERAL pg_catalog.lo_lseek64(f, 0, 2) AS size, \
              LATERAL pg_catalog.generate_series(0, size - 1, {PAGE}) AS o) TO STDOUT"
         ),
         RowsSpec::Table { blocks: None, condition: None, .. } => {
@@ -103,15 +105,15 @@ pub(crate) fn copy_in(part: &Part, columns: &[Column], spec: &RowsSpec) -> Strin
 pub(crate) fn statement(part: &Part, spec: &RowsSpec, row: &[u8]) -> Result<Option<String>> {
     let malformed = || Error::damaged(format!("{} has a malformed row", part.object));
     let fields = || {
-        let text = std::str::from_utf8(row).map_err(|_| malformed())?;
-        let (first, second) =
-            text.strip_suffix('\n').and_then(|text| text.split_once('\t')).ok_or_else(malformed)?;
-        Ok::<(i64, &str), Error>((first.parse().map_err(|_| malformed())?, second))
+        let text = std::str::from_utf8(row).ok().and_then(|text| text.strip_suffix('\n'));
+        text.ok_or_else(malformed)
     };
+    let number = |text: &str| text.parse::<i64>().map_err(|_| malformed());
     match spec {
         RowsSpec::Table { .. } => Ok(None),
         RowsSpec::Sequence { .. } => {
-            let (value, called) = fields()?;
+            let (value, called) = fields()?.split_once('\t').ok_or_else(malformed)?;
+            let value = number(value)?;
             let called = match called {
                 "t" => "true",
                 "f" => "false",
@@ -119,8 +121,13 @@ pub(crate) fn statement(part: &Part, spec: &RowsSpec, row: &[u8]) -> Result<Opti
             };
             Ok(Some(format!("SELECT pg_catalog.setval({}, {value}, {called})", literal(&table(part)))))
         }
-        RowsSpec::LargeObject { oid, .. } => {
-            let (place, bytes) = fields()?;
+        RowsSpec::LargeObjects { oids: (first, last), .. } => {
+            let mut fields = fields()?.splitn(3, '\t');
+            let mut field = || fields.next().ok_or_else(malformed);
+            let (oid, place, bytes) = (number(field()?)?, number(field()?)?, field()?);
+            if !(i64::from(*first)..=i64::from(*last)).contains(&oid) {
+                return Err(malformed());
+            }
             // COPY doubles the backslash.
             let digits =
                 bytes.strip_prefix("\\\\x").filter(|digits| digits.bytes().all(|c| c.is_ascii_hexdigit()));
@@ -191,13 +198,19 @@ async fn statements(
     spec: &RowsSpec,
     input: &mut PartReader,
 ) -> Result<()> {
+    // They are ours to the last digit, so that many can go at once.
+    let mut sql = String::new();
     while let Some(item) = input.next().await? {
         let Item::Row(row) = item else { return Err(Error::damaged("a row is longer than it can be")) };
-        if let Some(sql) = statement(part, spec, row)? {
-            session.execute(ctx, &sql).await?;
+        if let Some(statement) = statement(part, spec, row)? {
+            sql += &statement;
+            sql.push(';');
+        }
+        if sql.len() >= MESSAGE {
+            session.execute(ctx, &std::mem::take(&mut sql)).await?;
         }
     }
-    Ok(())
+    if sql.is_empty() { Ok(()) } else { session.execute(ctx, &sql).await }
 }
 
 /// Rows that the target does not take although the source had them.
@@ -252,9 +265,11 @@ mod tests {
         for row in [&b"x\tt\n"[..], b"1", b"1\tx\n", b"1); DROP\tt\n", b"1\tt"] {
             assert!(statement(&part(), &sequence, row).is_err());
         }
-        let large = RowsSpec::LargeObject { gate: Gate::Rows, oid: 7 };
-        let sql = statement(&part(), &large, b"0\t\\\\x00ff\n").unwrap().unwrap();
-        assert_eq!(sql, "SELECT pg_catalog.lo_put(7, 0, '\\x00ff')");
-        assert!(statement(&part(), &large, b"0\t\\\\x00'\n").is_err());
+        let large = RowsSpec::LargeObjects { gate: Gate::Rows, oids: (7, 9) };
+        let sql = statement(&part(), &large, b"8\t0\t\\\\x00ff\n").unwrap().unwrap();
+        assert_eq!(sql, "SELECT pg_catalog.lo_put(8, 0, '\\x00ff')");
+        for row in [&b"8\t0\t\\\\x00'\n"[..], b"6\t0\t\\\\x00\n", b"10\t0\t\\\\x00\n", b"8\t0\n"] {
+            assert!(statement(&part(), &large, row).is_err());
+        }
     }
 }

@@ -32,6 +32,12 @@ pub(crate) struct SqlSpec {
     /// The extension that it makes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) extension: Option<String>,
+    /// The tablespace that it lies in, if that is not its database's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tablespace: Option<String>,
+    /// The oldest major version that knows what its statements say, if not all do, and what that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<(u32, String)>,
     /// How to create the database, in its first part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) database: Option<DatabaseSpec>,
@@ -46,6 +52,9 @@ pub(crate) struct DatabaseSpec {
     pub(crate) ctype: String,
     /// `c`, `i` or `b`, as `pg_database` has it.
     pub(crate) provider: String,
+    /// The major version of its server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<u32>,
     /// The locale of another provider than libc.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) locale: Option<String>,

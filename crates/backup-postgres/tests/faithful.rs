@@ -130,3 +130,25 @@ async fn a_database_of_every_kind_comes_back() {
         comes_back(&server, &source, "everything").await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_was_altered_in_every_way_comes_back() {
+    for server in server::servers() {
+        let source = server.create();
+        wicked::awkward(&server, &source);
+        comes_back(&server, &source, "awkward").await;
+    }
+}
+
+/// Databases that are there already, on any of the servers: `LIFEBOAT_TEST_POSTGRES_DATABASES` names them, apart by blanks.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_databases_that_the_environment_names_come_back() {
+    let named = std::env::var("LIFEBOAT_TEST_POSTGRES_DATABASES").unwrap_or_default();
+    for server in server::servers() {
+        for source in
+            named.split_whitespace().filter(|name| server.databases(name).iter().any(|is| is == name))
+        {
+            comes_back(&server, source, source).await;
+        }
+    }
+}

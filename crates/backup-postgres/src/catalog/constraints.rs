@@ -1,6 +1,6 @@
 //! Constraints of tables: those that are made with their table, and those that come when its rows are there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use backup_core::{Error, Result};
 
@@ -15,7 +15,7 @@ use crate::ddl::quote::ident;
 pub(super) struct TableConstraints {
     checks: HashMap<u32, Vec<Check>>,
     /// By table and column; before version 18 columns have no such constraints, only a flag.
-    not_null: Option<HashMap<(u32, i16), NotNull>>,
+    not_null: Option<HashMap<u32, BTreeMap<i16, NotNull>>>,
 }
 
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(super) async fn read(reader: Reader<'_>) -> Result<TableConstraints> {
          WHERE {OURS} AND c.conrelid <> 0 AND c.contype IN ('c', 'n') ORDER BY c.conrelid, c.conname"
     );
     let mut constraints = TableConstraints::default();
-    let mut not_null = HashMap::new();
+    let mut not_null: HashMap<u32, BTreeMap<i16, NotNull>> = HashMap::new();
     for row in reader.rows(&sql).await? {
         let (oid, table, name) = (row.oid("oid")?, row.oid("conrelid")?, row.text("name")?.to_owned());
         let definition = row.text("definition")?.to_owned();
@@ -59,8 +59,8 @@ pub(super) async fn read(reader: Reader<'_>) -> Result<TableConstraints> {
         let no_inherit = row.is("connoinherit")?;
         if row.text("kind")? == "n" {
             let column = row.get::<Option<i16>>("attnum")?.unwrap_or_default();
-            not_null
-                .insert((table, column), NotNull { oid, name, definition, is_local, no_inherit, validated });
+            let constraint = NotNull { oid, name, definition, is_local, no_inherit, validated };
+            not_null.entry(table).or_default().insert(column, constraint);
         } else {
             let uses_function = row.is("uses_function")?;
             let check = Check { oid, name, definition, is_local, no_inherit, validated, uses_function };
@@ -83,8 +83,27 @@ impl Check {
 }
 
 impl TableConstraints {
+    /// Whether all CHECKs of a table are its own too, and each NOT NULL.
+    pub(super) fn are_local(&self, relation: &Relation) -> bool {
+        self.checks_of(relation).all(|check| check.is_local)
+            && self.not_null_of(relation).all(|constraint| constraint.is_local)
+    }
+
     fn checks_of(&self, relation: &Relation) -> impl Iterator<Item = &Check> {
         self.checks.get(&relation.oid).into_iter().flatten()
+    }
+
+    pub(super) fn has_not_null_without_inherit(&self, relation: &Relation) -> bool {
+        self.not_null_of(relation).any(|constraint| constraint.no_inherit)
+    }
+
+    fn not_null_of(&self, relation: &Relation) -> impl Iterator<Item = &NotNull> {
+        let of_table = self.not_null.as_ref().and_then(|constraints| constraints.get(&relation.oid));
+        of_table.into_iter().flat_map(BTreeMap::values)
+    }
+
+    fn not_null_at(&self, (table, column): (u32, i16)) -> Option<&NotNull> {
+        self.not_null.as_ref()?.get(&table)?.get(&column)
     }
 
     /// The constraints that CREATE TABLE has.
@@ -102,23 +121,27 @@ impl TableConstraints {
                 .identities
                 .insert(key, format!("CONSTRAINT {} ON {}", ident(&check.name), relation.quoted()));
         }
-        for ((table, _), constraint) in self.not_null.iter().flatten() {
-            if *table == relation.oid {
-                let key = (class::CONSTRAINT, constraint.oid);
-                catalog.alias(key, relation.key());
-                let identity = format!("CONSTRAINT {} ON {}", ident(&constraint.name), relation.quoted());
-                catalog.identities.insert(key, identity);
-            }
+        for constraint in self.not_null_of(relation) {
+            let key = (class::CONSTRAINT, constraint.oid);
+            catalog.alias(key, relation.key());
+            let identity = format!("CONSTRAINT {} ON {}", ident(&constraint.name), relation.quoted());
+            catalog.identities.insert(key, identity);
         }
     }
 
     /// NOT NULL in a column's definition; nothing if it is not there or comes later.
-    pub(super) fn not_null(&self, relation: &Relation, column: &Attribute) -> String {
-        let Some(constraints) = &self.not_null else {
+    /// `from` are the columns of its parents that it is inherited from.
+    pub(super) fn not_null(
+        &self,
+        relation: &Relation,
+        column: &Attribute,
+        from: impl Iterator<Item = (u32, i16)>,
+    ) -> String {
+        if self.not_null.is_none() {
             return if column.not_null { " NOT NULL".to_owned() } else { String::new() };
-        };
-        match constraints.get(&(relation.oid, column.number)) {
-            Some(constraint) if constraint.validated && (constraint.is_local || relation.is_partition) => {
+        }
+        match self.not_null_at((relation.oid, column.number)) {
+            Some(constraint) if self.is_own_not_null(relation, constraint, from) => {
                 let no_inherit = if constraint.no_inherit { " NO INHERIT" } else { "" };
                 format!(" CONSTRAINT {} NOT NULL{no_inherit}", ident(&constraint.name))
             }
@@ -139,21 +162,40 @@ impl TableConstraints {
         &self,
         relation: &Relation,
         column: &Attribute,
-        mut from: impl Iterator<Item = (u32, i16)>,
+        from: impl Iterator<Item = (u32, i16)>,
     ) -> Option<String> {
-        let constraints = self.not_null.as_ref()?;
-        let constraint = constraints.get(&(relation.oid, column.number))?;
-        // A child may have validated what its parent has not.
-        let mut more = || from.any(|parent| constraints.get(&parent).is_some_and(|parent| !parent.validated));
-        let is_own = constraint.validated && (constraint.is_local || more());
+        let constraint = self.not_null_at((relation.oid, column.number))?;
+        let is_own = self.is_own_not_null(relation, constraint, from);
         is_own.then(|| format!("CONSTRAINT {} {}", ident(&constraint.name), constraint.definition))
+    }
+
+    /// Whether a table says a NOT NULL when it is made: it may have validated what no parent of it has.
+    fn is_own_not_null(
+        &self,
+        relation: &Relation,
+        constraint: &NotNull,
+        from: impl Iterator<Item = (u32, i16)>,
+    ) -> bool {
+        let mut parents = from.filter_map(|parent| self.not_null_at(parent)).peekable();
+        let validates = parents.peek().is_some() && parents.all(|parent| !parent.validated);
+        constraint.validated && (constraint.is_local || relation.is_partition || validates)
     }
 
     /// Constraints that come after their table: those with functions, and those that rows need not satisfy. Returns, for each
     /// partition, those that it has to have before it is attached.
     pub(super) fn apart(&self, catalog: &mut Catalog, relations: &Relations) -> HashMap<u32, Vec<usize>> {
         let mut before_attach: HashMap<u32, Vec<usize>> = HashMap::new();
+        let mut validations = Vec::new();
         for relation in &relations.all {
+            for check in self.checks_of(relation).filter(|check| check.validated && !check.is_own(relation)) {
+                let not_validated = self.not_validated_above(relations, relation, &check.name);
+                if !not_validated.is_empty() {
+                    let validate =
+                        format!("{} VALIDATE CONSTRAINT {}", relation.quoted(), ident(&check.name));
+                    let node = apart(catalog, relations, relation, &check.name, Rank::Contents, validate);
+                    validations.push((catalog.push(node), not_validated));
+                }
+            }
             for check in self.checks_of(relation).filter(|check| check.is_own(relation) && !check.is_inline())
             {
                 let only = if check.no_inherit { "ONLY " } else { "" };
@@ -165,26 +207,58 @@ impl TableConstraints {
                 );
                 let rank = if check.validated { Rank::Objects } else { Rank::Contents };
                 if !check.validated && relation.is_partition && !check.is_local {
-                    continue; // It comes from its parent.
+                    // It comes from its parent.
+                    catalog.alias((class::CONSTRAINT, check.oid), relation.key());
+                    continue;
                 }
-                let node = apart(catalog, relations, relation, &check.name, rank, add);
+                let mut node = apart(catalog, relations, relation, &check.name, rank, add);
+                if check.definition.ends_with(" NOT ENFORCED") {
+                    node.since(18, "a constraint that is not enforced");
+                }
                 let id = catalog.add((class::CONSTRAINT, check.oid), node);
                 before_attach.entry(relation.oid).or_default().extend(check.validated.then_some(id));
             }
-            let late = self.not_null.iter().flatten().filter(|((table, _), constraint)| {
-                *table == relation.oid && constraint.is_local && !constraint.validated
-            });
-            let mut late: Vec<_> = late.map(|(_, constraint)| constraint).collect();
+            let late =
+                self.not_null_of(relation).filter(|constraint| constraint.is_local && !constraint.validated);
+            let mut late: Vec<_> = late.collect();
             late.sort_by(|a, b| a.name.cmp(&b.name));
             for constraint in late {
                 let name = &constraint.name;
                 let add =
                     format!("{} ADD CONSTRAINT {} {}", relation.quoted(), ident(name), constraint.definition);
-                let node = apart(catalog, relations, relation, name, Rank::Contents, add);
+                let mut node = apart(catalog, relations, relation, name, Rank::Contents, add);
+                node.since(18, "NOT NULL that is not valid");
                 catalog.add((class::CONSTRAINT, constraint.oid), node);
             }
         }
+        for (id, above) in validations {
+            let needs: Vec<_> = (above.iter())
+                .filter_map(|oid| catalog.by_key.get(&(class::CONSTRAINT, *oid)).copied())
+                .collect();
+            catalog.nodes.get_mut(id).into_iter().for_each(|node| node.needs.extend(&needs));
+        }
         before_attach
+    }
+
+    /// The constraints that a table has a CHECK from, where none of its parents has validated it: those of all its ancestors.
+    fn not_validated_above(&self, relations: &Relations, relation: &Relation, name: &str) -> Vec<u32> {
+        let of_parents = |relation: &Relation| {
+            let parents = relation.parents.iter().filter_map(|oid| relations.get(*oid));
+            let of = |parent| Some((parent, self.checks_of(parent).find(|check| check.name == name)?));
+            parents.filter_map(of).collect::<Vec<_>>()
+        };
+        let mut ahead = of_parents(relation);
+        if ahead.iter().any(|(_, check)| check.validated) {
+            return Vec::new();
+        }
+        let mut above = Vec::new();
+        while let Some((parent, check)) = ahead.pop() {
+            if !above.contains(&check.oid) {
+                above.push(check.oid);
+                ahead.extend(of_parents(parent));
+            }
+        }
+        above
     }
 }
 
@@ -235,12 +309,9 @@ pub(super) async fn keys(reader: Reader<'_>, catalog: &mut Catalog, relations: &
         );
         let mut node = relations.node_of(catalog, relation, "constraint", name, Rank::Made, vec![statement]);
         node = node.identity(format!("CONSTRAINT {} ON {}", ident(name), relation.quoted()));
-        if let Some(space) = row.maybe("tablespace")? {
-            reader.ctx.warn(format!(
-                "{} lies in tablespace {}: a copy will lie in its database's default one",
-                node.told(),
-                space.escape_debug()
-            ));
+        node.tablespace = row.maybe("tablespace")?.map(str::to_owned);
+        if row.is("period")? {
+            node.since(18, "keys without overlaps");
         }
         catalog.add(key, node);
         let index = (class::RELATION, row.oid("conindid")?);
@@ -302,6 +373,9 @@ fn foreign_key(
     let rank = if of_partitions { Rank::Contents } else { Rank::Made };
     let mut node = relations.node_of(catalog, relation, "constraint", name, rank, vec![statement]);
     node = node.identity(format!("CONSTRAINT {} ON {}", ident(name), relation.quoted()));
+    if row.is("period")? || row.text("definition")?.ends_with(" NOT ENFORCED") {
+        node.since(18, "a foreign key of periods, or that is not enforced");
+    }
     node.needs.extend(catalog.by_key.get(&(class::RELATION, row.oid("confrelid")?)));
     node.needs.extend(catalog.rows_of.get(&row.oid("confrelid")?).into_iter().flatten());
     catalog.add((class::CONSTRAINT, row.oid("oid")?), node);

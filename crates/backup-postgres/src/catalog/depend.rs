@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use backup_core::Result;
 
-use super::node::{Catalog, NodeId, class};
-use super::reader::Reader;
+use super::node::{Catalog, Key, NodeId, class};
+use super::reader::{Fields, Reader};
 use super::relations::{RelationKind, Relations};
-use crate::ddl::quote::{ident, qualified};
+use crate::ddl::quote::{ident, literal, qualified};
 
 /// Reads which objects need which, and gives each node what it needs.
 pub(super) async fn depend(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
@@ -41,6 +41,14 @@ pub(super) async fn depend(reader: Reader<'_>, catalog: &mut Catalog) -> Result<
             {
                 dummy.needs.insert(needed);
             }
+        }
+    }
+    // What tables that are made together need, each of them needs.
+    for (family, members) in catalog.families.clone() {
+        let needs = catalog.nodes.get(family).map(|node| node.needs.clone()).unwrap_or_default();
+        for member in &members {
+            let needs = needs.iter().filter(|needed| !members.contains(needed));
+            catalog.node_mut(*member)?.needs.extend(needs);
         }
     }
     // The schema of an announced type.
@@ -99,32 +107,83 @@ pub(super) fn contents(catalog: &mut Catalog, relations: &Relations) -> Result<(
 
 /// Gives every object its comment, and those of its columns.
 pub(super) async fn comments(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
-    let sql = "SELECT d.classoid, d.objoid, d.objsubid, d.description AS text, a.attname::text AS column
+    let sql = "SELECT d.classoid, d.objoid, d.description AS text, n.nspname::text AS schema, c.relname::text AS relation, a.attname::text AS column
                FROM pg_catalog.pg_description d
                LEFT JOIN pg_catalog.pg_attribute a
                  ON d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND a.attrelid = d.objoid AND a.attnum = d.objsubid AND d.objsubid > 0
+               LEFT JOIN pg_catalog.pg_class c ON c.oid = a.attrelid LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                WHERE d.objoid >= 16384 ORDER BY d.classoid, d.objoid, d.objsubid";
     for row in reader.rows(sql).await? {
         let key = (row.oid("classoid")?, row.oid("objoid")?);
-        if catalog.is_member(key) {
-            continue;
-        }
-        let (text, column) = (row.text("text")?, row.maybe("column")?);
-        // Comments of constraints that their table makes along, and of others that are named by what they belong to.
-        let identity = catalog.identities.get(&key).cloned();
-        let Some(node) = catalog.of(key) else { continue };
-        let identity = match (identity, column, &node.schema) {
-            (_, Some(column), Some(schema)) => {
-                format!("COLUMN {}.{}", qualified(schema, &node.name), ident(column))
-            }
-            (Some(identity), ..) => identity,
-            _ => node.identity.clone(),
-        };
-        if identity.is_empty() {
-            reader.ctx.warn(format!("a comment of {} is left out", node.told()));
-            continue;
-        }
-        node.comment(&identity, text);
+        let text = literal(row.text("text")?);
+        said_of(reader, catalog, key, &row, "comment", |identity| {
+            format!("COMMENT ON {identity} IS {text}")
+        })?;
     }
     Ok(())
+}
+
+/// Gives every object its security labels, and those of its columns.
+pub(super) async fn labels(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
+    let sql = "SELECT d.classoid, d.objoid, d.provider, d.label, n.nspname::text AS schema, c.relname::text AS relation, a.attname::text AS column
+               FROM pg_catalog.pg_seclabel d
+               LEFT JOIN pg_catalog.pg_attribute a
+                 ON d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND a.attrelid = d.objoid AND a.attnum = d.objsubid AND d.objsubid > 0
+               LEFT JOIN pg_catalog.pg_class c ON c.oid = a.attrelid LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+               ORDER BY d.classoid, d.objoid, d.objsubid, d.provider";
+    for row in reader.rows(sql).await? {
+        let key = (row.oid("classoid")?, row.oid("objoid")?);
+        let (provider, label) = (row.text("provider")?.to_owned(), row.text("label")?.to_owned());
+        said_of(reader, catalog, key, &row, "security label", |identity| {
+            security_label(&provider, identity, &label)
+        })?;
+    }
+    Ok(())
+}
+
+pub(super) fn security_label(provider: &str, identity: &str, label: &str) -> String {
+    format!("SECURITY LABEL FOR {} ON {identity} IS {}", ident(provider), literal(label))
+}
+
+/// Adds what is said of an object, or of a column of it, to what makes it.
+fn said_of(
+    reader: Reader<'_>,
+    catalog: &mut Catalog,
+    key: Key,
+    row: &Fields,
+    what: &str,
+    say: impl FnOnce(&str) -> String,
+) -> Result<()> {
+    if catalog.is_member(key) {
+        return Ok(());
+    }
+    let column = match (row.maybe("schema")?, row.maybe("relation")?, row.maybe("column")?) {
+        (Some(schema), Some(relation), Some(column)) => {
+            Some(format!("COLUMN {}.{}", qualified(schema, relation), ident(column)))
+        }
+        _ => None,
+    };
+    // Of what another node makes along, or is named by what it belongs to.
+    let identity = column.or_else(|| catalog.identities.get(&key).cloned());
+    let Some(node) = catalog.of(key) else { return Ok(()) };
+    let identity = identity.unwrap_or_else(|| node.identity.clone());
+    if identity.is_empty() {
+        reader.ctx.warn(format!("a {what} of {} is left out", node.told()));
+    } else {
+        node.comments.push(say(&identity));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_security_label_is_a_text_of_its_provider() {
+        assert_eq!(
+            security_label("du\"mmy", "TABLE \"s\".\"t\"", "it's secret"),
+            "SECURITY LABEL FOR \"du\"\"mmy\" ON TABLE \"s\".\"t\" IS 'it''s secret'"
+        );
+    }
 }

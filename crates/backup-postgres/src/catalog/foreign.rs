@@ -74,13 +74,24 @@ pub(super) async fn servers(reader: Reader<'_>, catalog: &mut Catalog) -> Result
 
 /// Their options hold passwords, which only some may read: an account that may not gets the others' without them.
 async fn user_mappings(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
+    // As the view decides: one's own, those of all where the server is one's own, and for superusers every one.
+    let readable = "(SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user)
+                    OR u.umuser <> 0 AND u.usename = current_user AND (pg_catalog.pg_has_role(s.srvowner, 'USAGE') OR pg_catalog.has_server_privilege(s.oid, 'USAGE'))
+                    OR u.umuser = 0 AND pg_catalog.pg_has_role(s.srvowner, 'USAGE')";
     let sql = format!(
-        "SELECT u.umid AS oid, u.srvid, u.srvname::text AS server, CASE WHEN u.umuser <> 0 THEN u.usename::text END AS role, {OPTIONS}(u.umoptions) x) AS options
-         FROM pg_catalog.pg_user_mappings u ORDER BY u.srvname, u.usename"
+        "SELECT ({readable}) AS readable, u.umid AS oid, u.srvid, u.srvname::text AS server, CASE WHEN u.umuser <> 0 THEN u.usename::text END AS role, {OPTIONS}(u.umoptions) x) AS options
+         FROM pg_catalog.pg_user_mappings u JOIN pg_catalog.pg_foreign_server s ON s.oid = u.srvid ORDER BY u.srvname, u.usename"
     );
     for row in reader.rows(&sql).await? {
         let (server, role) = (row.text("server")?, row.maybe("role")?);
         let user = role.map_or_else(|| "PUBLIC".to_owned(), ident);
+        if !row.is("readable")? {
+            reader.ctx.warn(format!(
+                "the user mapping for {} and server {} is in the backup without its options, which hold passwords: the account may not read them",
+                role.unwrap_or("PUBLIC").escape_debug(),
+                server.escape_debug()
+            ));
+        }
         let sql = format!(
             "CREATE USER MAPPING FOR {user} SERVER {}{}",
             ident(server),

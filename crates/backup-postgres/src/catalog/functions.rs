@@ -7,8 +7,9 @@ use super::reader::{Fields, OURS, Reader};
 use crate::ddl::quote::{ident, literal, qualified};
 
 pub(super) async fn functions(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
+    let parsed = reader.since(14, "p.prosqlbody IS NOT NULL", "false");
     let sql = format!(
-        "SELECT p.oid, n.nspname::text AS schema, p.proname::text AS name, p.prokind::text AS kind,
+        "SELECT {parsed} AS parsed, p.oid, n.nspname::text AS schema, p.proname::text AS name, p.prokind::text AS kind,
                 pg_catalog.pg_get_userbyid(p.proowner)::text AS owner,
                 p.proacl::text[] AS acl, pg_catalog.acldefault('f', p.proowner)::text[] AS base,
                 pg_catalog.pg_get_function_identity_arguments(p.oid) AS arguments,
@@ -38,6 +39,11 @@ pub(super) async fn functions(reader: Reader<'_>, catalog: &mut Catalog) -> Resu
             if row.text("kind")? == "p" { ("procedure", "PROCEDURE") } else { ("function", "FUNCTION") };
         let statement = statement.trim_end_matches('\n').to_owned();
         add(catalog, &row, kind, word, word, statement, schema, name)?;
+        if row.is("parsed")?
+            && let Some(node) = catalog.of((class::PROC, row.oid("oid")?))
+        {
+            node.since(14, "a body of SQL that the server has parsed");
+        }
     }
     if aggregates { self::aggregates(reader, catalog).await } else { Ok(()) }
 }

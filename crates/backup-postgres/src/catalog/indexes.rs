@@ -8,8 +8,9 @@ use super::relations::Relations;
 use crate::ddl::quote::{ident, qualified};
 
 pub(super) async fn indexes(reader: Reader<'_>, catalog: &mut Catalog, relations: &Relations) -> Result<()> {
+    let nulls = reader.since(15, "i.indnullsnotdistinct", "false");
     let sql = format!(
-        "SELECT i.indexrelid, i.indrelid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
+        "SELECT i.indexrelid, {nulls} AS nulls_not_distinct, i.indrelid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
                 pg_catalog.pg_get_indexdef(i.indexrelid) AS definition,
                 i.indisvalid, i.indisclustered, i.indisreplident, p.inhparent, pn.nspname::text AS parent_schema, pc.relname::text AS parent_name,
                 s.spcname::text AS tablespace,
@@ -40,16 +41,13 @@ pub(super) async fn indexes(reader: Reader<'_>, catalog: &mut Catalog, relations
             let statement = row.text("definition")?.to_owned();
             let mut node = relations.node_of(catalog, relation, "index", name, Rank::Made, vec![statement]);
             node = node.identity(format!("INDEX {index}"));
-            if let Some(space) = row.maybe("tablespace")? {
-                reader.ctx.warn(format!(
-                    "{} lies in tablespace {}: a copy will lie in its database's default one",
-                    node.told(),
-                    space.escape_debug()
-                ));
-            }
+            node.tablespace = row.maybe("tablespace")?.map(str::to_owned);
             catalog.add(key, node);
         }
         let Some(node) = catalog.of(key) else { continue };
+        if row.is("nulls_not_distinct")? {
+            node.since(15, "NULLS NOT DISTINCT");
+        }
         let targets: Vec<i32> = row.get("targets")?;
         for (column, target) in row.get::<Vec<i32>>("target_columns")?.into_iter().zip(targets) {
             node.push(format!("ALTER INDEX {index} ALTER COLUMN {column} SET STATISTICS {target}"));

@@ -115,7 +115,13 @@ pub(super) async fn collations(reader: Reader<'_>, catalog: &mut Catalog) -> Res
         let (schema, name) = (row.text("schema")?, row.text("name")?);
         let what = format!("COLLATION {}", qualified(schema, name));
         let create = format!("CREATE {what} ({})", collation(&row)?);
-        let node = Node::sql("collation", name, Rank::Objects, vec![create]).in_schema(schema);
+        let mut node = Node::sql("collation", name, Rank::Objects, vec![create]).in_schema(schema);
+        if row.text("provider")? == "b" {
+            node.since(17, "a collation of the built-in provider");
+        }
+        if row.maybe("rules")?.is_some() {
+            node.since(16, "a collation with rules");
+        }
         catalog.add(key, node.identity(&what).owned(&what, row.text("owner")?));
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! What keeps the tables as they are while they are read, and how it is noticed if they did not stay so before that.
 
+use std::collections::HashMap;
+
 use backup_core::{BackupRequest, Error, ErrorKind, Result};
 
 use super::reader::Reader;
@@ -10,13 +12,14 @@ use crate::ddl::quote::literal;
 const BATCH: usize = 500;
 
 /// Locks the tables that `request` selects against everything but reading and writing, and makes sure that what was locked is what the
-/// snapshot has under these names.
+/// snapshot has under these names. False if the server's lock table has no room for so many: then none is locked, and each has to be
+/// while it is read.
 pub(crate) async fn lock(
     reader: Reader<'_>,
     relations: &Relations,
     request: &BackupRequest,
     database: &str,
-) -> Result<()> {
+) -> Result<bool> {
     let selected = |relation: &&Relation| {
         let name = relations.selected_as(relation).unwrap_or(&relation.name);
         matches!(relation.kind, RelationKind::Table | RelationKind::Partitioned)
@@ -24,10 +27,22 @@ pub(crate) async fn lock(
                 || request.filter.selects(Some(database), Some(&relation.schema), name))
     };
     let tables: Vec<&Relation> = relations.all.iter().filter(selected).collect();
+    // Others need locks too: half of the room is left to them.
+    if tables.len() > room(reader).await? / 2 {
+        return Ok(false);
+    }
+    reader.session.execute(reader.ctx, "SAVEPOINT locks").await?;
     for batch in tables.chunks(BATCH) {
         let names: Vec<String> = batch.iter().map(|table| format!("ONLY {}", table.quoted())).collect();
         let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "));
-        reader.session.execute(reader.ctx, &sql).await.map_err(|error| error.during("lock the tables"))?;
+        match reader.session.execute(reader.ctx, &sql).await {
+            Ok(()) => {}
+            Err(error) if error.message().contains("(SQLSTATE 53200)") => {
+                reader.session.execute(reader.ctx, "ROLLBACK TO SAVEPOINT locks").await?;
+                return Ok(false);
+            }
+            Err(error) => return Err(error.during("lock the tables")),
+        }
         // What a name means now, not what it meant when the snapshot was taken.
         let values: Vec<String> =
             batch.iter().map(|table| format!("({}::oid, {})", table.oid, literal(&table.quoted()))).collect();
@@ -40,7 +55,59 @@ pub(crate) async fn lock(
             return Err(Error::new(ErrorKind::Locked, message).hint("run it again"));
         }
     }
-    Ok(())
+    Ok(true)
+}
+
+/// For how many tables the server's lock table has room, all sessions together.
+async fn room(reader: Reader<'_>) -> Result<usize> {
+    let sql = "SELECT pg_catalog.current_setting('max_locks_per_transaction')::int8
+                    * (pg_catalog.current_setting('max_connections')::int8 + pg_catalog.current_setting('max_prepared_transactions')::int8) AS room";
+    let rows = reader.rows(sql).await?;
+    let room = rows.first().map(|row| row.get::<i64>("room")).transpose()?.unwrap_or_default();
+    Ok(usize::try_from(room).unwrap_or_default())
+}
+
+/// Locks one table for as long as it is read, and makes sure that it is still what the snapshot has: neither swapped for something else
+/// nor emptied or rewritten, which a snapshot does not show.
+pub(crate) async fn lock_one(reader: Reader<'_>, oid: u32, name: &str) -> Result<()> {
+    let sql = format!("LOCK TABLE ONLY {name} IN ACCESS SHARE MODE");
+    let locked = reader.session.execute(reader.ctx, &sql).await;
+    locked.map_err(|error| error.during(format!("lock {}", name.escape_debug())))?;
+    // The functions see what is now, the query what the snapshot has.
+    let sql = format!(
+        "SELECT pg_catalog.to_regclass({name})::oid = c.oid AND pg_catalog.pg_relation_filenode(c.oid) = c.relfilenode AS same
+         FROM pg_catalog.pg_class c WHERE c.oid = {oid}",
+        name = literal(name)
+    );
+    let rows = reader.rows(&sql).await?;
+    let same = rows.first().map(|row| row.get::<Option<bool>>("same")).transpose()?.flatten();
+    if same == Some(true) { Ok(()) } else { Err(changed(&[name])) }
+}
+
+/// The error that names tables which changed.
+pub(crate) fn changed(names: &[&str]) -> Error {
+    const NAMED: usize = 10;
+    let mut named: Vec<String> =
+        names.iter().take(NAMED).map(|name| name.escape_debug().to_string()).collect();
+    if names.len() > NAMED {
+        named.push(format!("{} more", names.len() - NAMED));
+    }
+    let message =
+        format!("altered, truncated or replaced while the backup ran, and not locked: {}", named.join(", "));
+    Error::new(ErrorKind::Locked, message).hint(
+        "run it again; with a larger max_locks_per_transaction on the server all tables are locked while a backup runs",
+    )
+}
+
+/// Of each table a number that is the same as long as its rows mean the same: neither its columns nor where it keeps them changed.
+pub(crate) async fn shapes(reader: Reader<'_>) -> Result<HashMap<u32, i64>> {
+    let sql = "SELECT c.oid, pg_catalog.hashtextextended(pg_catalog.concat_ws(':', c.relfilenode, c.relnamespace, c.relname, c.relkind, a.columns), 0) AS shape
+               FROM pg_catalog.pg_class c
+               LEFT JOIN (SELECT a.attrelid, pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attisdropped), ',' ORDER BY a.attnum) AS columns
+                          FROM pg_catalog.pg_attribute a WHERE a.attnum > 0 GROUP BY a.attrelid) a ON a.attrelid = c.oid
+               WHERE c.relkind = 'r' AND c.oid >= 16384";
+    let rows = reader.rows(sql).await?;
+    rows.iter().map(|row| Ok((row.oid("oid")?, row.get("shape")?))).collect()
 }
 
 /// A text that is the same as long as no object of the database was made, changed or dropped. In the snapshot it says what the backup

@@ -3,6 +3,7 @@
 mod columns;
 mod constraints;
 mod depend;
+mod families;
 mod foreign;
 mod functions;
 mod indexes;
@@ -13,12 +14,14 @@ mod node;
 mod operators;
 mod order;
 mod plan;
+mod privileges;
 mod publications;
 mod reader;
 mod relations;
 mod schemas;
 mod search;
 mod sequences;
+mod subscriptions;
 mod tables;
 mod triggers;
 mod types;
@@ -26,7 +29,7 @@ mod unknown;
 
 use backup_core::{BackupRequest, Ctx, Result};
 
-pub(crate) use lock::{fingerprint, lock};
+pub(crate) use lock::{changed, fingerprint, lock, lock_one, shapes};
 pub(crate) use plan::Plan;
 pub(crate) use reader::Reader;
 pub(crate) use relations::relations;
@@ -51,6 +54,7 @@ pub(crate) async fn read(
     schemas::extensions(reader, &mut catalog, &database).await?;
     types::types(reader, &mut catalog).await?;
     functions::functions(reader, &mut catalog).await?;
+    reader.release().await?;
     languages::languages(reader, &mut catalog).await?;
     languages::casts(reader, &mut catalog).await?;
     languages::transforms(reader, &mut catalog).await?;
@@ -68,8 +72,14 @@ pub(crate) async fn read(
     let columns = columns::columns(reader).await?;
     let constraints = constraints::read(reader).await?;
     let (identities, sequences) = sequences::read(reader, relations).await?;
-    let parts =
-        tables::Parts { relations, columns: &columns, constraints: &constraints, identities: &identities };
+    let families = tables::families(relations, &columns);
+    let parts = tables::Parts {
+        relations,
+        columns: &columns,
+        constraints: &constraints,
+        identities: &identities,
+        families: &families,
+    };
     tables::tables(reader, &mut catalog, &parts).await?;
     relations::views(reader, &mut catalog, relations, &columns).await?;
     sequences::sequences(&mut catalog, relations, &identities, sequences)?;
@@ -81,19 +91,23 @@ pub(crate) async fn read(
     constraints::keys(reader, &mut catalog, relations).await?;
     indexes::indexes(reader, &mut catalog, relations).await?;
     triggers::rules(reader, &mut catalog, relations).await?;
+    reader.release().await?;
     triggers::triggers(reader, &mut catalog, relations).await?;
     triggers::policies(reader, &mut catalog, relations).await?;
     triggers::statistics(reader, &mut catalog, relations).await?;
     triggers::event_triggers(reader, &mut catalog).await?;
     largeobjects::large_objects(reader, &mut catalog).await?;
     publications::publications(reader, &mut catalog, relations).await?;
+    subscriptions::subscriptions(reader, &mut catalog).await?;
     publications::default_privileges(reader, &mut catalog).await?;
+
+    privileges::privileges(reader, &mut catalog).await?;
 
     depend::depend(reader, &mut catalog).await?;
     depend::contents(&mut catalog, relations)?;
     depend::comments(reader, &mut catalog).await?;
+    depend::labels(reader, &mut catalog).await?;
     unknown::refuse(reader, &catalog).await?;
-    unknown::warn(reader, &catalog).await?;
     let order = order::order(&mut catalog)?;
     plan::plan(ctx, catalog, &order, request, &database.name)
 }

@@ -42,6 +42,7 @@ pub(crate) mod class {
     pub(crate) const TS_PARSER: u32 = 3601;
     pub(crate) const TS_CONFIGURATION: u32 = 3602;
     pub(crate) const TS_TEMPLATE: u32 = 3764;
+    pub(crate) const SUBSCRIPTION: u32 = 6100;
     pub(crate) const PUBLICATION: u32 = 6104;
 }
 
@@ -87,6 +88,10 @@ pub(crate) struct Node {
     pub(crate) rank: Rank,
     pub(crate) body: Body,
     pub(crate) comments: Vec<String>,
+    /// The tablespace that it lies in, if that is not its database's.
+    pub(crate) tablespace: Option<String>,
+    /// The oldest major version that knows what its statements say, if not all do, and what that is.
+    pub(crate) since: Option<(u32, &'static str)>,
     /// Statements about its owner and its privileges.
     pub(crate) owners: Vec<String>,
     pub(crate) roles: BTreeSet<String>,
@@ -106,6 +111,8 @@ impl Node {
             identity: String::new(),
             rank,
             body: Body::Sql(statements),
+            tablespace: None,
+            since: None,
             comments: Vec::new(),
             owners: Vec::new(),
             roles: BTreeSet::new(),
@@ -140,6 +147,13 @@ impl Node {
         self
     }
 
+    /// Says that its statements need this major version, because of `what`.
+    pub(crate) fn since(&mut self, version: u32, what: &'static str) {
+        if self.since.is_none_or(|(since, _)| since < version) {
+            self.since = Some((version, what));
+        }
+    }
+
     /// Adds privileges, if they are not those that it has anyhow.
     pub(crate) fn granted(
         &mut self,
@@ -150,6 +164,9 @@ impl Node {
         base: &[String],
     ) -> Result<()> {
         let Some(items) = acl else { return Ok(()) };
+        if items.iter().any(|item| acl::grants_maintain(item) && !base.contains(item)) {
+            self.since(17, "the privilege MAINTAIN");
+        }
         let granted = acl::Granted { on, column, owner };
         self.owners.extend(acl::statements(granted, &items, base, &mut self.roles)?);
         Ok(())
@@ -179,6 +196,8 @@ impl Node {
 /// A view that has the right columns and nothing in them.
 #[derive(Debug)]
 pub(crate) struct Dummy {
+    /// The view's.
+    pub(crate) oid: u32,
     pub(crate) statement: String,
     pub(crate) needs: BTreeSet<NodeId>,
 }
@@ -203,6 +222,8 @@ pub(crate) struct Catalog {
     pub(crate) loose_members: HashMap<u32, NodeId>,
     /// Of each table with row security, the statements that switch it on.
     pub(crate) secured: Vec<(u32, Vec<String>)>,
+    /// Of tables that are made together, the node that completes them and stands for them, and those that make each.
+    pub(crate) families: Vec<(NodeId, Vec<NodeId>)>,
     /// Of each table, the nodes that hold its rows.
     pub(crate) rows_of: HashMap<u32, Vec<NodeId>>,
 }

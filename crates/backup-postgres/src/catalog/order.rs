@@ -117,12 +117,17 @@ fn try_order(catalog: &mut Catalog) -> Result<Vec<NodeId>, Vec<NodeId>> {
 /// Takes a view out of a circle: it is made with its columns alone at first, and replaced when all that it needs is there.
 fn break_circle(catalog: &mut Catalog, left: &[NodeId]) -> Result<()> {
     let circle = circle(catalog, left);
-    for id in &circle {
-        let Some(dummy) = catalog.dummies.remove(id) else { continue };
-        let node = catalog.node_mut(*id)?;
+    // The oldest view, so that views are of the same age among each other as in the source: pg_dump goes by that.
+    let views = circle.iter().filter_map(|id| Some((catalog.dummies.get(id)?.oid, *id)));
+    if let Some((_, id)) = views.min()
+        && let Some(dummy) = catalog.dummies.remove(&id)
+    {
+        let node = catalog.node_mut(id)?;
         let mut real = node.clone();
         let statements = std::mem::replace(&mut node.body, super::node::Body::Sql(vec![dummy.statement]));
-        let super::node::Body::Sql(statements) = statements else { continue };
+        let super::node::Body::Sql(statements) = statements else {
+            return Err(Error::internal("a view holds rows"));
+        };
         let replace = |sql: &String| sql.replacen("CREATE VIEW", "CREATE OR REPLACE VIEW", 1);
         real.body = super::node::Body::Sql(statements.iter().map(replace).collect());
         real.kind = "view definition";
@@ -130,7 +135,7 @@ fn break_circle(catalog: &mut Catalog, left: &[NodeId]) -> Result<()> {
         real.comments.clear();
         real.owners.clear();
         real.roles.clear();
-        real.needs.insert(*id);
+        real.needs.insert(id);
         node.needs = dummy.needs;
         catalog.push(real);
         return Ok(());

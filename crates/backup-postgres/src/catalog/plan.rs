@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use backup_core::{BackupRequest, Content, Ctx, Error, Object, Part, PartId, Phase, Result, RowLayout};
+use backup_core::{
+    BackupRequest, Content, Ctx, Error, Object, Part, PartId, PartKind, Phase, Result, RowLayout,
+};
 
 use super::node::{Body, Catalog, Node, NodeId, Rank};
 use crate::rows::RowsSpec;
@@ -13,6 +15,8 @@ use crate::spec::{Gate, SqlSpec, write};
 pub(crate) struct Plan {
     pub(crate) parts: Vec<Part>,
     pub(crate) statements: HashMap<PartId, Vec<String>>,
+    /// The tables whose rows parts are.
+    pub(crate) tables: HashMap<PartId, u32>,
 }
 
 /// The parts of the nodes that `request` selects, in the order `order`.
@@ -26,6 +30,8 @@ pub(super) fn plan(
     let selected = selected(ctx, &catalog, order, request, database);
     let mut plan = Plan::default();
     let mut ids: HashMap<NodeId, PartId> = HashMap::new();
+    let tables: HashMap<NodeId, u32> =
+        catalog.rows_of.iter().flat_map(|(oid, rows)| rows.iter().map(|id| (*id, *oid))).collect();
     let mut nodes: HashMap<NodeId, Node> = catalog.nodes.into_iter().enumerate().collect();
     for id in order {
         let Some(node) = nodes.remove(id) else { continue };
@@ -44,6 +50,8 @@ pub(super) fn plan(
         after.sort_unstable();
         if let Some(part) = part(node, number, &mut plan.statements)? {
             ids.insert(*id, part.id);
+            let is_rows = matches!(part.kind, PartKind::Rows { .. });
+            plan.tables.extend(tables.get(id).filter(|_| is_rows).map(|oid| (part.id, *oid)));
             plan.parts.push(part.after(after));
         }
     }
@@ -70,7 +78,7 @@ fn part(node: Node, number: u32, statements: &mut HashMap<PartId, Vec<String>>) 
             match &mut spec {
                 RowsSpec::Table { gate: own, .. }
                 | RowsSpec::Sequence { gate: own }
-                | RowsSpec::LargeObject { gate: own, .. } => *own = gate.max(Gate::Rows),
+                | RowsSpec::LargeObjects { gate: own, .. } => *own = gate.max(Gate::Rows),
             }
             let part =
                 Part::rows(number, object, RowLayout::CopyText, columns).size_hint(size).spec(write(&spec)?);
@@ -88,6 +96,8 @@ fn part(node: Node, number: u32, statements: &mut HashMap<PartId, Vec<String>>) 
                 owners_from,
                 roles: node.roles.into_iter().filter(|role| !role.starts_with("pg_")).collect(),
                 extension: node.extension,
+                tablespace: node.tablespace,
+                since: node.since.map(|(version, what)| (version, what.to_owned())),
                 database: node.database,
             };
             let phase = if node.rank == Rank::Objects { Phase::PreData } else { Phase::PostData };

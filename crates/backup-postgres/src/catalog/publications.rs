@@ -29,9 +29,12 @@ pub(super) async fn publications(
         let what = format!("PUBLICATION {}", ident(name));
         let all = if row.is("puballtables")? { " FOR ALL TABLES" } else { "" };
         let create = format!("CREATE {what}{all} WITH ({})", options(&row)?);
-        let node = Node::sql("publication", name, Rank::Made, vec![create])
+        let mut node = Node::sql("publication", name, Rank::Made, vec![create])
             .identity(&what)
             .owned(&what, row.text("owner")?);
+        if row.text("generated")? == "s" {
+            node.since(18, "a publication of generated columns");
+        }
         catalog.add(key, node);
     }
     tables(reader, catalog, relations).await?;
@@ -48,6 +51,7 @@ pub(super) async fn publications(
             ident(row.text("schema")?)
         );
         let mut node = Node::sql("publication schema", row.text("schema")?, Rank::Made, vec![add]);
+        node.since(15, "a publication of a schema");
         node.needs.extend(catalog.by_key.get(&(class::PUBLICATION, row.oid("oid")?)));
         node.needs.extend(catalog.by_key.get(&(class::NAMESPACE, row.oid("namespace")?)));
         catalog.push(node);
@@ -102,6 +106,9 @@ async fn tables(reader: Reader<'_>, catalog: &mut Catalog, relations: &Relations
             Rank::Made,
             vec![add],
         );
+        if !columns.is_empty() || !filter.is_empty() {
+            node.since(15, "a publication of some rows or columns");
+        }
         node.needs.extend(catalog.by_key.get(&(class::PUBLICATION, row.oid("oid")?)));
         catalog.push(node);
     }
@@ -140,6 +147,9 @@ pub(super) async fn default_privileges(reader: Reader<'_>, catalog: &mut Catalog
             &row.list("base")?,
             &mut node.roles,
         )?;
+        if row.text("of")? == "L" {
+            node.since(18, "default privileges on large objects");
+        }
         node.roles.insert(role.to_owned());
         catalog.add((class::DEFAULT_ACL, row.oid("oid")?), node);
     }

@@ -29,6 +29,11 @@ impl Reader<'_> {
         Ok(rows.into_iter().map(Fields).collect())
     }
 
+    /// Lets go of the locks that the server's functions have taken since the session's savepoint.
+    pub(super) async fn release(&self) -> Result<()> {
+        self.session.execute(self.ctx, crate::backup::RELEASE).await
+    }
+
     /// Text for versions that know it, other text for older ones.
     pub(super) fn since(&self, version: u32, then: &'static str, before: &'static str) -> &'static str {
         if self.version >= version * 10_000 { then } else { before }

@@ -25,6 +25,7 @@ pub(crate) struct Relation {
     pub(crate) blocks: u32,
     pub(crate) bytes: u64,
     pub(crate) is_heap: bool,
+    pub(crate) is_unlogged: bool,
     /// The types of its rows, and of arrays of these.
     types: Vec<u32>,
 }
@@ -85,6 +86,8 @@ impl Relation {
 pub(crate) struct Relations {
     pub(crate) all: Vec<Relation>,
     places: HashMap<u32, usize>,
+    /// Whether the server is a standby, which has nothing of what is not logged.
+    pub(crate) is_standby: bool,
 }
 
 impl Relations {
@@ -137,7 +140,7 @@ pub(crate) async fn relations(reader: Reader<'_>) -> Result<Relations> {
                 ARRAY(SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid ORDER BY i.inhseqno) AS parents,
                 CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::int8 END AS blocks,
                 CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) + COALESCE(pg_catalog.pg_relation_size(NULLIF(c.reltoastrelid, 0)), 0) END AS bytes,
-                COALESCE(a.amname = 'heap', false) AS heap,
+                COALESCE(a.amname = 'heap', false) AS heap, c.relpersistence = 'u' AS unlogged,
                 ARRAY(SELECT x FROM pg_catalog.pg_type t, LATERAL (VALUES (t.oid), (t.typarray)) AS v (x) WHERE t.typrelid = c.oid AND x <> 0) AS types
          FROM pg_catalog.pg_class c
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -148,6 +151,8 @@ pub(crate) async fn relations(reader: Reader<'_>) -> Result<Relations> {
          ORDER BY n.nspname, c.relname"
     );
     let mut relations = Relations::default();
+    let standby = reader.rows("SELECT pg_catalog.pg_is_in_recovery() AS standby").await?;
+    relations.is_standby = standby.first().map(|row| row.is("standby")).transpose()?.unwrap_or_default();
     for row in reader.rows(&sql).await? {
         let relation = relation(&row)?;
         relations.places.insert(relation.oid, relations.all.len());
@@ -177,6 +182,7 @@ fn relation(row: &Fields) -> Result<Relation> {
         blocks: u32::try_from(number("blocks")?).unwrap_or(u32::MAX),
         bytes: number("bytes")?,
         is_heap: row.is("heap")?,
+        is_unlogged: row.is("unlogged")?,
         types: row.get("types")?,
     })
 }
@@ -194,6 +200,9 @@ fn root(relations: &Relations, relation: &Relation) -> Option<u32> {
     (at.oid != relation.oid).then_some(at.oid)
 }
 
+/// How many views are read at a time.
+const BATCH: usize = 200;
+
 /// Views and materialized views, and the contents of the latter.
 pub(super) async fn views(
     reader: Reader<'_>,
@@ -201,78 +210,112 @@ pub(super) async fn views(
     relations: &Relations,
     columns: &HashMap<u32, Vec<Attribute>>,
 ) -> Result<()> {
-    let sql = format!(
+    let is_view =
+        |relation: &&Relation| matches!(relation.kind, RelationKind::View | RelationKind::Materialized);
+    let views: Vec<&Relation> = relations.all.iter().filter(is_view).collect();
+    for batch in views.chunks(BATCH) {
+        let oids: Vec<String> = batch.iter().map(|view| view.oid.to_string()).collect();
+        for row in reader.rows(&views_sql(&oids.join(", "))).await? {
+            view(catalog, relations, columns, &row)?;
+        }
+        // Saying a query as SQL locks all that it reads.
+        reader.release().await?;
+    }
+    Ok(())
+}
+
+fn views_sql(oids: &str) -> String {
+    format!(
         "SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid) AS definition, c.reloptions, c.relispopulated, a.amname::text AS method,
                 c.relacl::text[] AS acl, pg_catalog.acldefault('r', c.relowner)::text[] AS base,
+                s.spcname::text AS tablespace,
                 (SELECT r.oid FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename = '_RETURN') AS rule
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-         LEFT JOIN pg_catalog.pg_am a ON a.oid = c.relam
-         WHERE {OURS} AND c.relkind IN ('v', 'm') ORDER BY n.nspname, c.relname"
+         LEFT JOIN pg_catalog.pg_am a ON a.oid = c.relam LEFT JOIN pg_catalog.pg_tablespace s ON s.oid = c.reltablespace
+         WHERE c.oid IN ({oids}) ORDER BY n.nspname, c.relname"
+    )
+}
+
+fn view(
+    catalog: &mut Catalog,
+    relations: &Relations,
+    columns: &HashMap<u32, Vec<Attribute>>,
+    row: &Fields,
+) -> Result<()> {
+    let Some(relation) = relations.get(row.oid("oid")?) else { return Ok(()) };
+    let query = row.maybe("definition")?.unwrap_or_default().trim_end().trim_end_matches(';');
+    if query.is_empty() {
+        return Err(Error::new(
+            backup_core::ErrorKind::Database,
+            format!("view {} has no definition", relation.quoted()),
+        )
+        .hint("it went away meanwhile: run it again"));
+    }
+    let options = options(&row.list("reloptions")?);
+    let with = if options.is_empty() { String::new() } else { format!(" WITH ({options})") };
+    let name = relation.quoted();
+    let is_view = relation.kind == RelationKind::View;
+    let statement = if is_view {
+        format!("CREATE VIEW {name}{with} AS\n{query}")
+    } else {
+        let method = row.maybe("method")?.filter(|method| *method != "heap");
+        let using = method.map_or(String::new(), |method| format!(" USING {}", ident(method)));
+        format!("CREATE MATERIALIZED VIEW {name}{using}{with} AS\n{query}\n WITH NO DATA")
+    };
+    let mut node = relations.node_of(
+        catalog,
+        relation,
+        relation.kind.word(),
+        &relation.name,
+        Rank::Objects,
+        vec![statement],
     );
-    for row in reader.rows(&sql).await? {
-        let Some(relation) = relations.get(row.oid("oid")?) else { continue };
-        let query = row.maybe("definition")?.unwrap_or_default().trim_end().trim_end_matches(';');
-        if query.is_empty() {
-            return Err(Error::new(
-                backup_core::ErrorKind::Database,
-                format!("view {} has no definition", relation.quoted()),
-            )
-            .hint("it went away meanwhile: run it again"));
+    node = node.identity(relation.identity()).owned(&relation.identity(), &relation.owner);
+    node.table = None;
+    node.tablespace = row.maybe("tablespace")?.map(str::to_owned);
+    if is_view && options.contains("security_invoker") {
+        node.since(15, "a view with its caller's rights");
+    }
+    node.granted(&format!("TABLE {name}"), None, &relation.owner, row.get("acl")?, &row.list("base")?)?;
+    for column in columns.get(&relation.oid).into_iter().flatten().filter(|_| !is_view) {
+        for setting in &column.settings {
+            node.push(format!(
+                "ALTER MATERIALIZED VIEW {name} ALTER COLUMN {} {setting}",
+                ident(&column.name)
+            ));
         }
-        let options = options(&row.list("reloptions")?);
-        let with = if options.is_empty() { String::new() } else { format!(" WITH ({options})") };
-        let name = relation.quoted();
-        let is_view = relation.kind == RelationKind::View;
-        let statement = if is_view {
-            format!("CREATE VIEW {name}{with} AS\n{query}")
-        } else {
-            let method = row.maybe("method")?.filter(|method| *method != "heap");
-            let using = method.map_or(String::new(), |method| format!(" USING {}", ident(method)));
-            format!("CREATE MATERIALIZED VIEW {name}{using}{with} AS\n{query}\n WITH NO DATA")
-        };
+    }
+    let id = catalog.add(relation.key(), node);
+    if is_view {
+        let select: Vec<String> = (columns.get(&relation.oid).into_iter().flatten())
+            .map(|column| {
+                let collation = column
+                    .collation
+                    .as_ref()
+                    .map_or(String::new(), |collation| format!(" COLLATE {collation}"));
+                format!("NULL::{}{collation} AS {}", column.declared, ident(&column.name))
+            })
+            .collect();
+        let statement = format!("CREATE VIEW {name} AS SELECT {}", select.join(", "));
+        catalog.dummies.insert(id, Dummy { oid: relation.oid, statement, needs: BTreeSet::new() });
+    }
+    if let Some(rule) = row.get::<Option<u32>>("rule")? {
+        catalog.alias((class::REWRITE, rule), relation.key());
+        catalog.identities.insert((class::REWRITE, rule), format!("RULE \"_RETURN\" ON {name}"));
+    }
+    if !is_view && row.is("relispopulated")? {
+        let refresh = vec![format!("REFRESH MATERIALIZED VIEW {name}")];
         let mut node = relations.node_of(
             catalog,
             relation,
-            relation.kind.word(),
+            "materialized view contents",
             &relation.name,
-            Rank::Objects,
-            vec![statement],
+            Rank::Contents,
+            refresh,
         );
-        node = node.identity(relation.identity()).owned(&relation.identity(), &relation.owner);
-        node.table = None;
-        node.granted(&format!("TABLE {name}"), None, &relation.owner, row.get("acl")?, &row.list("base")?)?;
-        let id = catalog.add(relation.key(), node);
-        if is_view {
-            let select: Vec<String> = (columns.get(&relation.oid).into_iter().flatten())
-                .map(|column| {
-                    let collation = column
-                        .collation
-                        .as_ref()
-                        .map_or(String::new(), |collation| format!(" COLLATE {collation}"));
-                    format!("NULL::{}{collation} AS {}", column.declared, ident(&column.name))
-                })
-                .collect();
-            let statement = format!("CREATE VIEW {name} AS SELECT {}", select.join(", "));
-            catalog.dummies.insert(id, Dummy { statement, needs: BTreeSet::new() });
-        }
-        if let Some(rule) = row.get::<Option<u32>>("rule")? {
-            catalog.alias((class::REWRITE, rule), relation.key());
-            catalog.identities.insert((class::REWRITE, rule), format!("RULE \"_RETURN\" ON {name}"));
-        }
-        if !is_view && row.is("relispopulated")? {
-            let refresh = vec![format!("REFRESH MATERIALIZED VIEW {name}")];
-            let mut node = relations.node_of(
-                catalog,
-                relation,
-                "materialized view contents",
-                &relation.name,
-                Rank::Contents,
-                refresh,
-            );
-            node = node.of_table(&relation.schema, &relation.name);
-            let id = catalog.push(node);
-            catalog.rows_of.insert(relation.oid, vec![id]);
-        }
+        node = node.of_table(&relation.schema, &relation.name);
+        let id = catalog.push(node);
+        catalog.rows_of.insert(relation.oid, vec![id]);
     }
     Ok(())
 }

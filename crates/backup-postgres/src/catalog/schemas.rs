@@ -41,6 +41,18 @@ pub(super) async fn database(reader: Reader<'_>, catalog: &mut Catalog) -> Resul
     if let Some(comment) = row.maybe("comment")? {
         statements.push(dynamic(&format!("COMMENT ON DATABASE %I IS {}", literal(comment)), None));
     }
+    let labels = "SELECT l.provider, l.label FROM pg_catalog.pg_shseclabel l
+                  JOIN pg_catalog.pg_database d ON d.oid = l.objoid AND d.datname = pg_catalog.current_database()
+                  WHERE l.classoid = 'pg_catalog.pg_database'::pg_catalog.regclass ORDER BY l.provider";
+    for row in reader.rows(labels).await? {
+        // A provider's name is within the statement, where only the database's is filled in.
+        let label = format!(
+            "SECURITY LABEL FOR {} ON DATABASE %I IS {}",
+            ident(row.text("provider")?).replace('%', "%%"),
+            literal(row.text("label")?)
+        );
+        statements.push(dynamic(&label, None));
+    }
     let mut node = Node::sql("database", &database.name, Rank::Objects, Vec::new());
     let settings = reader
         .rows(
@@ -70,6 +82,7 @@ pub(super) async fn database(reader: Reader<'_>, catalog: &mut Catalog) -> Resul
         collate: row.text("collate")?.to_owned(),
         ctype: row.text("ctype")?.to_owned(),
         provider: row.text("provider")?.to_owned(),
+        version: Some(reader.version / 10_000),
         locale: row.maybe("locale")?.map(str::to_owned),
     });
     catalog.push(node);

@@ -33,12 +33,13 @@ pub(super) struct Sequence {
 pub(super) async fn read(reader: Reader<'_>, relations: &Relations) -> Result<(Identities, Vec<Sequence>)> {
     let sql = format!(
         "SELECT c.oid, c.relpersistence::text, pg_catalog.format_type(s.seqtypid, NULL) AS type, s.seqstart, s.seqincrement, s.seqmax, s.seqmin, s.seqcache, s.seqcycle,
-                d.deptype::text AS owned, d.refobjid AS table_oid, d.refobjsubid::int2 AS attnum, a.attname::text AS column,
+                d.deptype::text AS owned, d.refobjid AS table_oid, d.refobjsubid::int2 AS attnum, a.attname::text AS column, of.relpersistence::text AS of_persistence,
                 c.relacl::text[] AS acl, pg_catalog.acldefault('s', c.relowner)::text[] AS base
          FROM pg_catalog.pg_sequence s JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
          LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.objsubid = 0
               AND d.deptype IN ('a', 'i') AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjsubid > 0
          LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+         LEFT JOIN pg_catalog.pg_class of ON of.oid = d.refobjid
          WHERE {OURS} ORDER BY n.nspname, c.relname"
     );
     let (mut identities, mut sequences) = (Identities::default(), Vec::new());
@@ -49,7 +50,12 @@ pub(super) async fn read(reader: Reader<'_>, relations: &Relations) -> Result<(I
         let column = row.get::<Option<u32>>("table_oid")?.zip(row.get::<Option<i16>>("attnum")?);
         match (row.maybe("owned")?, column) {
             (Some("i"), Some(place)) => {
-                let definition = format!("(SEQUENCE NAME {} {options})", relation.quoted());
+                let logged = match (row.text("relpersistence")?, row.maybe("of_persistence")?) {
+                    (own, Some(of)) if own == of => "",
+                    ("u", _) => "UNLOGGED ",
+                    _ => "LOGGED ",
+                };
+                let definition = format!("(SEQUENCE NAME {} {logged}{options})", relation.quoted());
                 identities.of_column.insert(place, (oid, definition));
             }
             (_, column) => {
@@ -165,6 +171,9 @@ pub(super) fn sequences(
     for relation in
         relations.all.iter().filter(|relation| relation.kind == super::relations::RelationKind::Sequence)
     {
+        if relations.is_standby && relation.is_unlogged {
+            continue;
+        }
         let table = owned
             .get(&relation.oid)
             .and_then(|table| relations.get(*table))

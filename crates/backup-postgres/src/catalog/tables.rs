@@ -6,7 +6,8 @@ use backup_core::{Column, Ctx, Result};
 
 use super::columns::{Attribute, foreign_options};
 use super::constraints::TableConstraints;
-use super::node::{Body, Catalog, Node, Rank, class};
+use super::families::{self, Family, Member};
+use super::node::{Body, Catalog, Node, NodeId, Rank, class};
 use super::reader::{Fields, OURS, Reader};
 use super::relations::{Relation, RelationKind, Relations, options};
 use super::sequences::Identities;
@@ -23,11 +24,56 @@ pub(super) struct Parts<'a> {
     pub(super) columns: &'a HashMap<u32, Vec<Attribute>>,
     pub(super) constraints: &'a TableConstraints,
     pub(super) identities: &'a Identities,
+    pub(super) families: &'a [Family],
+}
+
+/// The tables that have to be made together for the sake of the order of their columns.
+pub(super) fn families(relations: &Relations, columns: &HashMap<u32, Vec<Attribute>>) -> Vec<Family> {
+    let is_of_family = |relation: &&Relation| {
+        matches!(relation.kind, RelationKind::Table | RelationKind::Foreign) && !relation.is_partition
+    };
+    let inherit: Vec<&Relation> =
+        relations.all.iter().filter(is_of_family).filter(|relation| !relation.parents.is_empty()).collect();
+    // Parents first.
+    let (mut seen, mut members) = (HashSet::new(), Vec::new());
+    let mut ahead: Vec<(&Relation, bool)> = inherit.iter().rev().map(|relation| (*relation, false)).collect();
+    while let Some((relation, is_ready)) = ahead.pop() {
+        if is_ready {
+            if seen.insert(relation.oid) {
+                members.push(relation);
+            }
+            continue;
+        }
+        if !seen.contains(&relation.oid) {
+            ahead.push((relation, true));
+            ahead.extend(relation.parents.iter().filter_map(|oid| relations.get(*oid)).map(|of| (of, false)));
+        }
+    }
+    let members: Vec<Member<'_>> = (members.iter())
+        .map(|relation| Member {
+            oid: relation.oid,
+            parents: &relation.parents,
+            columns: (columns.get(&relation.oid).into_iter().flatten())
+                .map(|column| (column.name.as_str(), column.is_local))
+                .collect(),
+        })
+        .collect();
+    families::families(&members)
 }
 
 impl Parts<'_> {
     fn columns_of(&self, relation: &Relation) -> &[Attribute] {
         self.columns.get(&relation.oid).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a column is added to its table when others are made.
+    fn is_late(&self, relation: &Relation, column: &Attribute) -> bool {
+        self.family_of(relation)
+            .is_some_and(|family| family.late.contains(&(relation.oid, column.name.clone())))
+    }
+
+    fn family_of(&self, relation: &Relation) -> Option<&Family> {
+        self.families.iter().find(|family| family.members.contains(&relation.oid))
     }
 }
 
@@ -57,7 +103,24 @@ pub(super) async fn tables(reader: Reader<'_>, catalog: &mut Catalog, parts: &Pa
             bounds.push((relation, bound.to_owned()));
         }
     }
+    complete(catalog, parts)?;
     let before = parts.constraints.apart(catalog, parts.relations);
+    for relation in parts.relations.all.iter().filter(|relation| joins_later(parts, relation)) {
+        let parents = parents_of(parts, relation);
+        let what = relation.identity();
+        let inherit = parents.iter().map(|parent| format!("ALTER {what} INHERIT {}", parent.quoted()));
+        let mut node = parts.relations.node_of(
+            catalog,
+            relation,
+            "table attach",
+            &relation.name,
+            Rank::Objects,
+            inherit.collect(),
+        );
+        node.needs.extend(parents.iter().filter_map(|parent| catalog.by_key.get(&parent.key())));
+        node.needs.extend(before.get(&relation.oid).into_iter().flatten());
+        catalog.push(node);
+    }
     for (relation, bound) in bounds {
         let Some(parent) = relation.parents.first().and_then(|parent| parts.relations.get(*parent)) else {
             continue;
@@ -97,12 +160,8 @@ fn table(
     node.table = parts.relations.selected_as(relation).map(str::to_owned);
     node = node.owned(&relation.identity(), &relation.owner);
     node.granted(&format!("TABLE {name}"), None, &relation.owner, row.get("acl")?, &row.list("base")?)?;
-    for column in parts.columns_of(relation) {
-        inherited_settings(parts, relation, column, &mut node);
-        let alter = if relation.kind == RelationKind::Foreign { "FOREIGN TABLE" } else { "TABLE" };
-        for setting in &column.settings {
-            node.push(format!("ALTER {alter} ONLY {name} ALTER COLUMN {} {setting}", ident(&column.name)));
-        }
+    for column in parts.columns_of(relation).iter().filter(|column| !parts.is_late(relation, column)) {
+        settings(parts, relation, column, &mut node);
     }
     match row.text("relreplident")? {
         _ if relation.kind == RelationKind::Foreign => {}
@@ -110,12 +169,12 @@ fn table(
         "f" => node.push(format!("ALTER TABLE ONLY {name} REPLICA IDENTITY FULL")),
         _ => {}
     }
-    if let Some(space) = row.maybe("tablespace")? {
-        ctx.warn(format!(
-            "{} lies in tablespace {}: a copy will lie in its database's default one",
-            node.told(),
-            space.escape_debug()
-        ));
+    node.tablespace = row.maybe("tablespace")?.map(str::to_owned);
+    if parts.columns_of(relation).iter().any(|column| column.generated == Some('v')) {
+        node.since(18, "virtual generated columns");
+    }
+    if parts.constraints.has_not_null_without_inherit(relation) {
+        node.since(18, "NOT NULL without inheritance");
     }
     let id = catalog.add(relation.key(), node);
     for column in parts.columns_of(relation).iter().filter(|column| column.generated.is_some()) {
@@ -142,20 +201,17 @@ fn table(
 fn create(ctx: &Ctx, parts: &Parts<'_>, relation: &Relation, row: &Fields) -> Result<String> {
     let of_type = row.maybe("of_type")?;
     let mut items = Vec::new();
-    for column in parts.columns_of(relation).iter().filter(|column| column.is_local || relation.is_partition)
-    {
+    let columns = || parts.columns_of(relation).iter().filter(|column| !parts.is_late(relation, column));
+    for column in columns().filter(|column| column.is_local || relation.is_partition) {
         items.extend(column_definition(parts, relation, column, of_type.is_some()));
     }
-    let inherited =
-        parts.columns_of(relation).iter().filter(|column| !column.is_local && !relation.is_partition);
+    let inherited = columns().filter(|column| !column.is_local && !relation.is_partition);
     items.extend(inherited.filter_map(|column| {
-        let parents = relation.parents.iter().filter_map(|oid| parts.relations.get(*oid));
-        let columns =
-            parents.flat_map(|parent| parts.columns_of(parent).iter().map(|column| (parent.oid, column)));
-        let from = columns.filter(|(_, of)| of.name == column.name).map(|(parent, of)| (parent, of.number));
-        parts.constraints.not_null_of_inherited(relation, column, from)
+        parts.constraints.not_null_of_inherited(relation, column, inherited_from(parts, relation, column))
     }));
-    items.extend(parts.constraints.inline(relation));
+    if parts.family_of(relation).is_none() {
+        items.extend(parts.constraints.inline(relation));
+    }
     let unlogged = if row.text("relpersistence")? == "u" { "UNLOGGED " } else { "" };
     let foreign = if relation.kind == RelationKind::Foreign { "FOREIGN " } else { "" };
     let mut sql = format!("CREATE {unlogged}{foreign}TABLE {}", relation.quoted());
@@ -165,11 +221,11 @@ fn create(ctx: &Ctx, parts: &Parts<'_>, relation: &Relation, row: &Fields) -> Re
         Some(of_type) => sql += &format!(" OF {of_type} ({body})"),
         None => sql += &format!(" ({body})"),
     }
-    if !relation.is_partition && !relation.parents.is_empty() {
-        let parents: Vec<_> = relation.parents.iter().filter_map(|oid| parts.relations.get(*oid)).collect();
+    if !relation.is_partition && !relation.parents.is_empty() && !joins_later(parts, relation) {
+        let parents = parents_of(parts, relation);
         let names: Vec<_> = parents.iter().map(|parent| parent.quoted()).collect();
         sql += &format!("\nINHERITS ({})", names.join(", "));
-        if !inherits_in_order(parts, relation, &parents) {
+        if parts.family_of(relation).is_none() && !inherits_in_order(parts, relation, &parents) {
             ctx.warn(format!(
                 "the columns of table {}.{} will be in another order in a copy: its parents got columns after it was made",
                 relation.schema.escape_debug(),
@@ -197,6 +253,22 @@ fn create(ctx: &Ctx, parts: &Parts<'_>, relation: &Relation, row: &Fields) -> Re
     Ok(sql)
 }
 
+fn parents_of<'a>(parts: &'a Parts<'_>, relation: &Relation) -> Vec<&'a Relation> {
+    relation.parents.iter().filter_map(|oid| parts.relations.get(*oid)).collect()
+}
+
+/// Whether a child has all columns and constraints of its parents as its own too, in another order: then it was made before it became a
+/// child, and is so again.
+fn joins_later(parts: &Parts<'_>, relation: &Relation) -> bool {
+    let columns = parts.columns_of(relation);
+    !relation.is_partition
+        && !relation.parents.is_empty()
+        && parts.family_of(relation).is_none()
+        && columns.iter().all(|column| column.is_local)
+        && parts.constraints.are_local(relation)
+        && !inherits_in_order(parts, relation, &parents_of(parts, relation))
+}
+
 /// Whether the parents' columns come first and in their order, as they do in a new child.
 fn inherits_in_order(parts: &Parts<'_>, relation: &Relation, parents: &[&Relation]) -> bool {
     let mut seen = HashSet::new();
@@ -220,11 +292,13 @@ fn column_definition(
     if let Some(collation) = column.collation.as_ref().filter(|_| !typed) {
         sql += &format!(" COLLATE {collation}");
     }
-    if let (Some(how), Some((_, expression))) = (column.generated, &column.default) {
+    if let (Some(how), Some((_, expression))) = (column.generated, &column.default)
+        && !inherits_expression(parts, relation, column)
+    {
         let how = if how == 'v' { "VIRTUAL" } else { "STORED" };
         sql += &format!(" GENERATED ALWAYS AS ({expression}) {how}");
     }
-    sql += &parts.constraints.not_null(relation, column);
+    sql += &parts.constraints.not_null(relation, column, inherited_from(parts, relation, column));
     if let Some(identity) = parts.identities.definition(relation, column) {
         sql += &identity;
     }
@@ -232,6 +306,114 @@ fn column_definition(
         return (!sql.is_empty()).then(|| format!("{} WITH OPTIONS{sql}", ident(&column.name)));
     }
     Some(format!("{} {}{sql}", ident(&column.name), column.declared))
+}
+
+/// Whether a generated column that is its table's own and its parents' too is generated as the parents say. Before version 16 a child
+/// must not say it again.
+fn inherits_expression(parts: &Parts<'_>, relation: &Relation, column: &Attribute) -> bool {
+    column.inherited
+        && !relation.is_partition
+        && !joins_later(parts, relation)
+        && parents_columns(parts, relation)
+            .filter(|(_, of)| of.name == column.name && of.generated.is_some())
+            .any(|(_, of)| {
+                of.default.as_ref().map(|(_, text)| text) == column.default.as_ref().map(|(_, text)| text)
+            })
+}
+
+/// The columns of all parents of a relation, and the parent that each is of.
+fn parents_columns<'a>(
+    parts: &'a Parts<'_>,
+    relation: &'a Relation,
+) -> impl Iterator<Item = (u32, &'a Attribute)> {
+    let parents = relation.parents.iter().filter_map(|oid| parts.relations.get(*oid));
+    parents.flat_map(|parent| parts.columns_of(parent).iter().map(|column| (parent.oid, column)))
+}
+
+/// The tables and numbers of the columns that a column is inherited from.
+fn inherited_from<'a>(
+    parts: &'a Parts<'_>,
+    relation: &'a Relation,
+    column: &'a Attribute,
+) -> impl Iterator<Item = (u32, i16)> + 'a {
+    let of_name = parents_columns(parts, relation).filter(|(_, of)| of.name == column.name);
+    of_name.map(|(parent, of)| (parent, of.number))
+}
+
+/// What is set of a column when it is there.
+fn settings(parts: &Parts<'_>, relation: &Relation, column: &Attribute, node: &mut Node) {
+    inherited_settings(parts, relation, column, node);
+    let alter = if relation.kind == RelationKind::Foreign { "FOREIGN TABLE" } else { "TABLE" };
+    for setting in &column.settings {
+        node.push(format!(
+            "ALTER {alter} ONLY {} ALTER COLUMN {} {setting}",
+            relation.quoted(),
+            ident(&column.name)
+        ));
+    }
+}
+
+/// Adds the late columns of families, by a node that then stands for all members.
+fn complete(catalog: &mut Catalog, parts: &Parts<'_>) -> Result<()> {
+    for family in parts.families {
+        let members: Vec<&Relation> =
+            family.members.iter().filter_map(|oid| parts.relations.get(*oid)).collect();
+        let made: Vec<NodeId> =
+            members.iter().filter_map(|member| catalog.by_key.get(&member.key()).copied()).collect();
+        let Some(first) = members.first() else { continue };
+        let mut node =
+            Node::sql("table columns", &first.name, Rank::Objects, vec![]).in_schema(&first.schema);
+        node.table = Some(first.name.clone());
+        node.needs.extend(&made);
+        for (oid, name) in &family.added {
+            let Some(relation) = parts.relations.get(*oid) else { continue };
+            let column = parts.columns_of(relation).iter().find(|column| column.name == *name);
+            let definition = column.and_then(|column| column_definition(parts, relation, column, false));
+            let what = if relation.kind == RelationKind::Foreign { "FOREIGN TABLE" } else { "TABLE" };
+            node.push(format!(
+                "ALTER {what} {} ADD COLUMN {}",
+                relation.quoted(),
+                definition.unwrap_or_default()
+            ));
+        }
+        for relation in &members {
+            let late = parts.columns_of(relation).iter().filter(|column| parts.is_late(relation, column));
+            for column in late {
+                let is_added =
+                    family.added.iter().any(|(oid, name)| *oid == relation.oid && *name == column.name);
+                let from = inherited_from(parts, relation, column);
+                if !is_added
+                    && let Some(own) = parts.constraints.not_null_of_inherited(relation, column, from)
+                {
+                    node.push(format!("ALTER TABLE {} ADD {own}", relation.quoted()));
+                }
+                settings(parts, relation, column, &mut node);
+            }
+            for check in parts.constraints.inline(relation) {
+                node.push(format!("ALTER TABLE {} ADD {check}", relation.quoted()));
+            }
+            catalog.identities.insert(relation.key(), relation.identity());
+        }
+        for (relation, id) in members.iter().zip(&made) {
+            let parents =
+                relation.parents.iter().filter_map(|oid| catalog.by_key.get(&(class::RELATION, *oid)));
+            let parents: Vec<NodeId> = parents.copied().collect();
+            catalog.node_mut(*id)?.needs.extend(parents);
+        }
+        let id = catalog.push(node);
+        for relation in &members {
+            catalog.by_key.insert(relation.key(), id);
+            parts.constraints.alias_inline(catalog, relation);
+            parts.identities.alias(catalog, parts.relations, relation, parts.columns_of(relation));
+            for column in parts.columns_of(relation).iter().filter(|column| column.generated.is_some()) {
+                if let Some((oid, _)) = &column.default {
+                    catalog.by_key.insert((class::ATTRDEF, *oid), id);
+                }
+            }
+        }
+        catalog.families.push((id, made));
+    }
+    Ok(())
 }
 
 /// What an inherited column of a child has of its own.
@@ -258,7 +440,7 @@ pub(super) fn defaults(catalog: &mut Catalog, parts: &Parts<'_>) {
                     oids.push(*oid);
                 }
                 // A child copies the default that its parent has at the time.
-                None if column.inherited && !relation.is_partition => {
+                None if column.inherited && column.identity.is_none() && !relation.is_partition => {
                     statements.push(format!("{alter} DROP DEFAULT"))
                 }
                 None => {}
@@ -297,6 +479,13 @@ pub(super) async fn rows(
 ) -> Result<()> {
     let rerouted = rerouted(reader).await?;
     for relation in parts.relations.all.iter().filter(|relation| relation.kind == RelationKind::Table) {
+        if parts.relations.is_standby && relation.is_unlogged {
+            reader.ctx.warn(format!(
+                "the rows of {} are not in the backup: it is not logged, so a standby does not have them",
+                relation.quoted().escape_debug()
+            ));
+            continue;
+        }
         let columns: Vec<_> = (parts.columns_of(relation).iter())
             .filter(|column| column.generated.is_none())
             .map(|column| Column::new(&column.name, &column.declared))

@@ -61,7 +61,7 @@ pub(super) async fn triggers(reader: Reader<'_>, catalog: &mut Catalog, relation
     for row in &rows {
         states.insert(row.oid("oid")?, row.text("tgenabled")?.to_owned());
     }
-    let mut copies = Vec::new();
+    let (mut copies, mut changed) = (Vec::new(), Vec::new());
     for row in &rows {
         let Some(relation) = relations.get(row.oid("tgrelid")?) else { continue };
         let (key, parent, name) = ((class::TRIGGER, row.oid("oid")?), row.oid("parent")?, row.text("name")?);
@@ -86,10 +86,9 @@ pub(super) async fn triggers(reader: Reader<'_>, catalog: &mut Catalog, relation
         if parent != 0 {
             copies.push((key, (class::TRIGGER, parent)));
             if states.get(&parent).is_some_and(|of_parent| of_parent != state) {
-                let mut node =
+                let node =
                     relations.node_of(catalog, relation, "trigger state", name, Rank::Made, vec![alter]);
-                node.needs.extend(catalog.by_key.get(&(class::TRIGGER, parent)));
-                catalog.push(node);
+                changed.push((key, catalog.push(node)));
             }
             continue;
         }
@@ -104,6 +103,11 @@ pub(super) async fn triggers(reader: Reader<'_>, catalog: &mut Catalog, relation
             catalog.alias(*key, *parent);
             !catalog.by_key.contains_key(key)
         });
+    }
+    // A copy is there when what it is copied from is, at the top of the tree.
+    for (copy, state) in changed {
+        let made = catalog.by_key.get(&copy).copied();
+        catalog.node_mut(state)?.needs.extend(made);
     }
     Ok(())
 }
@@ -198,9 +202,12 @@ pub(super) async fn event_triggers(reader: Reader<'_>, catalog: &mut Catalog) ->
         let mut statements =
             vec![format!("CREATE {what} ON {event}{when} EXECUTE FUNCTION {}()", row.text("function")?)];
         statements.extend(enabled(row.text("evtenabled")?).map(|how| format!("ALTER {what} {how}")));
-        let node = Node::sql("event trigger", name, Rank::Last, statements)
+        let mut node = Node::sql("event trigger", name, Rank::Last, statements)
             .identity(&what)
             .owned(&what, row.text("owner")?);
+        if row.text("event")? == "login" {
+            node.since(17, "an event trigger on login");
+        }
         catalog.add(key, node);
     }
     Ok(())

@@ -63,6 +63,11 @@ pub(crate) fn statements(
     Ok(statements)
 }
 
+/// Whether an item has the privilege MAINTAIN, which versions before 17 do not know.
+pub(crate) fn grants_maintain(item: &str) -> bool {
+    item.parse::<Item>().is_ok_and(|item| item.privileges.iter().any(|(letter, _)| *letter == 'm'))
+}
+
 /// The statements of default privileges of `owner`: `prefix` is all that comes before GRANT or REVOKE, `on` is `TABLES`.
 pub(crate) fn default_statements(
     prefix: &str,

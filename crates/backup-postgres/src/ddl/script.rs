@@ -4,8 +4,9 @@ use std::io::Write;
 
 use backup_core::{Error, Item, Part, PartKind, PartSource, Result, Script, ScriptInfo, ScriptWriter};
 
+use crate::ddl::quote::ident;
 use crate::rows::{RowsSpec, copy_in, statement};
-use crate::spec::read;
+use crate::spec::{SqlSpec, read};
 
 /// What psql has to be told before anything else: the same as our own sessions.
 const SETTINGS: &str = "\
@@ -57,7 +58,14 @@ impl ScriptWriter for PostgresScript {
 
     fn part(&self, part: &Part, source: &mut dyn PartSource, script: &mut Script<'_>) -> Result<()> {
         match &part.kind {
-            PartKind::Sql => statements(source, script),
+            PartKind::Sql => {
+                let tablespace = read::<SqlSpec>(part).ok().and_then(|spec| spec.tablespace);
+                if let Some(tablespace) = &tablespace {
+                    say(script, &format!("SET default_tablespace = {};\n", ident(tablespace)))?;
+                }
+                statements(source, script)?;
+                if tablespace.is_some() { say(script, "SET default_tablespace = '';\n") } else { Ok(()) }
+            }
             PartKind::Rows { columns, .. } => {
                 let spec: RowsSpec = read(part)?;
                 if !matches!(spec, RowsSpec::Table { .. }) {

@@ -4,7 +4,9 @@
 mod gates;
 mod preflight;
 mod staging;
+mod triggers;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use backup_core::{
@@ -15,10 +17,14 @@ use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::connect::Session;
+use crate::ddl::quote::ident;
 use crate::rows;
 use crate::spec::{SqlSpec, gate, read};
 use gates::Gates;
 use staging::{Staging, administer};
+
+/// What the part is called that fills a materialized view.
+const CONTENTS: &str = "materialized view contents";
 
 /// The sessions that load, and where they load into.
 #[derive(Debug)]
@@ -27,6 +33,10 @@ pub(crate) struct Restore {
     idle: Mutex<Vec<Session>>,
     free: Semaphore,
     no_owner: bool,
+    /// The tablespaces that the server has.
+    tablespaces: BTreeSet<String>,
+    /// What has to be said before the transaction within the target commits.
+    at_the_end: Vec<String>,
     /// The new database; none if the session is in one transaction within the target.
     staging: Option<Staging>,
 }
@@ -48,6 +58,7 @@ impl Restore {
         let target = config.database.clone();
         let (admin, admin_config) = administer(ctx, &config, &target).await?;
         wanted.check(ctx, &admin).await?;
+        let tablespaces = wanted.tablespaces(ctx, &admin).await?;
         let existing = match Session::open(ctx, &config).await {
             Ok(session) => Some(session),
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -62,7 +73,7 @@ impl Restore {
         if let Some(session) = existing {
             let is_empty = preflight::is_empty(ctx, &session).await?;
             if request.content == Content::DataOnly || request.partial && !is_empty {
-                return Self::within(ctx, session, &request, &parts).await;
+                return Self::within(ctx, session, &request, &parts, tablespaces).await;
             }
             if !is_empty && request.existing == Existing::Refuse {
                 let message = format!("database {} holds something already", target.escape_debug());
@@ -82,6 +93,8 @@ impl Restore {
             idle: Mutex::new(Vec::new()),
             free: Semaphore::new(request.jobs.max(1)),
             no_owner: request.no_owner,
+            tablespaces,
+            at_the_end: Vec::new(),
             staging: Some(staging),
         };
         if let Err(error) = restore.connect(ctx, request.jobs.max(1)).await {
@@ -92,21 +105,31 @@ impl Restore {
     }
 
     /// Rows, or some tables, into a database that stays as it is otherwise.
-    async fn within(ctx: &Ctx, session: Session, request: &RestoreRequest, parts: &[Part]) -> Result<Self> {
+    async fn within(
+        ctx: &Ctx,
+        session: Session,
+        request: &RestoreRequest,
+        parts: &[Part],
+        tablespaces: BTreeSet<String>,
+    ) -> Result<Self> {
         if request.existing == Existing::Replace {
             return Err(Error::unsupported("tables of a database cannot be replaced one by one yet")
                 .hint("drop or rename them first, and leave out --drop-existing"));
         }
         session.execute(ctx, "BEGIN").await?;
+        let mut at_the_end = Vec::new();
         if request.content == Content::DataOnly {
             // No trigger fires and no foreign key is checked, as when they are made behind the rows.
             session.execute(ctx, "SET LOCAL session_replication_role = replica").await?;
+            at_the_end = triggers::silence(ctx, &session, parts).await?;
         }
         Ok(Self {
             gates: Gates::new(parts)?,
             idle: Mutex::new(vec![session]),
             free: Semaphore::new(1),
             no_owner: request.no_owner,
+            tablespaces,
+            at_the_end,
             staging: None,
         })
     }
@@ -144,9 +167,16 @@ impl Restore {
         // Settings and comment of a database that stays are its own.
         let mut skip = within && spec.as_ref().is_some_and(|spec| spec.database.is_some());
         let mut number = 0;
+        let tablespace = spec.and_then(|spec| spec.tablespace).filter(|name| self.tablespaces.contains(name));
+        if let Some(tablespace) = &tablespace {
+            session.execute(ctx, &format!("SET default_tablespace = {}", ident(tablespace))).await?;
+        }
         while let Some(sql) = input.statement().await? {
             if !skip && number < owners_from {
                 match (within, number) {
+                    (false, _) if part.object.kind == CONTENTS => {
+                        self.refresh(ctx, session, part, &sql).await?
+                    }
                     (true, 0) => skip = !self.make_if_missing(ctx, session, part, &sql).await?,
                     (true, _) => session.statement(ctx, &sql).await?,
                     (false, _) => session.statement_alone(ctx, &sql).await?,
@@ -154,7 +184,30 @@ impl Restore {
             }
             number += 1;
         }
+        if tablespace.is_some() {
+            session.execute(ctx, "SET default_tablespace = ''").await?;
+        }
         Ok(())
+    }
+
+    /// Fills a materialized view. What it is made of may be elsewhere, or not be what it was: that must not keep everything else from being
+    /// restored.
+    async fn refresh(&self, ctx: &Ctx, session: &Session, part: &Part, sql: &str) -> Result<()> {
+        match session.statement_alone(ctx, sql).await {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::Database | ErrorKind::PermissionDenied | ErrorKind::Locked
+                ) =>
+            {
+                ctx.warn(format!(
+                    "{} is there without contents, because it could not be refreshed: {error}",
+                    part.object.to_string().replacen(CONTENTS, "materialized view", 1)
+                ));
+                Ok(())
+            }
+            refreshed => refreshed,
+        }
     }
 
     /// In a database that stays, what a table needs may be there: then it is kept. False if it was there.
@@ -223,6 +276,9 @@ impl RestoreSession for Restore {
         match &self.staging {
             None => {
                 for session in sessions {
+                    for statement in &self.at_the_end {
+                        session.statement(ctx, statement).await?;
+                    }
                     session.execute(ctx, "COMMIT").await?;
                 }
                 Ok(())

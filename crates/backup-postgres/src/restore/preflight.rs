@@ -7,11 +7,17 @@ use backup_core::{Ctx, Error, ErrorKind, Part, PartKind, RestoreRequest, Result,
 use crate::connect::{Session, column};
 use crate::spec::{DatabaseSpec, SqlSpec, gate, read};
 
+/// How many things are named.
+const NAMED: usize = 20;
+
 /// What the parts want of the server.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     roles: BTreeSet<String>,
     extensions: BTreeSet<String>,
+    tablespaces: BTreeSet<String>,
+    /// What versions before this one do not know, and of which objects.
+    newer: Vec<(u32, String)>,
     pub(super) database: Option<DatabaseSpec>,
 }
 
@@ -34,14 +40,55 @@ pub(super) fn wanted(parts: &[Part], request: &RestoreRequest) -> Result<Wanted>
             wanted.roles.extend(spec.roles);
         }
         wanted.extensions.extend(spec.extension);
+        wanted.tablespaces.extend(spec.tablespace);
+        wanted.newer.extend(spec.since.map(|(version, what)| (version, format!("{}: {what}", part.object))));
         wanted.database = wanted.database.or(spec.database);
     }
     Ok(wanted)
 }
 
 impl Wanted {
+    /// An error that lists what an older server than the backup's does not know.
+    pub(super) fn check_version(&self, ctx: &Ctx, version: u32) -> Result<()> {
+        let Some(of) = self.database.as_ref().and_then(|database| database.version) else { return Ok(()) };
+        if version >= of {
+            return Ok(());
+        }
+        let newer: Vec<&str> =
+            self.newer.iter().filter(|(since, _)| *since > version).map(|(_, what)| what.as_str()).collect();
+        if newer.is_empty() {
+            ctx.warn(format!(
+                "the backup is of PostgreSQL {of}, and the target is PostgreSQL {version}: should that not know something, the restore fails and the target stays as it is"
+            ));
+            return Ok(());
+        }
+        let mut named = newer.iter().take(NAMED).copied().collect::<Vec<_>>().join("; ");
+        if newer.len() > NAMED {
+            named += &format!("; and {} more", newer.len() - NAMED);
+        }
+        let message = format!("PostgreSQL {version} does not know what PostgreSQL {of} has: {named}");
+        Err(Error::unsupported(message).hint("restore into a newer server, or only what it knows (--table)"))
+    }
+
+    /// The tablespaces that the server has; the others are warned of, and what lies there comes into the database's default one.
+    pub(super) async fn tablespaces(&self, ctx: &Ctx, session: &Session) -> Result<BTreeSet<String>> {
+        let sql = "SELECT s.spcname::text AS name FROM pg_catalog.pg_tablespace s";
+        let rows = session.rows(ctx, sql, &[]).await?;
+        let there: BTreeSet<String> = rows.iter().map(|row| column(row, "name")).collect::<Result<_>>()?;
+        let lacks: Vec<String> =
+            self.tablespaces.difference(&there).map(|name| name.escape_debug().to_string()).collect();
+        if !lacks.is_empty() {
+            ctx.warn(format!(
+                "the server lacks the tablespaces {}: what was there comes into the database's default one",
+                lacks.join(", ")
+            ));
+        }
+        Ok(there)
+    }
+
     /// An error that lists all roles and extensions that the server lacks.
     pub(super) async fn check(&self, ctx: &Ctx, session: &Session) -> Result<()> {
+        self.check_version(ctx, session.version / 10_000)?;
         let missing = async |sql: &str, wanted: &BTreeSet<String>| {
             let mut missing = wanted.clone();
             for row in session.rows(ctx, sql, &[]).await? {
@@ -102,6 +149,7 @@ pub(super) async fn database(ctx: &Ctx, session: &Session) -> Result<DatabaseSpe
         collate: column(row, "collate")?,
         ctype: column(row, "ctype")?,
         provider: column(row, "provider")?,
+        version: None,
         locale: column(row, "locale")?,
     })
 }
@@ -122,4 +170,32 @@ pub(super) async fn refuse_held(ctx: &Ctx, session: &Session, database: &str) ->
     }
     let message = format!("{} cannot be replaced: {}", database.escape_debug(), held.join(", "));
     Err(Error::new(ErrorKind::Locked, message).hint("drop what holds it, and run it again"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(of: u32) -> Wanted {
+        let database = DatabaseSpec {
+            encoding: "UTF8".to_owned(),
+            collate: "C".to_owned(),
+            ctype: "C".to_owned(),
+            provider: "c".to_owned(),
+            version: Some(of),
+            locale: None,
+        };
+        let newer = vec![(18, "table a: virtual generated columns".to_owned()), (15, "index b".to_owned())];
+        Wanted { newer, database: Some(database), ..Wanted::default() }
+    }
+
+    #[test]
+    fn what_an_older_server_does_not_know_is_named_before_anything_is_touched() {
+        let ctx = Ctx::new();
+        let told = wanted(18).check_version(&ctx, 15).unwrap_err().to_string();
+        assert!(told.contains("table a: virtual") && !told.contains("index b"), "{told}");
+        assert!(wanted(18).check_version(&ctx, 14).unwrap_err().to_string().contains("index b"));
+        wanted(18).check_version(&ctx, 18).unwrap();
+        wanted(15).check_version(&ctx, 18).unwrap();
+    }
 }

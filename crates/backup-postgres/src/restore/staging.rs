@@ -118,7 +118,30 @@ impl Staging {
                 "database {}, left by a restore that did not end, is dropped",
                 name.escape_debug()
             ));
+            self.forget_subscriptions(ctx).await?;
             session.execute(ctx, &format!("DROP DATABASE {}", ident(name))).await?;
+        }
+        Ok(())
+    }
+
+    /// Drops the subscriptions of the new database, without which it cannot be dropped. They have connected to nothing yet, so the slots
+    /// that they name are not theirs to drop.
+    async fn forget_subscriptions(&self, ctx: &Ctx) -> Result<()> {
+        let session = match Session::open(ctx, &self.config()).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            opened => opened?,
+        };
+        let sql = "SELECT s.subname::text AS name FROM pg_catalog.pg_subscription s
+                   JOIN pg_catalog.pg_database d ON d.oid = s.subdbid AND d.datname = pg_catalog.current_database()";
+        for row in session.rows(ctx, sql, &[]).await? {
+            let name = ident(column::<&str>(&row, "name")?);
+            for statement in [
+                format!("ALTER SUBSCRIPTION {name} DISABLE"),
+                format!("ALTER SUBSCRIPTION {name} SET (slot_name = NONE)"),
+                format!("DROP SUBSCRIPTION {name}"),
+            ] {
+                session.execute(ctx, &statement).await?;
+            }
         }
         Ok(())
     }
@@ -127,6 +150,7 @@ impl Staging {
     pub(super) async fn drop_database(&self) -> Result<()> {
         let ctx = Ctx::new();
         let drop = async {
+            self.forget_subscriptions(&ctx).await?;
             let session = Session::open(&ctx, &self.admin).await?;
             end_sessions(&ctx, &session, &self.name).await?;
             let force = if session.version >= 130_000 { " WITH (FORCE)" } else { "" };

@@ -1,4 +1,4 @@
-//! A database with as many kinds of objects as there are, each with its awkward variants.
+//! Databases with as many kinds of objects as there are, each with its awkward variants.
 
 use crate::server::Server;
 
@@ -12,10 +12,21 @@ pub(crate) fn roles(server: &Server) {
     }
 }
 
+/// One of every kind.
 pub(crate) fn everything(server: &Server, database: &str) {
     roles(server);
     server.psql(database, include_str!("everything.sql"));
     if server.major() >= 18 {
         server.psql(database, include_str!("since_18.sql"));
+    }
+}
+
+/// What makes copies differ from their sources.
+#[allow(dead_code, reason = "one of the test files uses it")]
+pub(crate) fn awkward(server: &Server, database: &str) {
+    roles(server);
+    server.psql(database, include_str!("awkward.sql"));
+    if server.major() >= 18 {
+        server.psql(database, include_str!("awkward_since_18.sql"));
     }
 }

@@ -1,0 +1,95 @@
+//! Subscriptions, as pg_dump writes them: they come back without connecting to anything, switched off.
+
+use backup_core::Result;
+
+use super::node::{Catalog, Node, Rank, class};
+use super::reader::{Fields, Reader};
+use crate::ddl::quote::{ident, literal};
+
+/// Only superusers may read how one connects: for others they are left out, by name.
+pub(super) async fn subscriptions(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
+    let names = "SELECT s.oid, s.subname::text AS name,
+                        pg_catalog.has_column_privilege('pg_catalog.pg_subscription', 'subconninfo', 'SELECT') AS readable
+                 FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
+                 WHERE d.datname = pg_catalog.current_database() ORDER BY s.subname";
+    let mut readable = false;
+    for row in reader.rows(names).await? {
+        if row.is("readable")? {
+            readable = true;
+            continue;
+        }
+        catalog.left_out.insert((class::SUBSCRIPTION, row.oid("oid")?));
+        reader.ctx.warn(format!(
+            "subscription {} is left out: only a superuser may read how it connects",
+            row.text("name")?.escape_debug()
+        ));
+    }
+    if !readable {
+        return Ok(());
+    }
+    let sql = format!(
+        "SELECT s.oid, s.subname::text AS name, pg_catalog.pg_get_userbyid(s.subowner)::text AS owner, s.subconninfo AS connection,
+                s.subslotname::text AS slot, s.subsynccommit AS synchronous_commit, s.subpublications::text[] AS publications,
+                {binary} AS binary, {streaming} AS streaming, {two_phase} AS two_phase, {disable} AS disable_on_error,
+                {password} AS password_required, {as_owner} AS run_as_owner, {origin} AS origin, {failover} AS failover
+         FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
+         WHERE d.datname = pg_catalog.current_database() ORDER BY s.subname",
+        binary = reader.since(14, "s.subbinary", "false"),
+        streaming = reader.since(14, "s.substream::text", "'f'"),
+        two_phase = reader.since(15, "s.subtwophasestate::text", "'d'"),
+        disable = reader.since(15, "s.subdisableonerr", "false"),
+        password = reader.since(16, "s.subpasswordrequired", "true"),
+        as_owner = reader.since(16, "s.subrunasowner", "false"),
+        origin = reader.since(16, "s.suborigin", "'any'"),
+        failover = reader.since(17, "s.subfailover", "false"),
+    );
+    for row in reader.rows(&sql).await? {
+        let (name, owner) = (row.text("name")?, row.text("owner")?);
+        let what = format!("SUBSCRIPTION {}", ident(name));
+        let publications: Vec<String> = row.list("publications")?.iter().map(|name| ident(name)).collect();
+        let create = format!(
+            "CREATE {what} CONNECTION {} PUBLICATION {} WITH ({})",
+            literal(row.text("connection")?),
+            publications.join(", "),
+            options(reader, &row)?
+        );
+        let node = Node::sql("subscription", name, Rank::Last, vec![create]);
+        catalog.add((class::SUBSCRIPTION, row.oid("oid")?), node.identity(&what).owned(&what, owner));
+    }
+    Ok(())
+}
+
+/// What is not as it is by default. Which default streaming has is another since version 18.
+fn options(reader: Reader<'_>, row: &Fields) -> Result<String> {
+    let slot = row.maybe("slot")?.map_or_else(|| "NONE".to_owned(), literal);
+    let mut options = vec!["connect = false".to_owned(), format!("slot_name = {slot}")];
+    if row.is("binary")? {
+        options.push("binary = true".to_owned());
+    }
+    match row.text("streaming")? {
+        "t" => options.push("streaming = on".to_owned()),
+        "p" => options.push("streaming = parallel".to_owned()),
+        _ if reader.version >= 180_000 => options.push("streaming = off".to_owned()),
+        _ => {}
+    }
+    if row.text("two_phase")? != "d" {
+        options.push("two_phase = on".to_owned());
+    }
+    for option in ["disable_on_error", "run_as_owner", "failover"] {
+        if row.is(option)? {
+            options.push(format!("{option} = true"));
+        }
+    }
+    if !row.is("password_required")? {
+        options.push("password_required = false".to_owned());
+    }
+    match row.text("origin")? {
+        "any" => {}
+        origin => options.push(format!("origin = {}", literal(origin))),
+    }
+    match row.text("synchronous_commit")? {
+        "off" => {}
+        commit => options.push(format!("synchronous_commit = {}", literal(commit))),
+    }
+    Ok(options.join(", "))
+}
