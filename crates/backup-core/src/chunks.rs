@@ -58,7 +58,8 @@ impl ChunkStore {
             key,
             encoder: Arc::new(encoder),
             sealer: repository.seal()?.map(|seal| seal.sealer),
-            encoding: Semaphore::new(jobs.max(1)),
+            // One more, since each waits in between for what the storage says.
+            encoding: Semaphore::new(jobs.max(1) + 1),
             chunks: Mutex::default(),
             stored_size: AtomicU64::new(0),
             new_size: AtomicU64::new(0),

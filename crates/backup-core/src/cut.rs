@@ -72,7 +72,7 @@ impl Cutter {
     pub(crate) fn new(keys: CutKeys) -> Self {
         Self {
             keys,
-            chunk: RawChunk::default(),
+            chunk: empty_chunk(),
             owners: Vec::new(),
             part: 0,
             open: false,
@@ -215,10 +215,24 @@ impl Cutter {
     fn cut(&mut self) {
         self.open = false;
         if !self.chunk.segments.is_empty() {
-            let chunk = std::mem::replace(&mut self.chunk, RawChunk::recycled());
+            let chunk = std::mem::replace(&mut self.chunk, empty_chunk());
             self.ready.push_back(Cut { chunk, owners: std::mem::take(&mut self.owners) });
         }
     }
+}
+
+impl Drop for Cutter {
+    fn drop(&mut self) {
+        // A run ends with an empty chunk, whose memory the next run uses.
+        std::mem::take(&mut self.chunk).recycle();
+    }
+}
+
+/// A chunk with room for all that it may come to hold, so that it need not be moved while it grows.
+fn empty_chunk() -> RawChunk {
+    let mut chunk = RawChunk::recycled();
+    chunk.bytes.reserve(ROWS_MAX + BLOCK_SIZE);
+    chunk
 }
 
 #[cfg(test)]

@@ -14,8 +14,11 @@ pub(crate) struct Run {
     pub(crate) peak_mib: f64,
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end. What others have written goes to the disk first: nobody waits for what the run before left.
 pub(crate) fn measure(command: &mut Command) -> Result<Run> {
+    if !Command::new("sync").status()?.success() {
+        return Err("sync failed".into());
+    }
     let start = Instant::now();
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     let status_file = format!("/proc/{}/status", child.id());

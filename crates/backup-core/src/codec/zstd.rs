@@ -106,7 +106,9 @@ fn encode(
     out.reserve(zstd_safe::compress_bound(raw.len()) + 16 * flush_at.len());
     let mut begin = 0;
     for &end in flush_at {
+        // What zstd is given whole, to the end of the frame, it does not copy first.
         if end > begin
+            && end < raw.len()
             && let Some(piece) = raw.get(begin..end)
         {
             drive(context, piece, ZSTD_e_flush, out)?;

@@ -36,7 +36,6 @@ pub(super) struct Walk<'c> {
     /// What is to be visited, the next one last.
     branches: Vec<Branch>,
     page: Vec<u8>,
-    overflow: Vec<u8>,
 }
 
 /// One row as it lies in a leaf.
@@ -53,13 +52,19 @@ pub(super) struct Cell {
 impl<'c> Walk<'c> {
     pub(super) fn from(root: u32, pages: Pages<'c>, low: i64, high: i64) -> Self {
         let all = Branch { page: root, low: i64::MIN, high: i64::MAX, depth: 0 };
-        Self { pages, low, high, branches: vec![all], page: Vec::new(), overflow: Vec::new() }
+        Self { pages, low, high, branches: vec![all], page: Vec::new() }
     }
 
     /// Goes to the next leaf and puts its rows into `cells`; `false` if there is none.
     pub(super) fn next_leaf(&mut self, cells: &mut Vec<Cell>) -> Result<bool, Odd> {
         while let Some(branch) = self.branches.pop() {
-            self.pages.read(branch.page, &mut self.page).ok_or(Odd)?;
+            let page = &mut self.page;
+            page.clear();
+            let copy = |image: &[u8]| {
+                page.extend_from_slice(image);
+                Some(())
+            };
+            self.pages.read(branch.page, copy).ok_or(Odd)?;
             match self.page.first() {
                 Some(&LEAF) => return self.leaf(branch, cells).ok_or(Odd).map(|()| true),
                 Some(&INTERIOR) if branch.depth < DEEPEST => self.interior(branch).ok_or(Odd)?,
@@ -169,10 +174,11 @@ impl<'c> Walk<'c> {
         let mut next = u32::from_be_bytes(*rest.first_chunk()?);
         // Each page has some of the record, so a circle of pages comes to its end, too.
         while whole.len() < cell.length {
-            self.pages.read(next, &mut self.overflow)?;
-            let (link, content) = self.overflow.split_first_chunk()?;
-            next = u32::from_be_bytes(*link);
-            whole.extend_from_slice(content.get(..content.len().min(cell.length - whole.len()))?);
+            next = self.pages.read(next, |image| {
+                let (link, content) = image.split_first_chunk()?;
+                whole.extend_from_slice(content.get(..content.len().min(cell.length - whole.len()))?);
+                Some(u32::from_be_bytes(*link))
+            })?;
         }
         Some(())
     }

@@ -69,14 +69,12 @@ impl Pages<'_> {
         self.usable
     }
 
-    /// Reads page `number` into `page`. `None` if SQLite does not give it: what it has to say about that, it says
+    /// Gives page `number` to `look`. `None` if SQLite does not give it: what it has to say about that, it says
     /// again to who reads the table with SQL.
-    pub(super) fn read(&mut self, number: u32, page: &mut Vec<u8>) -> Option<()> {
+    pub(super) fn read<T>(&mut self, number: u32, look: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
         let mut rows = self.statement.query([number]).ok()?;
         let image = rows.next().ok()??.get_ref(0).ok()?.as_blob().ok()?;
-        page.clear();
-        page.extend_from_slice(image.get(..self.usable)?);
-        Some(())
+        look(image.get(..self.usable)?)
     }
 
     /// A whole page.
