@@ -174,3 +174,69 @@ fn a_log_that_the_server_has_forgotten_is_said_and_a_full_backup_can_take_its_pl
     let next = place.backup(&["--type", "incremental"]);
     assert_eq!(place.show(&next)["backup"]["parent"], id.trim());
 }
+
+/// Kills `prune` after `after` deletions of manifests, if there are so many; whether it was killed.
+fn prune_and_kill(place: &Place, arguments: &[&str], after: u32) -> Option<bool> {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=unlinkat"]);
+    strace.args(["-e", &format!("inject=unlinkat:signal=KILL:when={after}")]);
+    strace.arg(env!("CARGO_BIN_EXE_lifeboat-fake")).args(arguments).current_dir(place.0.path());
+    let output = strace.env("LIFEBOAT_TEST_LEASE", "0.1").output().ok()?;
+    Some(!output.status.success())
+}
+
+/// A chain is kept or dropped as a whole, and a prune that is killed anywhere leaves no backup without what it continues.
+#[test]
+fn retention_keeps_and_drops_chains_as_a_whole_also_when_prune_is_killed() {
+    let place = Place::new();
+    std::fs::write(place.0.path().join("lifeboat.toml"), "[retention]\nmax-backups = 1\nmin-good = 0\n")
+        .unwrap();
+    let mut old = vec![place.backup(&[])];
+    for (n, kind) in ["incremental", "incremental", "differential", "incremental"].into_iter().enumerate() {
+        place.insert(&format!("2026-11-24T0{}:00:00Z", n + 2), n as i64);
+        old.push(place.backup(&["--type", kind]));
+    }
+    // The newest keeps the whole chain, the base before all.
+    let said = place.good(&["prune", "--dry-run"]);
+    for id in &old {
+        let line = said.lines().find(|line| line.starts_with(id.as_str())).unwrap();
+        assert!(line.contains("keep"), "{said}");
+    }
+    place.good(&["prune", "--yes"]);
+    let listed = |place: &Place| -> Vec<String> {
+        let list: Value = serde_json::from_str(&place.good(&["list", "--json"])).unwrap();
+        let backups = list["backups"].as_array().unwrap();
+        backups.iter().map(|backup| backup["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(listed(&place), old);
+    // Another chain is begun, and the old one goes, from its end.
+    place.insert("2026-11-24T08:00:00Z", 8);
+    let new = place.backup(&[]);
+    let (mut kills, mut states) = (0, std::collections::BTreeSet::new());
+    for after in 1..60 {
+        match prune_and_kill(&place, &["prune", "--yes", "--quiet"], after) {
+            Some(true) => kills += 1,
+            Some(false) => break,
+            None => {
+                end_to_end::missing("strace", "is not installed: prune was not killed");
+                break;
+            }
+        }
+        let left = listed(&place);
+        assert!(left.contains(&new), "{left:?}");
+        place.good(&["verify", "--all", "--quiet"]);
+        for id in &left {
+            place.good(&["show", id]);
+        }
+        states.insert(left.len());
+    }
+    place.good(&["prune", "--yes"]);
+    assert_eq!(listed(&place), [new]);
+    let copy = ["restore", "latest", "--target", "fake:copy.fake", "--create-database", "--quiet"];
+    place.good(&copy);
+    assert_eq!(place.rows("copy"), place.rows("shop"));
+    println!(
+        "{kills} kills of a prune that drops a chain of {}: {states:?} backups left, all verified",
+        old.len()
+    );
+}

@@ -110,11 +110,24 @@ fn a_backup_killed_at_any_moment_leaves_nothing_to_be_taken_for_a_backup_and_is_
         .zip([20, 15, 15])
         .flat_map(|(format, count)| moments(count, took[format]).into_iter().map(|moment| (*format, moment)))
         .collect();
-    let (kept, again) = (Mutex::new(0), Mutex::new(0));
+    let older = place.run(&["backup", "sqlite:shop.db", "--format", "binary", "--repo", "first", "-q"]);
+    let copy = |to: &str| {
+        let copied = Command::new("cp").arg("-r").arg(place.path("first")).arg(place.path(to)).status();
+        assert!(copied.unwrap().success());
+    };
+    // What a repository with both backups holds, if nobody is ever killed: with the same key, the same names.
+    let mut fresh = BTreeMap::new();
+    for format in formats {
+        let repo = format!("fresh-{format}");
+        copy(&repo);
+        place.run(&words(&backup(format, &repo)(&["-q"])));
+        fresh.insert(format, holdings(&place, &repo));
+    }
+    let (kept, again, orphans) = (Mutex::new(0), Mutex::new(0), Mutex::new((0, 0)));
     for_each(&points, |number, (format, moment)| {
         let repo = format!("killed-{number}");
         let what = format!("{format} killed after {moment:?}");
-        let older = place.run(&["backup", "sqlite:shop.db", "--format", "binary", "--repo", &repo, "-q"]);
+        copy(&repo);
         let before = inodes(&place, &repo);
         let slow = start(&place, &words(&backup(format, &repo)(&SLOWLY)));
         std::thread::sleep(*moment);
@@ -145,9 +158,29 @@ fn a_backup_killed_at_any_moment_leaves_nothing_to_be_taken_for_a_backup_and_is_
             let copy = place.restore(id.trim(), &format!("copy-{number}.db"), &["--repo", &repo]);
             assert!(digest(&copy) == digest(&place.path("large.db")), "{what}");
         }
+        // Orphans of the killed one go when the waiting time, six times the lease, is over.
+        std::thread::sleep(Duration::from_millis(700));
+        let mut prune = place.command(&["prune", "--yes", "--json", "--repo", &repo]);
+        let pruned = prune.env("LIFEBOAT_TEST_LEASE", "0.1").output().unwrap();
+        assert!(pruned.status.success(), "{what}: {}", String::from_utf8_lossy(&pruned.stderr));
+        let pruned: serde_json::Value = serde_json::from_slice(&pruned.stdout).unwrap();
+        let collected = |kind: &str| {
+            pruned.pointer(&format!("/prune/collected/{kind}/objects")).and_then(|n| n.as_u64()).unwrap()
+        };
+        assert_eq!(holdings(&place, &repo), fresh[format], "{what}: {pruned}");
+        {
+            let mut orphans = orphans.lock().unwrap();
+            orphans.0 += collected("chunks") + collected("lists") + collected("files");
+            orphans.1 += collected("temporary");
+        }
+        place.run(&["verify", "--all", "--repo", &repo]);
         fs::remove_dir_all(place.path(&repo)).unwrap();
     });
     let (kept, again) = (kept.into_inner().unwrap(), again.into_inner().unwrap());
+    let (orphans, temporary) = orphans.into_inner().unwrap();
+    println!(
+        "{orphans} orphans and {temporary} temporary files of the killed ones were collected; what is left is what a repository holds in which nobody was killed"
+    );
     println!(
         "{} kills of backups of {:?}: nothing new listed, all else verified, {} reruns; chunks used again {kept}, sent {again}",
         points.len(),
@@ -155,6 +188,17 @@ fn a_backup_killed_at_any_moment_leaves_nothing_to_be_taken_for_a_backup_and_is_
         points.len(),
     );
     assert!(points.len() >= 50 && kept > 0);
+}
+
+/// The names of a repository's chunks and lists, how many single files it has, and the temporary files that are left.
+fn holdings(place: &Place, repo: &str) -> (Vec<String>, usize, Vec<PathBuf>) {
+    let names = |folder: &str| -> Vec<PathBuf> {
+        place.files(&format!("{repo}/{folder}")).into_iter().map(|(path, _)| path).collect()
+    };
+    let (temporary, objects): (Vec<_>, Vec<_>) =
+        names("chunks").into_iter().chain(names("lists")).partition(|path| is_temporary(path));
+    let objects = objects.iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
+    (objects.collect(), names("files").len(), temporary)
 }
 
 fn place_arguments(common: &[&str], more: &[&str]) -> Vec<String> {

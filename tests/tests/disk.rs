@@ -52,7 +52,12 @@ fn good(place: &Place, repo: &str, what: &str) -> Vec<String> {
 /// `lifeboat backup` under strace, with what is to be injected; what it did, and strace's log.
 fn traced(place: &Place, repo: &str, format: &str, arguments: &[&str]) -> (Output, String) {
     let backup = ["backup", "sqlite:small.db", "--repo", repo, "--format", format, "-j", "1", "-q"];
-    let mut lifeboat = place.command(&backup);
+    traced_words(place, &backup, arguments)
+}
+
+/// The same with other words.
+fn traced_words(place: &Place, words: &[&str], arguments: &[&str]) -> (Output, String) {
+    let mut lifeboat = place.command(words);
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-y", "-o"]).arg(place.path("log")).args(arguments);
     strace
@@ -213,6 +218,51 @@ fn everything_is_durable_before_the_manifest_is_and_that_before_the_program_says
     }
 }
 
+/// What was deleted stays deleted: the record is durable before the manifest goes, and that the manifest is gone before anything is said.
+#[test]
+fn a_deletion_is_durable_before_the_program_says_so() {
+    if !can_trace() {
+        return;
+    }
+    let (place, _) = place();
+    let trace = "trace=write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat";
+    for format in FORMATS {
+        let repo = format!("deleted-{format}");
+        copy(&place, &repo);
+        let id = place.run(&["backup", "sqlite:small.db", "--repo", &repo, "--format", format, "-q"]);
+        let delete = ["delete", id.trim(), "--yes", "--repo", &repo, "--json"];
+        let (output, log) = traced_words(&place, &delete, &["-s", "0", "-e", trace]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let calls = Call::all(&log, &place.path("").canonicalize().unwrap());
+        let synced = |path: &Path, from: usize, until: usize| {
+            calls.iter().any(|call| {
+                call.is("sync") && call.paths[0] == *path && call.began > from && call.ended < until
+            })
+        };
+        let below = |call: &Call, folder: &str| call.target().parent().is_some_and(|at| at.ends_with(folder));
+        let said = calls.iter().find(|call| call.is("write") && call.number == Some(1)).unwrap();
+        let manifest = calls.iter().find(|call| call.is("unlink") && below(call, "manifests"));
+        let manifest = manifest.unwrap_or_else(|| panic!("{format}: no manifest went in {log}"));
+        let record = calls.iter().find(|call| call.is("rename") && below(call, "deleted")).unwrap();
+        let parent = |call: &Call| call.target().parent().unwrap().to_owned();
+        assert!(synced(&parent(record), record.ended, manifest.began), "{format}: {log}");
+        let mut gone = 0;
+        for call in calls.iter().filter(|call| call.is("unlink") && !below(call, "locks")) {
+            // What never had its name is no object.
+            if is_temporary(call.target()) {
+                continue;
+            }
+            assert!(synced(&parent(call), call.ended, said.began), "{format}: {call:?} in {log}");
+            gone += 1;
+        }
+        println!("{format}: {gone} objects deleted, each of it durable before anything was said");
+    }
+}
+
+fn is_temporary(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+}
+
 /// A system call of the log, with the lines at which it began and ended.
 #[derive(Debug)]
 struct Call {
@@ -265,6 +315,7 @@ impl Call {
             "fsync" | "fdatasync" => "sync",
             "rename" | "renameat" | "renameat2" => "rename",
             "mkdir" | "mkdirat" => "mkdir",
+            "unlink" | "unlinkat" => "unlink",
             _ => return None,
         };
         let (arguments, result) = rest.rsplit_once(" = ")?;

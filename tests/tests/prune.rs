@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use backup_testkit::faults::{Call, Counting, FailNth, Faulty, keys};
+use backup_testkit::faults::{Call, Counting, FailNth, Faulty, StopNth, keys};
 use end_to_end::{Place, dump, has, noise_table, shop};
 use lifeboat::storage::{Key, MemoryStorage, PutMode, Storage};
 use lifeboat::{BackupConfig, BackupManager, BackupRef, Format, PruneOptions, Retention, RetentionPolicy};
@@ -265,4 +265,161 @@ fn a_prune_that_is_killed_leaves_every_listed_backup_whole() {
     assert_eq!((number(&report, "/check/backups"), number(&report, "/check/orphans/chunks")), (2, 0));
     assert!(killed > 0);
     println!("20 prunes: {killed} killed at work, {ended} left alone; all listed backups verified 20 times");
+}
+
+/// The names of chunks and lists, and how many single files there are, with the bytes of all chunks and lists.
+async fn holdings(storage: &dyn Storage) -> (Vec<Key>, usize, u64) {
+    let mut names = Vec::new();
+    let mut bytes = 0;
+    for folder in ["chunks", "lists"] {
+        for key in keys(storage, &folder.parse().unwrap()).await {
+            bytes += storage.head(&key).await.unwrap().unwrap().size;
+            names.push(key);
+        }
+    }
+    (names, keys(storage, &"files".parse().unwrap()).await.len(), bytes)
+}
+
+/// A backup that stops at every call to its storage, whether that call arrives or not; a rerun, and a prune: what is left is what a repository
+/// holds in which nothing ever stopped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orphans_of_backups_that_stopped_anywhere_are_collected_and_nothing_else() {
+    let place = Place::new();
+    shop(&place.path("older.db"));
+    let db = rusqlite::Connection::open(place.path("small.db")).unwrap();
+    db.execute_batch(
+        "CREATE TABLE one (id INTEGER PRIMARY KEY, bytes BLOB);
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
+         INSERT INTO one SELECT i, randomblob(1000) FROM n;",
+    )
+    .unwrap();
+    drop(db);
+    // What changes until the rerun leaves chunks that nobody needs, and others that are used again.
+    fs::copy(place.path("small.db"), place.path("later.db")).unwrap();
+    let db = rusqlite::Connection::open(place.path("later.db")).unwrap();
+    db.execute_batch("UPDATE one SET bytes = randomblob(1000) WHERE id > 2000").unwrap();
+    let url = |name: &str| format!("sqlite:{}", place.path(name).display()).parse().unwrap();
+    let (older, small, later) = (url("older.db"), url("small.db"), url("later.db"));
+    let config = |format: Format| {
+        let mut config = BackupConfig::default();
+        (config.format, config.verify, config.jobs) = (format, false, 2);
+        config.lease = Duration::from_millis(100);
+        config
+    };
+    let first: Arc<MemoryStorage> = Arc::new(MemoryStorage::new());
+    let manager =
+        |format: Format, storage: Arc<dyn Storage>| BackupManager::new(config(format)).with_storage(storage);
+    manager(Format::Binary, first.clone()).backup(&older).await.unwrap();
+    for format in [Format::Binary, Format::Compressed, Format::Sql] {
+        // The same key, and so the same names.
+        let fresh = copy(&first).await;
+        manager(format, fresh.clone()).backup(&later).await.unwrap();
+        let expected = holdings(&*fresh).await;
+        let (mut stopped, mut committed) = (Vec::new(), 0);
+        for arrives in [false, true] {
+            for n in 1.. {
+                let storage = copy(&first).await;
+                let stop = Arc::new(StopNth::new(n, arrives));
+                let dying = manager(format, Faulty::around(storage.clone(), stop.clone()));
+                if stop.until(dying.backup(&small)).await.is_some() {
+                    break;
+                }
+                let good = manager(format, storage.clone());
+                // The lease of one that is dead.
+                good.unlock(true).await.unwrap();
+                let listed = good.list_backups().await.unwrap();
+                committed += listed.len() - 1;
+                if let Some(twice) = listed.get(1) {
+                    good.delete_backup(&BackupRef::from(&twice.id)).await.unwrap();
+                }
+                good.backup(&later).await.unwrap();
+                stopped.push((n, arrives, storage));
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let (points, mut orphans, mut bytes) = (stopped.len(), 0, 0);
+        for (n, arrives, storage) in stopped {
+            let what = format!("{format:?}, stopped at call {n}, which arrives: {arrives}");
+            let good = manager(format, storage.clone());
+            let report = good.prune(PruneOptions::default()).await.unwrap();
+            for tally in [report.collected.chunks, report.collected.lists, report.collected.files] {
+                orphans += tally.objects;
+                bytes += tally.bytes;
+            }
+            assert_eq!(holdings(&*storage).await, expected, "{what}: {:?}", report.collected);
+            assert_eq!(all_verify(&good).await, 2, "{what}");
+        }
+        assert!(
+            points > 20 && committed > 0 && orphans > 0,
+            "{format:?}: {points} points, {committed} committed"
+        );
+        println!(
+            "{format:?}: stopped at {points} points ({committed} behind the commit, deleted again): {orphans} orphans of {bytes} bytes collected, {} bytes kept each time as in a repository where nothing stopped",
+            expected.2
+        );
+    }
+}
+
+/// Backups that nobody could verify, however many and however new, do not cost the last good one.
+#[test]
+fn failed_recent_backups_do_not_cost_the_last_good_one() {
+    let place = Place::new();
+    shop(&place.path("shop.db"));
+    fs::write(place.path("lifeboat.toml"), "[retention]\nmax-backups = 2\n").unwrap();
+    let good = [place.backup("shop.db", "binary"), place.backup("shop.db", "binary")];
+    let unverified: Vec<_> = (0..4)
+        .map(|_| place.run(&["backup", "sqlite:shop.db", "--format", "binary", "--no-verify", "-q"]))
+        .collect();
+    let said = place.run(&["prune", "--dry-run"]);
+    let line = |id: &str| said.lines().find(|line| line.starts_with(id)).unwrap();
+    assert!(line(&good[1]).contains("keep") && line(&good[1]).contains("min-good"), "{said}");
+    prune(&place, &["--yes"]);
+    let list = place.run(&["list", "--json"]);
+    assert!(list.contains(&good[1]) && !list.contains(&good[0]), "{list}");
+    assert_eq!(list.matches("\"id\"").count(), 3, "{list}");
+    assert!(unverified[2..].iter().all(|id| list.contains(id.trim())), "{list}");
+    place.run(&["verify", &good[1]]);
+    println!("4 backups that nobody verified, 2 dropped with the older good one; the last good one stays");
+}
+
+/// What a backup needs is not known: it is said of which, what to do, and what to do helps.
+#[test]
+fn a_backup_whose_list_is_missing_is_named_by_prune_with_what_to_do_and_that_helps() {
+    let place = Place::new();
+    shop(&place.path("shop.db"));
+    let good = place.backup("shop.db", "binary");
+    noise_table(&place.path("shop.db"), 1 << 20);
+    let lost = place.backup("shop.db", "binary");
+    let list = |id: &str| {
+        let manifest = fs::read(place.path(&format!("backups/manifests/{id}"))).unwrap();
+        let line = manifest.split(|byte| *byte == b'\n').next().unwrap();
+        let header: Value = serde_json::from_slice(line).unwrap();
+        let id = header["lists"][0]["id"].as_str().unwrap().to_owned();
+        place.path(&format!("backups/lists/{}/{id}", &id[..2]))
+    };
+    fs::remove_file(list(&lost)).unwrap();
+    let everything = chunks(&place);
+    for words in [&["prune", "--yes"][..], &["prune", "--dry-run"]] {
+        let said = place.fails(4, words);
+        assert!(said.contains("nothing was deleted") && said.contains(&lost), "{said}");
+        assert!(said.contains(&format!("lifeboat delete {lost}")) && !said.contains(&good), "{said}");
+    }
+    assert_eq!(chunks(&place), everything);
+    place.run(&["delete", &lost, "--yes"]);
+    sleep(WAITING_TIME);
+    let done = prune(&place, &["--yes"]);
+    assert!(number(&done, "/collected/chunks/objects") > 0, "{done}");
+    place.run(&["verify", "--all"]);
+    // One that cannot be read at all has to be moved away by hand.
+    let manifest = place.path(&format!("backups/manifests/{good}"));
+    let bytes = fs::read(&manifest).unwrap();
+    fs::write(place.path("backups/manifests/20200101-000000-00000000"), &bytes[..bytes.len() / 2]).unwrap();
+    let said = place.fails(4, &["prune", "--yes"]);
+    assert!(said.contains("move manifests/20200101-000000-00000000 out"), "{said}");
+    fs::remove_file(place.path("backups/manifests/20200101-000000-00000000")).unwrap();
+    prune(&place, &["--yes"]);
+    place.run(&["verify", "--all"]);
+    println!(
+        "2 prunes refused for a missing list and 1 for a manifest, each naming what to do, which helped"
+    );
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use end_to_end::{Place, shop};
+use end_to_end::{Place, has, shop};
 
 #[path = "../../crates/backup-sqlite/tests/wicked/mod.rs"]
 mod wicked;
@@ -103,4 +103,44 @@ fn a_run_that_is_killed_leaves_what_the_next_one_removes_and_one_that_is_told_to
     assert_eq!(names(&place.path("")), before);
     assert!(killed > 0, "no run was killed while it had a scratch database");
     println!("{killed} killed with a scratch database, {ended} told to end, nothing left");
+}
+
+/// Killed exactly where it makes its scratch directory, locks it, names it, and removes what is in it.
+#[test]
+fn a_run_that_is_killed_at_any_step_of_its_scratch_directory_leaves_nothing_to_the_next_one() {
+    if !has("strace") {
+        return;
+    }
+    let place = Place::new();
+    shop(&place.path("shop.db"));
+    let id = place.backup("shop.db", "binary");
+    let before = names(&place.path(""));
+    let verify = ["verify", &id, "--restore", "--target", "sqlite:shop.db", "--quiet"];
+    let (mut kills, mut left) = (0, std::collections::BTreeSet::new());
+    for call in ["mkdir", "flock", "rename", "unlink", "unlinkat", "rmdir"] {
+        for n in 1.. {
+            let lifeboat = place.command(&verify);
+            let mut strace = std::process::Command::new("strace");
+            strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+            strace.args(["-e", &format!("inject={call}:signal=KILL:when={n}")]);
+            strace.arg(lifeboat.get_program()).args(lifeboat.get_args());
+            strace.env("XDG_CONFIG_HOME", place.path("config"));
+            let output = strace.current_dir(lifeboat.get_current_dir().unwrap()).output().unwrap();
+            if output.status.success() {
+                break;
+            }
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let killed = std::os::unix::process::ExitStatusExt::signal(&output.status);
+            assert_eq!(killed, Some(9), "{call} {n}: {said}");
+            kills += 1;
+            let beside = names(&place.path("")).into_iter().filter(|name| !before.contains(name));
+            left.extend(beside.map(|name| (call, name.ends_with(".new"))));
+            place.run(&verify);
+            assert_eq!(names(&place.path("")), before, "after a kill at {call} {n}");
+        }
+    }
+    assert!(left.iter().any(|(_, new)| *new) && left.iter().any(|(_, new)| !new), "{left:?}");
+    println!(
+        "{kills} kills at exact calls; what was left (where, whether not named yet): {left:?}; all removed"
+    );
 }

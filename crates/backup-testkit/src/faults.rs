@@ -1,6 +1,6 @@
 //! Storage that fails, dawdles, lies, dies or counts, and objects that are damaged on purpose: around any [`Storage`].
 //!
-//! A [`Fault`] stands in front of a storage and sees every call: [`FailNth`], [`ShortNth`], [`Slow`], [`StopNth`],
+//! A [`Fault`] stands in front of a storage and sees every call: [`FailNth`], [`FailAt`], [`ShortNth`], [`Slow`], [`StopNth`],
 //! [`Counting`], [`Recording`], or one of your own. [`Unsynced`] is a storage that forgets what it had said was durable.
 //! [`flip`], [`truncate`], [`swap`], [`duplicate`] and [`remove`] damage objects that are there.
 //!
@@ -38,6 +38,7 @@
 
 mod lost;
 mod objects;
+mod point;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -55,6 +56,7 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 pub use lost::{StopNth, Unsynced};
 pub use objects::{duplicate, flip, keys, remove, swap, truncate};
+pub use point::{FailAt, Point};
 
 /// One kind of call to a storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -352,6 +354,11 @@ impl Recording {
             .filter(|(made, key)| *made == call && key.is_below(prefix))
             .map(|(_, key)| key.clone())
             .collect()
+    }
+
+    /// Every call, by what it does.
+    pub fn points(&self) -> Vec<Point> {
+        Point::all(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How many calls there were.

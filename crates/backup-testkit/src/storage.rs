@@ -17,6 +17,12 @@ use crate::faults::keys;
 pub trait StorageFixture: Send + Sync {
     /// A storage without objects. Called for each case; what must outlive the storage (a directory) is the fixture's.
     async fn empty(&self) -> Arc<dyn Storage>;
+
+    /// Cuts the power of what is behind the last storage that [`Self::empty`] gave, and restores it: what was not durable is lost. `false` where
+    /// nobody can, as most cannot.
+    async fn cut_power(&self) -> bool {
+        false
+    }
 }
 
 /// Expands to one test for each promise of a storage. The expression makes a [`StorageFixture`].
@@ -60,6 +66,7 @@ macro_rules! storage_conformance {
             the_longest_key_is_a_key
             objects_put_at_once_are_whole_and_not_mixed
             a_put_that_is_dropped_leaves_no_half_object
+            what_has_returned_survives_a_power_cut
         }
     };
 }
@@ -389,6 +396,34 @@ mod cases {
             // A put that goes on unseen is over before the next round.
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
+    }
+
+    pub async fn what_has_returned_survives_a_power_cut(fixture: &dyn StorageFixture) {
+        let storage = fixture.empty().await;
+        let expect = async |what: &str, expected: &[(&str, &[u8])]| {
+            if !fixture.cut_power().await {
+                eprintln!("NOT TESTED: nobody can cut the power of this storage");
+                return false;
+            }
+            let there: BTreeSet<Key> = expected.iter().map(|(name, _)| key(name)).collect();
+            assert_eq!(keys(&*storage, &Key::ROOT).await, there, "after {what}");
+            for (name, bytes) in expected {
+                assert_eq!(get(&*storage, name).await, *bytes, "{name} after {what}");
+            }
+            true
+        };
+        put(&*storage, "a/x", b"first").await;
+        if !expect("a put", &[("a/x", b"first")]).await {
+            return;
+        }
+        put(&*storage, "a/x", b"second").await;
+        expect("a put over another", &[("a/x", b"second")]).await;
+        let mut writer = storage.writer(&key("b/y")).await.unwrap();
+        writer.write(Bytes::from_static(b"written")).await.unwrap();
+        writer.finish().await.unwrap();
+        expect("the end of a writer", &[("a/x", b"second"), ("b/y", b"written")]).await;
+        storage.delete(&key("a/x")).await.unwrap();
+        expect("a delete", &[("b/y", b"written")]).await;
     }
 }
 

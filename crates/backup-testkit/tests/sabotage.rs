@@ -54,10 +54,10 @@ macro_rules! noticed {
 
 noticed! {
     a_log_that_starts_anew_is_noticed: StartsAnewEveryTime by backups_of_the_log_continue_where_the_last_one_ended;
-    a_lost_segment_is_noticed: LosesASegment by backups_of_the_log_continue_where_the_last_one_ended;
+    a_lost_segment_is_noticed: LosesASegment by backups_of_the_log_continue_where_the_last_one_ended nothing_is_left_out_or_comes_twice_while_others_write;
     reading_behind_the_end_is_noticed: ReadsOn by a_log_is_read_to_where_it_ended_when_it_was_opened;
     a_clock_that_stands_still_is_noticed: KeepsTheTimeOfTheStart by a_quiet_log_is_known_to_be_quiet;
-    forgetting_what_was_only_read_is_noticed: ForgetsWhatIsRead by the_log_stays_until_it_is_safe a_cancelled_backup_of_the_log_leaves_nothing;
+    forgetting_what_was_only_read_is_noticed: ForgetsWhatIsRead by the_log_stays_until_it_is_safe a_backup_of_the_log_whose_repository_fails_anywhere_leaves_nothing a_cancelled_backup_of_the_log_leaves_nothing;
     forgetting_more_than_was_confirmed_is_noticed: ForgetsTooMuch by what_is_confirmed_can_be_continued;
     a_hole_that_is_skipped_is_noticed: SkipsWhatIsForgotten by a_log_that_was_forgotten_is_unreachable a_position_of_another_log_is_unreachable;
     an_order_that_is_wrong_is_noticed: OrdersBackwards by positions_are_in_order a_replay_stops_at_a_position;
@@ -139,6 +139,13 @@ impl Engine for Sabotaged {
                     self.inner.open_log(ctx, &now.position().unwrap().position).await?
                 }
             },
+            Wrong::LosesASegment => {
+                let later = moved(from, 4);
+                match self.inner.open_log(ctx, &later).await {
+                    Ok(session) if session.end().position != later => session,
+                    _ => self.inner.open_log(ctx, from).await?,
+                }
+            }
             _ => self.inner.open_log(ctx, from).await?,
         };
         let mut end = session.end().clone();
@@ -146,7 +153,8 @@ impl Engine for Sabotaged {
             end.time = chrono::DateTime::UNIX_EPOCH;
         }
         let (inner, database) = (Arc::clone(&self.inner), self.database.clone());
-        Ok(Box::new(SabotagedLog { session, inner, database, end, wrong: self.wrong, segments: 0 }))
+        let (from, wrong) = (from.clone(), self.wrong);
+        Ok(Box::new(SabotagedLog { session, inner, database, from, end, wrong, segments: 0 }))
     }
 
     fn order(&self, a: &Position, b: &Position) -> Result<Option<Ordering>> {
@@ -159,6 +167,7 @@ struct SabotagedLog {
     session: Box<dyn LogSession>,
     inner: Arc<dyn Engine>,
     database: FakeDatabase,
+    from: Position,
     end: LogPoint,
     wrong: Wrong,
     segments: u32,
@@ -179,15 +188,8 @@ impl LogSession for SabotagedLog {
         match self.wrong {
             // It says that it read it, and did not.
             Wrong::LosesASegment if self.segments == 1 => {
-                if let Some(first) = &segment {
-                    let (start, first) = (first.span.start.clone(), first.part.clone());
-                    segment = self.session.next(ctx, out).await?.or(Some(LogSegment::new(
-                        first,
-                        backup_core::LogSpan::new(start.clone(), self.end.position.clone()),
-                    )));
-                    if let Some(segment) = &mut segment {
-                        segment.span.start = start;
-                    }
+                if let Some(segment) = &mut segment {
+                    segment.span.start = self.from.clone();
                 }
             }
             Wrong::ReadsOn if segment.is_none() && self.segments < 100 => {

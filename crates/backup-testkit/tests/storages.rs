@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use backup_core::async_trait;
-use backup_core::storage::{LocalStorage, MemoryStorage, Storage, Throttled};
-use backup_testkit::faults::{Counting, Faulty};
-use backup_testkit::storage::StorageFixture;
+use backup_core::storage::{Key, LocalStorage, MemoryStorage, Storage, Throttled};
+use backup_core::{Result, async_trait};
+use backup_testkit::faults::{Call, Counting, Fault, Faulty, Unsynced};
+use backup_testkit::storage::{self, StorageFixture};
 
 struct Memory;
 
@@ -59,4 +59,64 @@ mod throttled {
 
 mod wrapped {
     backup_testkit::storage_conformance!(super::Wrapped);
+}
+
+/// A storage that makes durable what it does, all but one kind of call.
+#[derive(Debug)]
+struct Forgets {
+    behind: Arc<Unsynced>,
+    but: Option<Call>,
+}
+
+impl Forgets {
+    fn new(but: Option<Call>) -> Arc<Self> {
+        Arc::new(Self { behind: Arc::new(Unsynced::new(Arc::new(MemoryStorage::new()))), but })
+    }
+}
+
+#[async_trait]
+impl Fault for Forgets {
+    async fn before(&self, _call: Call, _key: &Key) -> Result<()> {
+        Ok(())
+    }
+
+    async fn after(&self, call: Call, _key: &Key) -> Result<()> {
+        if Some(call) != self.but {
+            self.behind.sync();
+        }
+        Ok(())
+    }
+}
+
+struct Cut(Arc<Forgets>);
+
+#[async_trait]
+impl StorageFixture for Cut {
+    async fn empty(&self) -> Arc<dyn Storage> {
+        Faulty::around(self.0.behind.clone(), self.0.clone())
+    }
+
+    async fn cut_power(&self) -> bool {
+        self.0.behind.cut_power().await.unwrap();
+        true
+    }
+}
+
+mod durable {
+    backup_testkit::storage_conformance!(super::Cut(super::Forgets::new(None)));
+}
+
+#[test]
+fn what_a_storage_forgets_in_a_power_cut_is_noticed_be_it_a_put_a_writer_or_a_delete() {
+    let mut noticed = Vec::new();
+    for but in [Call::Put, Call::Finish, Call::Delete] {
+        let run = std::panic::AssertUnwindSafe(|| {
+            backup_testkit::run(async {
+                storage::what_has_returned_survives_a_power_cut(&Cut(Forgets::new(Some(but)))).await;
+            });
+        });
+        assert!(std::panic::catch_unwind(run).is_err(), "{but:?} noticed nothing");
+        noticed.push(but);
+    }
+    println!("noticed: {noticed:?}");
 }

@@ -271,10 +271,7 @@ impl BackupManager {
         let repository = self.repository().await?;
         let listing = repository.listing(&self.ctx).await?;
         listing.warn(&self.ctx);
-        let headers = listing.headers;
-        // Each has a mark to be looked for.
-        let infos = stream::iter(headers).map(|header| self.info(&repository, header));
-        infos.buffered(16).boxed().try_collect().await
+        self.infos(&repository, listing.headers).await
     }
 
     /// What retention keeps and drops now, and by which rule. Nothing is deleted. Errors: `Usage` for a policy that keeps nothing, unless
@@ -441,6 +438,12 @@ impl BackupManager {
             export::Job { ctx: &self.ctx, config: &self.config, registry: &self.registry, path, format };
         let size = job.run(opened).await.during(|| format!("export {id}"))?;
         Ok(ExportReport { backup: id, path: path.to_owned(), size })
+    }
+
+    /// The same backups with what is known of them: each has a mark to be looked for.
+    async fn infos(&self, repository: &Repository, headers: Vec<Header>) -> Result<Vec<BackupInfo>> {
+        let infos = stream::iter(headers).map(|header| self.info(repository, header));
+        infos.buffered(16).boxed().try_collect().await
     }
 
     async fn info(&self, repository: &Repository, header: Header) -> Result<BackupInfo> {

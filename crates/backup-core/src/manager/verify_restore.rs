@@ -213,9 +213,12 @@ fn compare(records: &[PartRecord], found: &[PartRecord]) -> ComparisonReport {
             report.different.push(Difference { what, why: "it is missing".to_owned() });
             continue;
         };
-        if rows_before.get(&key) != rows_after.get(&key) {
+        let written = (rows_before.get(&key), rows_after.get(&key));
+        if let Some(why) = other_columns(written.0, written.1) {
+            report.different.push(Difference { what, why });
+        } else if written.0 != written.1 {
             // Rows are hashed as they are written, so only those with the same columns in the same order can be compared.
-            let why = "its rows are written with other columns, or otherwise, than when the backup was made";
+            let why = "its columns are in another order, of other types, or written otherwise than when the backup was made";
             report.not_comparable.push(Difference { what, why: why.to_owned() });
         } else if before.digest == after.digest {
             report.equal += 1;
@@ -259,6 +262,27 @@ fn columns(records: &[PartRecord]) -> BTreeMap<Name<'_>, Vec<&PartKind>> {
     columns
 }
 
+/// Which of the columns that were written is missing now, or which was not there.
+fn other_columns(before: Option<&Vec<&PartKind>>, after: Option<&Vec<&PartKind>>) -> Option<String> {
+    let names = |kinds: Option<&Vec<&PartKind>>| -> BTreeSet<String> {
+        let columns = kinds.into_iter().flatten().filter_map(|kind| match kind {
+            PartKind::Rows { columns, .. } => Some(columns),
+            _ => None,
+        });
+        columns.flatten().map(|column| column.name.clone()).collect()
+    };
+    let (before, after) = (names(before), names(after));
+    let list = |mut names: std::collections::btree_set::Difference<'_, String>| {
+        let first = names.next()?.clone();
+        Some(names.fold(first, |list, name| list + ", " + name))
+    };
+    match (list(before.difference(&after)), list(after.difference(&before))) {
+        (Some(lost), _) => Some(format!("it has lost what was in {lost}")),
+        (None, Some(more)) => Some(format!("{more} was not in the backup")),
+        (None, None) => None,
+    }
+}
+
 fn objects(records: &[PartRecord]) -> BTreeSet<String> {
     records.iter().map(|record| record.part.object.to_string()).collect()
 }
@@ -292,27 +316,31 @@ mod tests {
             rows(2, part("p1", "p"), &["x"], digest(1, 3)),
             rows(3, part("p2", "p"), &["x"], digest(1, 4)),
             rows(4, table("gone"), &["x"], digest(0, 0)),
+            rows(5, table("narrow"), &["x", "y", "z"], digest(0, 0)),
+            rows(6, table("wide"), &["x"], digest(0, 0)),
         ];
         let mut after = vec![
             rows(0, table("a"), &["x"], digest(2, 7)),
             rows(1, table("b"), &["y", "x"], digest(2, 7)),
             rows(2, part("p1", "p"), &["x"], digest(2, 7)),
             rows(3, part("p2", "p"), &["x"], digest(0, 0)),
+            rows(4, table("narrow"), &["y"], digest(0, 0)),
+            rows(5, table("wide"), &["x", "y"], digest(0, 0)),
         ];
         let report = compare(&before, &after);
         let said = |differences: &[Difference]| -> Vec<String> {
             differences.iter().map(|difference| format!("{}: {}", difference.what, difference.why)).collect()
         };
         assert_eq!((report.equal, report.rows), (2, 4));
-        assert_eq!(said(&report.different), ["table gone: it is missing"]);
-        assert!(
-            said(&report.not_comparable)[0].starts_with("table b: its rows are written with other columns")
-        );
-        after.push(rows(4, table("gone"), &["x"], digest(0, 0)));
-        after.push(rows(5, table("new"), &["x"], digest(0, 0)));
+        let others = ["table narrow: it has lost what was in x, z", "table wide: y was not in the backup"];
+        assert_eq!(said(&report.different), [&["table gone: it is missing"], &others[..]].concat());
+        assert!(said(&report.not_comparable)[0].starts_with("table b: its columns are in another order"));
+        after[4] = rows(4, table("gone"), &["x"], digest(0, 0));
+        after[5] = rows(5, table("new"), &["x"], digest(0, 0));
+        let before = &before[..5];
         after[0] = rows(0, table("a"), &["x"], digest(2, 8));
         after[3] = rows(3, part("p2", "p"), &["x"], digest(1, 0));
-        let report = compare(&before, &after);
+        let report = compare(before, &after);
         assert_eq!(
             said(&report.different),
             [

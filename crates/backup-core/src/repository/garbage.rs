@@ -1,6 +1,7 @@
 //! Garbage: what no manifest names. docs/format.md says why collecting it harms no backup.
 
 use std::collections::{BTreeSet, HashSet};
+use std::ops::Range;
 
 use chrono::{DateTime, Duration, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -12,7 +13,13 @@ use crate::error::{During, Error, ErrorKind, Result};
 use crate::storage::{Key, ObjectMeta};
 
 /// How many chunk lists, of up to 4.5 MiB, are read at once.
-const LISTS_AT_ONCE: usize = 4;
+const LISTS_AT_ONCE: usize = 2;
+/// How many chunks are known at once: 16 bytes each, 32 MiB.
+pub(crate) const PASS: usize = 1 << 21;
+/// Chunks lie in directories by the first byte of their ids.
+const DIRECTORIES: u32 = 1 << 8;
+/// How many doomed objects are remembered before they are deleted.
+const DOOMED: usize = 4096;
 /// For how long a void manifest is kept: nobody is stopped that long and then goes on.
 const VOID_DAYS: i64 = 30;
 
@@ -74,21 +81,82 @@ pub(crate) struct Collector<'a> {
     pub(crate) dry_run: bool,
     pub(crate) now: DateTime<Utc>,
     pub(crate) waiting_time: Duration,
+    /// How many chunks are known at once.
+    pub(crate) pass: usize,
+}
+
+/// What it means that a chunk list cannot be read.
+#[derive(Clone, Copy, PartialEq)]
+enum Lost {
+    Matters,
+    IsNothing,
+}
+
+/// Why chunks are not known: if a list could not be read, which.
+struct Unread {
+    error: Error,
+    list: Option<Hash32>,
+}
+
+impl From<Error> for Unread {
+    fn from(error: Error) -> Self {
+        Self { error, list: None }
+    }
 }
 
 /// What some backups are made of.
 #[derive(Default)]
 pub(crate) struct Names {
-    /// Chunks, by half of their ids, which saves memory: of two that agree in these 128 bits, one would only be kept in vain.
-    chunks: HashSet<u128>,
-    lists: HashSet<Hash32>,
+    lists: BTreeSet<(Hash32, u32)>,
     files: HashSet<String>,
     backups: HashSet<BackupId>,
+}
+
+/// What backups that exist need, and the first of their chunks.
+pub(crate) struct Needed {
+    names: Names,
+    first: Chunks,
+}
+
+/// The chunks of some lists that lie in some of the directories, sorted: by half of their ids, which saves memory. Of two that agree in these
+/// 128 bits, one would only be kept in vain.
+struct Chunks {
+    directories: Range<u32>,
+    ids: Vec<u128>,
+}
+
+impl Chunks {
+    fn has(&self, id: &Hash32) -> bool {
+        self.ids.binary_search(&half(id)).is_ok()
+    }
 }
 
 fn half(id: &Hash32) -> u128 {
     let (half, _) = id.0.split_at(16);
     half.iter().fold(0, |number, byte| number << 8 | u128::from(*byte))
+}
+
+/// The directory of a chunk.
+fn directory(id: u128) -> u32 {
+    (id >> 120) as u32
+}
+
+/// Takes out what was named twice and, if that is not enough, the upper directories: they come in the next pass. Returns their new end.
+fn make_room(ids: &mut Vec<u128>, directories: Range<u32>, pass: usize) -> Result<u32> {
+    ids.sort_unstable();
+    ids.dedup();
+    if ids.len() <= pass / 4 * 3 {
+        return Ok(directories.end);
+    }
+    let middle = ids.get(ids.len() / 2).map_or(directories.start, |id| directory(*id));
+    let end = middle.max(directories.start + 1);
+    ids.retain(|id| directory(*id) < end);
+    if ids.len() > pass / 4 * 3 {
+        return Err(Error::damaged(
+            "more chunks begin alike than prune can tell apart: the chunk lists are forged",
+        ));
+    }
+    Ok(end)
 }
 
 /// What is to be done about an object.
@@ -102,16 +170,21 @@ enum Verdict {
 }
 
 impl Collector<'_> {
-    /// What the backups `kept` are made of.
-    pub(crate) async fn needed(&self, kept: &[Header]) -> Result<Names> {
-        let mut named = Names::default();
-        kept.iter().for_each(|header| named.add(header));
-        self.read_lists(kept, &mut named, true).await?;
-        Ok(named)
+    /// What the backups `kept` are made of. Errors: if that is not known, for all of them.
+    pub(crate) async fn needed(&self, kept: &[Header]) -> Result<Needed> {
+        let mut names = Names::default();
+        kept.iter().for_each(|header| names.add(header));
+        let first = self.collect(&names.lists, 0..DIRECTORIES, Lost::Matters).await;
+        let first = first.map_err(|unread| match unread.list {
+            Some(list) => unknown_list(unread.error, &list, kept),
+            None => unread.error,
+        })?;
+        Ok(Needed { names, first })
     }
 
-    /// Deletes what is not `named`. Those backups in `dropped` have just been deleted, or would be.
-    pub(crate) async fn run(&self, named: Names, dropped: &[Header]) -> Result<Collected> {
+    /// Deletes what is not `needed`. Those backups in `dropped` have just been deleted, or would be.
+    pub(crate) async fn run(&self, needed: Needed, dropped: &[Header]) -> Result<Collected> {
+        let Needed { names: named, first } = needed;
         let records = self.list(deleted::FOLDER).await?;
         let mut recent = Names::default();
         let mut recently: Vec<Header> = dropped.to_vec();
@@ -119,37 +192,50 @@ impl Collector<'_> {
             recently.extend(self.deleted(meta).await?);
         }
         recently.iter().for_each(|header| recent.add(header));
-        self.read_lists(&recently, &mut recent, false).await?;
 
         let mut collected = Collected::default();
         let (mut waiting, mut kept_chunks) = (Tally::default(), Tally::default());
-        for (folder, tally) in [("chunks", &mut collected.chunks), ("lists", &mut collected.lists)] {
-            let is_chunk = folder == "chunks";
-            // Of a sealed chunk there may be several objects. All of them stay with it.
-            let sealed = is_chunk && self.repository.is_sealed();
-            let id = |key: &Key| ChunkEntry::parse_name(key.name(), sealed).map(|(id, _)| id);
-            for prefix in 0..=255u8 {
-                let mut doomed = Vec::new();
-                for meta in self.list(&format!("{folder}/{prefix:02x}")).await? {
-                    let has = |names: &Names, id: &Hash32| match is_chunk {
-                        true => names.chunks.contains(&half(id)),
-                        false => names.lists.contains(id),
-                    };
-                    let verdict = match id(&meta.key) {
-                        None => Verdict::Strange,
-                        Some(id) if has(&named, &id) => Verdict::Named,
-                        Some(id) if has(&recent, &id) || !self.is_old(&meta) => Verdict::Waiting,
-                        Some(_) => Verdict::Garbage,
-                    };
-                    match verdict {
-                        Verdict::Named if is_chunk => kept_chunks.add(1, meta.size),
-                        Verdict::Named | Verdict::Strange => {}
-                        Verdict::Waiting => waiting.add(1, meta.size),
-                        Verdict::Garbage => doomed.push(meta),
-                    }
-                }
-                self.delete(doomed, tally).await?;
+        let sealed = self.repository.is_sealed();
+        let mut chunks = first;
+        loop {
+            let all = chunks.directories.clone();
+            // The backup is deleted already: a list of it that is gone, too, names nothing.
+            let recent = self.collect(&recent.lists, all.clone(), Lost::IsNothing).await;
+            let recent = recent.map_err(|unread| unread.error)?;
+            for directory in recent.directories.clone() {
+                let judge = |meta: &ObjectMeta| match ChunkEntry::parse_name(meta.key.name(), sealed) {
+                    None => Verdict::Strange,
+                    // Of a sealed chunk there may be several objects. All of them stay with it.
+                    Some((id, _)) if chunks.has(&id) => Verdict::Named,
+                    Some((id, _)) if recent.has(&id) || !self.is_old(meta) => Verdict::Waiting,
+                    Some(_) => Verdict::Garbage,
+                };
+                let folder = format!("chunks/{directory:02x}");
+                let kept = self.sweep(&folder, &judge, &mut waiting, &mut collected.chunks).await?;
+                kept_chunks.add(kept.objects, kept.bytes);
             }
+            let next = recent.directories.end;
+            if next >= DIRECTORIES {
+                break;
+            }
+            chunks.ids = Vec::new();
+            let ahead = self.collect(&named.lists, next..DIRECTORIES, Lost::Matters).await;
+            chunks = ahead.map_err(|unread| match unread.list {
+                Some(list) => unread.error.during(format!("read the chunk list {list}")),
+                None => unread.error,
+            })?;
+        }
+        let ids = |names: &Names| -> HashSet<Hash32> { names.lists.iter().map(|(id, _)| *id).collect() };
+        let (named_lists, recent_lists) = (ids(&named), ids(&recent));
+        for directory in 0..DIRECTORIES {
+            let judge = |meta: &ObjectMeta| match Hash32::try_from(meta.key.name().to_owned()).ok() {
+                None => Verdict::Strange,
+                Some(id) if named_lists.contains(&id) => Verdict::Named,
+                Some(id) if recent_lists.contains(&id) || !self.is_old(meta) => Verdict::Waiting,
+                Some(_) => Verdict::Garbage,
+            };
+            let folder = format!("lists/{directory:02x}");
+            self.sweep(&folder, &judge, &mut waiting, &mut collected.lists).await?;
         }
         // A single file goes with its backup.
         for file in dropped.iter().filter_map(|header| header.file.as_ref()) {
@@ -200,32 +286,75 @@ impl Collector<'_> {
         self.lease.ctx().run(listed).await.during(|| format!("list {folder}"))
     }
 
-    /// Adds the chunks that `headers` name. What a backup that exists names has to be known.
-    async fn read_lists(&self, headers: &[Header], names: &mut Names, must: bool) -> Result<()> {
-        let records: BTreeSet<_> = headers
-            .iter()
-            .flat_map(|header| &header.lists)
-            .map(|record| (record.id, record.chunks))
-            .collect();
+    /// Deletes the garbage of a folder, which is added to `deleted`. Returns what is named.
+    async fn sweep(
+        &self,
+        folder: &str,
+        judge: &(dyn Fn(&ObjectMeta) -> Verdict + Sync),
+        waiting: &mut Tally,
+        deleted: &mut Tally,
+    ) -> Result<Tally> {
+        let folder: Key = folder.parse()?;
+        let (mut named, mut doomed) = (Tally::default(), Vec::new());
+        let mut listed = self.repository.storage().list(&folder);
+        while let Some(meta) =
+            self.lease.ctx().run(listed.try_next()).await.during(|| format!("list {folder}"))?
+        {
+            match judge(&meta) {
+                Verdict::Named => named.add(1, meta.size),
+                Verdict::Strange => {}
+                Verdict::Waiting => waiting.add(1, meta.size),
+                Verdict::Garbage => doomed.push(meta),
+            }
+            if doomed.len() >= DOOMED {
+                self.delete(std::mem::take(&mut doomed), deleted).await?;
+            }
+        }
+        self.delete(doomed, deleted).await?;
+        Ok(named)
+    }
+
+    /// The chunks that `lists` name in `directories`, or in the first of these if there are too many.
+    async fn collect(
+        &self,
+        lists: &BTreeSet<(Hash32, u32)>,
+        directories: Range<u32>,
+        lost: Lost,
+    ) -> std::result::Result<Chunks, Unread> {
         let storage = self.repository.storage();
-        let mut reads = stream::iter(records)
+        let mut reads = stream::iter(lists.clone())
             .map(|(id, chunks)| async move {
                 let record = super::manifest::ListRecord { id, chunks };
                 (id, self.lease.ctx().run(lists::load(&**storage, std::slice::from_ref(&record))).await)
             })
-            .buffer_unordered(LISTS_AT_ONCE);
-        while let Some((id, read)) = reads.next().await {
-            match read {
-                Ok(entries) => names.chunks.extend(entries.iter().map(|entry| half(&entry.id))),
-                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
-                Err(error) if must => {
-                    return Err(unknown(error.during(format!("read the chunk list {id}"))));
+            .buffer_unordered(LISTS_AT_ONCE)
+            .boxed();
+        let named: usize = lists.iter().map(|(_, chunks)| *chunks as usize).sum();
+        let mut ids: Vec<u128> = Vec::with_capacity(named.min(self.pass));
+        let (start, mut end) = (directories.start, directories.end);
+        while let Some((list, read)) = reads.next().await {
+            let entries = match read {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error.into()),
+                Err(error) if lost == Lost::Matters => return Err(Unread { error, list: Some(list) }),
+                Err(_) => continue,
+            };
+            for id in entries.iter().map(|entry| half(&entry.id)) {
+                if !(start..end).contains(&directory(id)) {
+                    continue;
                 }
-                // The backup is deleted already.
-                Err(_) => {}
+                if ids.len() >= self.pass {
+                    end = make_room(&mut ids, start..end, self.pass)?;
+                    if directory(id) >= end {
+                        continue;
+                    }
+                }
+                ids.push(id);
             }
         }
-        Ok(())
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(Chunks { directories: start..end, ids })
     }
 
     /// The header of a deleted backup.
@@ -259,18 +388,42 @@ impl Collector<'_> {
 
 impl Names {
     fn add(&mut self, header: &Header) {
-        self.lists.extend(header.lists.iter().map(|record| record.id));
+        self.lists.extend(header.lists.iter().map(|record| (record.id, record.chunks)));
         self.files.extend(header.file.iter().map(|file| file.key.clone()));
         self.backups.insert(header.id.clone());
     }
 }
 
-/// The error of a prune that does not know all that backups need.
-pub(crate) fn unknown(error: Error) -> Error {
-    let kind = error.kind();
+/// The error of a prune that cannot read a manifest.
+pub(crate) fn unknown_manifest(key: &Key, error: Error) -> Error {
+    let hint = format!(
+        "`lifeboat check` looks into it; if it is beyond repair, move {key} out of the repository by hand: what only that backup needed goes then"
+    );
+    unknown(error.during(format!("read {key}"))).hint(hint)
+}
+
+/// The error of a prune that cannot read a list that backups are made of.
+fn unknown_list(error: Error, list: &Hash32, kept: &[Header]) -> Error {
+    let needs = |header: &&Header| header.lists.iter().any(|record| record.id == *list);
+    let backups: Vec<_> = kept.iter().filter(needs).map(|header| header.id.as_str()).collect();
+    let (few, more) = backups.split_at(backups.len().min(3));
+    let and_more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    let hint = format!(
+        "`lifeboat check` says what of {0}{and_more} can still be restored; `lifeboat delete {1}` gives it up, and then prune goes on",
+        few.join(", "),
+        few.first().unwrap_or(&"BACKUP"),
+    );
+    unknown(error.during(format!("read the chunk list {list} of {}{and_more}", few.join(", ")))).hint(hint)
+}
+
+fn unknown(error: Error) -> Error {
+    // That something is missing is damage here, and not a question that was answered.
+    let kind = if error.kind() == ErrorKind::NotFound { ErrorKind::Damaged } else { error.kind() };
     let message =
         format!("nothing was deleted, since it is not known what a backup needs: {}", error.message());
-    Error::new(kind, message)
-        .hint("look into it with `lifeboat check`; a manifest that is beyond repair has to be moved away by hand")
-        .because(error)
+    Error::new(kind, message).because(error)
 }
+
+#[cfg(test)]
+#[path = "garbage_tests.rs"]
+mod tests;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::id::{BackupId, Hash32};
 use super::manifest::Header;
 use super::sign::{Author, Proof, Purpose, SigningKey};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::storage::{Key, PutMode, Storage};
 
 /// What was found out.
@@ -55,12 +55,11 @@ pub(super) async fn read(
     header: &Header,
     counts: impl Fn(Author) -> bool,
 ) -> Result<Option<Mark>> {
-    let key = key(&header.id)?;
-    if storage.head(&key).await?.is_none() {
-        return Ok(None);
-    }
-    let mark = parse(&storage.get(&key, None).await?, counts);
-    Ok(mark.filter(|mark| mark.body == header.body.hash))
+    let file = match storage.get(&key(&header.id)?, None).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        read => read?,
+    };
+    Ok(parse(&file, counts).filter(|mark| mark.body == header.body.hash))
 }
 
 fn parse(file: &[u8], counts: impl Fn(Author) -> bool) -> Option<Mark> {

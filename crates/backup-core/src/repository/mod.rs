@@ -35,7 +35,7 @@ use access::Access;
 pub(crate) use access::{identity_key, no_host_key};
 pub(crate) use config::{FORMAT_VERSION, RepositoryConfig};
 pub use garbage::{Collected, Tally};
-pub(crate) use garbage::{Collector, unknown};
+pub(crate) use garbage::{Collector, PASS, unknown_manifest};
 pub use id::{BackupId, Hash32};
 pub(crate) use keys::identity_file;
 pub use keys::{HostKey, Keys, vouching_line};

@@ -84,7 +84,8 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// root), in no order. Unfinished and temporary objects are not listed.
     fn list(&self, prefix: &Key) -> BoxStream<'_, Result<ObjectMeta>>;
 
-    /// Removes an object. One that is not there is no error.
+    /// Removes an object. When it returns, that is durable: no power cut brings the object back, not even one that deleting found gone
+    /// already. One that is not there is no error.
     async fn delete(&self, key: &Key) -> Result<()>;
 
     /// Counts what puts and writers that were cut off have left under temporary names, last written before `before`

@@ -30,7 +30,7 @@ impl BackupManager {
     /// is there and has its size; with `read_data` also every stored byte, once, however many backups share it.
     ///
     /// Damage is no error: the report names it, which backups it affects, and what of them can still be restored.
-    /// Memory: about 45 MiB, `jobs` chunks, and some kilobytes a backup, whatever the number of chunks.
+    /// Memory: about 110 MiB, `jobs` chunks, and some kilobytes a backup, whatever the number of chunks.
     pub async fn check(&self, read_data: bool) -> Result<CheckReport> {
         let repository = self.repository().await?;
         // So that nothing is deleted meanwhile and then missed.
