@@ -73,6 +73,32 @@ impl Session {
         reading: &Reading,
     ) -> Result<BackupManager> {
         let mut keys = self.keys(file)?;
+        self.add_reading(file, reading, &mut keys).await?;
+        keys.passphrase =
+            file.passphrase.clone().or_environment("LIFEBOAT_PASSPHRASE")?.read(&self.ctx).await?;
+        self.manager_with_keys(file, config, keys)
+    }
+
+    /// The manager of another repository, with the keys of a host: the one in `host_key`, or else those there are.
+    pub(crate) async fn manager_of(
+        &self,
+        file: &ConfigFile,
+        place: &str,
+        config: BackupConfig,
+        host_key: Option<PathBuf>,
+        reading: &Reading,
+    ) -> Result<BackupManager> {
+        let directory = lifeboat::repository_directory(place)?;
+        let host_key = host_key.or_else(|| self.host_key_file(file));
+        let mut keys = HostKeys::find(host_key.as_deref(), false)?.keys(&place_name(&directory));
+        keys.recipients.clone_from(&file.recipients);
+        keys.signers.clone_from(&file.signers);
+        self.add_reading(file, reading, &mut keys).await?;
+        self.manager_at(directory, config, keys)
+    }
+
+    /// Adds what sealed backups are read with, but for the passphrase, which belongs to one repository; and whom to believe.
+    async fn add_reading(&self, file: &ConfigFile, reading: &Reading, keys: &mut Keys) -> Result<()> {
         for path in &reading.identities {
             let text = lifeboat::keys::read_secret_file(path)?;
             keys.add_identity_file(&text)
@@ -84,21 +110,23 @@ impl Session {
         {
             keys.add_identity_file(&text)?;
         }
-        keys.passphrase =
-            file.passphrase.clone().or_environment("LIFEBOAT_PASSPHRASE")?.read(&self.ctx).await?;
         keys.signers.extend(&reading.signers);
         keys.trust_unsigned = reading.trust_unsigned;
-        self.manager_with_keys(file, config, keys)
+        Ok(())
     }
 
     /// The manager of the repository with these keys.
     pub(crate) fn manager_with_keys(
         &self,
         file: &ConfigFile,
-        mut config: BackupConfig,
+        config: BackupConfig,
         keys: Keys,
     ) -> Result<BackupManager> {
-        config.directory = self.directory(file)?;
+        self.manager_at(self.directory(file)?, config, keys)
+    }
+
+    fn manager_at(&self, directory: PathBuf, mut config: BackupConfig, keys: Keys) -> Result<BackupManager> {
+        config.directory = directory;
         if let Some(seconds) = self.global.lock_wait {
             config.lock_wait = Duration::from_secs(seconds.into());
         }
@@ -125,12 +153,6 @@ impl Session {
     pub(crate) fn host_key_file(&self, file: &ConfigFile) -> Option<PathBuf> {
         let environment = std::env::var_os("LIFEBOAT_HOST_KEY").filter(|path| !path.is_empty());
         self.global.host_key.clone().or(environment.map(PathBuf::from)).or_else(|| file.host_key.clone())
-    }
-
-    /// The manager of another repository.
-    pub(crate) fn manager_of(&self, place: &str, mut config: BackupConfig) -> Result<BackupManager> {
-        config.directory = lifeboat::repository_directory(place)?;
-        Ok(BackupManager::new(config).with_context(self.ctx.clone()))
     }
 
     /// The source or target that `name_or_url` stands for. An engine that is not there is refused here, before

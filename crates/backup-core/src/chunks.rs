@@ -16,8 +16,10 @@ use crate::error::{During, Error, ErrorKind, Result};
 use crate::pool::Pool;
 use crate::progress::Event;
 use crate::reader::{PartReader, Piece};
-use crate::repository::{ChunkEntry, Hash32, PartRecord, Repository, Sealer, Unsealer};
-use crate::storage::{ObjectMeta, PutMode, Storage};
+use crate::repository::{
+    BackupId, ChunkEntry, Hash32, Known, PartRecord, Pending, Repository, Sealer, Unsealer,
+};
+use crate::storage::{PutMode, Storage};
 
 /// Where a [`ChunkStore`] puts chunks.
 #[async_trait]
@@ -28,6 +30,9 @@ pub(crate) trait ChunkSink: Send + Sync {
     /// Makes a chunk durable, unless another backup has just stored it: encoded otherwise perhaps, and already named by a manifest.
     /// Returns what is there.
     async fn put(&self, ctx: &Ctx, entry: &ChunkEntry, stored: Bytes) -> Result<ChunkEntry>;
+
+    /// Tidies up when a manifest names what was put.
+    async fn committed(&self) -> Result<()>;
 }
 
 /// Turns chunks into stored objects: names them, leaves out what is there, encodes, proves by decoding, seals, stores.
@@ -45,19 +50,24 @@ pub(crate) struct ChunkStore {
 }
 
 impl ChunkStore {
-    /// A store of chunks in `repository`, named and sealed as its chunks are.
+    /// A store of the chunks of `backup` in `repository`, named and sealed as its chunks are.
     pub(crate) fn new(
         repository: &Repository,
-        known: HashMap<Hash32, ChunkEntry>,
+        backup: &BackupId,
+        known: Known,
         encoder: ChunkEncoder,
         jobs: usize,
     ) -> Result<Self> {
         let key = repository.chunk_key()?;
+        let seal = repository.seal()?;
+        let sealer = seal.as_ref().map(|seal| seal.sealer.clone());
+        let pending = seal.map(|seal| Pending::new(repository, backup, seal));
+        let storage = Arc::clone(repository.storage());
         Ok(Self {
-            sink: Arc::new(RepositorySink::new(repository, key, known)),
+            sink: Arc::new(RepositorySink { storage, key, pending, known }),
             key,
             encoder: Arc::new(encoder),
-            sealer: repository.seal()?.map(|seal| seal.sealer),
+            sealer,
             // One more, since each waits in between for what the storage says.
             encoding: Semaphore::new(jobs.max(1) + 1),
             chunks: Mutex::default(),
@@ -96,6 +106,13 @@ impl ChunkStore {
             Arc::clone(chunks.entry(id).or_default())
         };
         cell.get_or_try_init(|| self.put_first(ctx, turn, id, chunk, hints)).await.copied()
+    }
+
+    /// Tidies up when a manifest names what was put. The backup stands whatever comes of it.
+    pub(crate) async fn committed(&self, ctx: &Ctx) {
+        if let Err(error) = ctx.run(self.sink.committed()).await {
+            ctx.warn(format!("a record of what was stored stays until it is pruned: {error}"));
+        }
     }
 
     /// Makes a chunk of another backup one of this one too. Errors: `Damaged` if it is not there any more.
@@ -224,13 +241,14 @@ impl Drop for Stored {
 pub(crate) struct RepositorySink {
     storage: Arc<dyn Storage>,
     key: [u8; 32],
-    sealed: bool,
-    known: HashMap<Hash32, ChunkEntry>,
+    known: Known,
+    /// What is about to be stored, where it is sealed.
+    pending: Option<Pending>,
 }
 
 impl RepositorySink {
-    fn new(repository: &Repository, key: [u8; 32], known: HashMap<Hash32, ChunkEntry>) -> Self {
-        Self { storage: Arc::clone(repository.storage()), key, sealed: repository.is_sealed(), known }
+    fn is_sealed(&self) -> bool {
+        self.pending.is_some()
     }
 
     /// The chunk `id` as it lies there, if it is whole. No manifest vouches for it, so it is read and proven before it is used.
@@ -259,33 +277,42 @@ impl RepositorySink {
 #[async_trait]
 impl ChunkSink for RepositorySink {
     async fn find(&self, ctx: &Ctx, id: &Hash32) -> Result<Option<ChunkEntry>> {
-        if let Some(known) = self.known.get(id) {
-            let meta = self.storage.head(&known.key(self.sealed)?).await?;
+        let sealed = self.is_sealed();
+        for known in self.known.candidates(id) {
+            let meta = self.storage.head(&known.key(sealed)?).await?;
             // One that has lost bytes is written again.
-            let whole = |meta: &ObjectMeta| u64::from(known.stored_size) == meta.size;
-            return Ok(meta.filter(whole).map(|_| *known));
+            if meta.is_some_and(|meta| u64::from(known.stored_size) == meta.size) {
+                return Ok(Some(*known));
+            }
         }
-        if self.sealed {
-            // A backup that was cut off may have left it. Nobody vouches for that, and who seals cannot read: it is sent again.
-            return Ok(None);
-        }
-        self.prove(ctx, id).await
+        // Whoever seals cannot read, so what is there and nobody vouches for is sent again. Others prove it.
+        if sealed || self.known.chunks.contains_key(id) { Ok(None) } else { self.prove(ctx, id).await }
     }
 
     async fn put(&self, ctx: &Ctx, entry: &ChunkEntry, stored: Bytes) -> Result<ChunkEntry> {
-        let object = entry.key(self.sealed)?;
+        let object = entry.key(self.is_sealed())?;
+        if let Some(pending) = &self.pending {
+            pending.note(entry).await?;
+        }
         match self.storage.put(&object, stored.clone(), PutMode::Create).await {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             done => return done.map(|_| *entry),
         }
         // A sealed chunk of another encoding has another name.
-        if !self.sealed
+        if !self.is_sealed()
             && let Some(found) = self.prove(ctx, &entry.id).await?
         {
             return Ok(found);
         }
         // It is damaged, so this mends it.
         self.storage.put(&object, stored, PutMode::Overwrite).await.map(|_| *entry)
+    }
+
+    async fn committed(&self) -> Result<()> {
+        match &self.pending {
+            Some(pending) => pending.remove().await,
+            None => Ok(()),
+        }
     }
 }
 

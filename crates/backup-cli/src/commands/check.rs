@@ -54,6 +54,7 @@ fn text(report: &CheckReport) -> String {
     text.push('\n');
     let orphans = &report.orphans;
     let objects = orphans.chunks + orphans.lists + orphans.files + orphans.marks;
+    let objects = objects + orphans.pending + orphans.deleted;
     if objects > 0 {
         let bytes = size(orphans.bytes);
         text += &format!("{} objects of {bytes} belong to no backup; they do no harm\n", count(objects));

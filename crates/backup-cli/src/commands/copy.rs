@@ -1,9 +1,11 @@
 //! `copy`: backups into another repository.
 
+use std::path::PathBuf;
+
 use lifeboat::{BackupConfig, BackupRef, CopyReport, Result};
 use serde_json::json;
 
-use super::flags;
+use super::flags::{self, Reading};
 use crate::output::{Align, Table, count, size};
 use crate::session::Session;
 
@@ -12,9 +14,13 @@ A backup keeps its ID, its place in the order and its chain; whatever it continu
 Only what the other repository has not got is sent, and what was sent is verified there. Copying again \
 after it was cut off sends the rest. A repository can also be copied or moved with cp, rsync or tar.
 
+What is sealed here is read for that, which takes an identity, and sealed again for those who may read what \
+lies there. Between two copies of one sealed repository bytes go over as they are, without an identity.
+
 Examples:
   lifeboat copy --to /mnt/offsite/backups
-  lifeboat copy --to /mnt/offsite/backups latest";
+  lifeboat copy --to /mnt/offsite/backups latest
+  lifeboat copy --to /mnt/offsite/backups --identity identity.txt";
 
 /// Copy backups into another repository
 #[derive(Debug, clap::Args)]
@@ -23,9 +29,12 @@ pub(crate) struct Args {
     /// The IDs of backups (their beginnings will do), or latest; none means all
     #[arg(value_name = "ID")]
     backups: Vec<String>,
-    /// The other repository; an empty place is made one
+    /// The other repository; an empty place is made one, unless what comes there is sealed here
     #[arg(long, value_name = "PLACE")]
     to: String,
+    /// The host key of the other repository, if it is sealed and the key is not where host keys are
+    #[arg(long, value_name = "FILE")]
+    to_host_key: Option<PathBuf>,
     /// What compresses the chunks that have to be written anew
     #[arg(long, value_parser = flags::codec())]
     codec: Option<String>,
@@ -35,6 +44,8 @@ pub(crate) struct Args {
     /// Do not verify what was copied
     #[arg(long)]
     no_verify: bool,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 impl Args {
@@ -44,8 +55,10 @@ impl Args {
         config.verify = !self.no_verify;
         config.jobs = self.jobs.unwrap_or(config.jobs);
         config.codec = self.codec.unwrap_or(config.codec);
-        let to = session.manager_of(&self.to, config)?;
-        let report = session.manager()?.copy(&to, &backups).await?;
+        let file = session.config_file()?;
+        let from = session.reader(&file, BackupConfig::default(), &self.reading).await?;
+        let to = session.manager_of(&file, &self.to, config, self.to_host_key, &self.reading).await?;
+        let report = from.copy(&to, &backups).await?;
         session.result(&json!({ "copy": report }), || text(&report))
     }
 }

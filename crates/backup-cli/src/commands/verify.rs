@@ -76,7 +76,7 @@ impl Args {
         }
         if let (Some(target), [(name, Ok(report))]) = (&self.target, verified.as_slice()) {
             let (name, report) = (name.clone(), *report);
-            return compare(session, &name, report, target).await;
+            return compare(session, &name, report, target, &self.reading).await;
         }
         if verified.is_empty() {
             return Err(Error::new(ErrorKind::NotFound, "there are no backups to verify"));
@@ -88,12 +88,18 @@ impl Args {
 }
 
 /// Restores a backup that was read back, and says how the result compares.
-async fn compare(session: &Session, backup: &str, report: VerifyReport, target: &str) -> Result<()> {
+async fn compare(
+    session: &Session,
+    backup: &str,
+    report: VerifyReport,
+    target: &str,
+    reading: &Reading,
+) -> Result<()> {
     let file = session.config_file()?;
     let source = session.source(&file, target)?;
     let mut config = BackupConfig::default();
     source.apply(&mut config);
-    let manager = session.manager_with(&file, config)?;
+    let manager = session.reader(&file, config, reading).await?;
     let compared = manager.verify_restore(&backup.parse()?, &source.url).await?;
     let read = (backup.to_owned(), Ok(report));
     let mut found = document(&read);

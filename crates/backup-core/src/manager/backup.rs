@@ -1,6 +1,5 @@
 //! A backup, from the first look at the repository to the commit of the manifest.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, SubsecRound, Utc};
@@ -22,7 +21,7 @@ use crate::progress::{Event, Stage, Warnings};
 use crate::registry::EngineFactory;
 use crate::repository::{
     Author, BackupId, BackupType, Body, BodyRecord, ChunkEntry, FORMAT_VERSION, FileRecord, Format, Hash32,
-    Header, Lease, LogRecord, Manifest, PartRecord, Repository,
+    Header, Known, Lease, LogRecord, Manifest, PartRecord, Repository,
 };
 use crate::request::BackupRequest;
 use crate::script::ScriptInfo;
@@ -115,7 +114,7 @@ impl Job<'_> {
         // Boxed: it is large, and the compiler cannot see through it that all of this is Send.
         let dumped = self.dump(&headers, &mut manifest, Arc::new(session), parts).boxed().await;
         let committed = match dumped {
-            Ok(()) => self.commit(&mut manifest).await,
+            Ok(store) => self.commit(&mut manifest, &store).await,
             Err(error) => Err(error),
         };
         // A commit that failed may have arrived all the same, and then the manifest names the file.
@@ -129,10 +128,13 @@ impl Job<'_> {
         committed.map(|()| Made { repository: self.repository, header: manifest.header, log: None })
     }
 
-    pub(super) async fn commit(&self, manifest: &mut Manifest) -> Result<()> {
+    /// Makes the backup exist whose chunks are in `store`.
+    pub(super) async fn commit(&self, manifest: &mut Manifest, store: &ChunkStore) -> Result<()> {
         self.ctx.emit(Event::Stage(Stage::Commit));
         self.ctx.check()?;
-        self.lease.commit(&self.repository, manifest, &*self.codec).await
+        self.lease.commit(&self.repository, manifest, &*self.codec).await?;
+        store.committed(self.ctx).await;
+        Ok(())
     }
 
     /// The manifest of a full backup of everything, as far as it is known now.
@@ -187,14 +189,14 @@ impl Job<'_> {
         Ok(Manifest { header, body })
     }
 
-    /// Dumps everything and fills in what the manifest says of it.
+    /// Dumps everything and fills in what the manifest says of it. Returns where its chunks are.
     async fn dump(
         &self,
         headers: &[Header],
         manifest: &mut Manifest,
         session: Arc<Box<dyn BackupSession>>,
         parts: Arc<[Part]>,
-    ) -> Result<()> {
+    ) -> Result<Arc<ChunkStore>> {
         let known = self.repository.known_chunks(self.ctx, headers).await?;
         let store = self.store(&self.repository, Arc::clone(&self.codec), self.config.level, known)?;
         match manifest.header.format {
@@ -210,7 +212,8 @@ impl Job<'_> {
                 let (key, frames) = self.frames(&name).await?;
                 let archive = ArchiveWriter::new(frames, manifest.header.started);
                 let inner = self.repository.copy_into(Arc::new(archive.clone())).await?;
-                let plain = self.store(&inner, Arc::new(NoCompression), Level::default(), HashMap::new())?;
+                let plain =
+                    self.store(&inner, Arc::new(NoCompression), Level::default(), Known::default())?;
                 let stored = self.dump_chunks(&plain, &session, parts).await?;
                 self.finish(session).await?;
                 self.complete(manifest, &stored.parts);
@@ -245,7 +248,7 @@ impl Job<'_> {
                 self.single_file(&store, manifest, key, finished, records).await?;
             }
         }
-        Ok(())
+        Ok(store)
     }
 
     /// Fills in what is known when all parts are dumped.
@@ -260,10 +263,10 @@ impl Job<'_> {
         repository: &Repository,
         codec: Arc<dyn Codec>,
         level: Level,
-        known: HashMap<Hash32, ChunkEntry>,
+        known: Known,
     ) -> Result<Arc<ChunkStore>> {
         let encoder = ChunkEncoder { codec, level };
-        ChunkStore::new(repository, known, encoder, self.config.jobs).map(Arc::new)
+        ChunkStore::new(repository, self.lease.backup()?, known, encoder, self.config.jobs).map(Arc::new)
     }
 
     async fn dump_chunks(

@@ -3,7 +3,7 @@
 //! A backup keeps its id, its place in the order and its chain, so what continues it there continues the same; and whatever it
 //! continues is copied before it. Chunks go over as they are stored where both repositories name them alike, which those made from one
 //! another with file tools do. Otherwise they are decoded, cut and named as the other one would, so that it shares them with backups
-//! of its own.
+//! of its own; which, out of a sealed repository, takes an identity.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,6 +13,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::BackupManager;
 use super::backup::{Stored, record};
+use super::copy_as_it_is::AsItIs;
+use super::copy_file::FileCopy;
 use super::dump::ChunkDump;
 use super::export::Stock;
 use super::open::Parts;
@@ -28,19 +30,18 @@ use crate::info::{CopiedBackup, CopyReport};
 use crate::options::BackupRef;
 use crate::part::Part;
 use crate::progress::{Event, Progress, Stage};
-use crate::repository::{
-    BackupId, ChunkEntry, FileRecord, Hash32, Header, Lease, Manifest, PartRecord, Purpose, Repository,
-};
-
-/// How much of a single file is held at once.
-const PIECE: u64 = 4 << 20;
+use crate::repository::{BackupId, ChunkEntry, Header, Lease, Manifest, PartRecord, Purpose, Repository};
 
 impl BackupManager {
     /// Copies `backups`, or all there are if none is named, with everything that they continue, into the repository of `to`, which is made
     /// if its place is empty. Those that are there already are left alone. Chunks that have to be written anew are written with the
     /// codec of `to`; what is copied is verified there, unless the configuration of `to` says otherwise.
     ///
-    /// Errors: `AlreadyExists` if there is another backup of the same id. After an error, or when it is cancelled, what was copied completely
+    /// A sealed repository is opened as far as the keys of `self` go: to copy out of it needs an identity, except into a copy of it made with
+    /// file tools, where bytes go over as they are. What is sealed is not copied into a place that is no repository yet, since nobody said whether it
+    /// is to lie there in clear.
+    ///
+    /// Errors: `AlreadyExists` if there is another backup of the same id; `NoRepository`; `MissingKey`. After an error, or when it is cancelled, what was copied completely
     /// stays; copying again sends only the rest.
     pub async fn copy(&self, to: &Self, backups: &[BackupRef]) -> Result<CopyReport> {
         let source = self.repository().await?;
@@ -53,30 +54,56 @@ impl BackupManager {
         let encoder = ChunkEncoder { codec: codec(&to.config.codec)?, level: to.config.level };
         let headers = source.headers(&self.ctx).await?;
         let wanted = self.wanted(&source, &headers, backups).await?;
-        let there = self.ctx.run(Repository::open_or_init(to.storage(true)?, &to.keys)).await;
-        let there = there.during(|| to.place("open the repository"))?;
+        let there = self.ctx.run(place_for(&source, to)).await.during(|| to.place("open the repository"))?;
         self.ctx.emit(Event::Stage(Stage::Copy));
         let before = there.headers(&self.ctx).await?;
-        let known = there.known_chunks(&self.ctx, &before).await?;
-        let store = Arc::new(ChunkStore::new(&there, known, encoder.clone(), to.config.jobs)?);
-        let sealed = source.is_sealed() || there.is_sealed();
-        let alike = !sealed && source.chunk_key()? == *store.key();
-        let copy =
-            Copy { source, there, store, codec: encoder.codec, alike, sealed, jobs: to.config.jobs.max(1) };
-        let to = to.clone().with_context(self.ctx.clone());
-        let before: HashMap<_, _> = before.iter().map(|header| (&header.id, header)).collect();
         let mut report = CopyReport::default();
+        let mut missing = Vec::new();
         for header in wanted {
-            if let Some(other) = before.get(&header.id) {
-                refuse_other(&header, other)?;
-                report.there.push(header.id);
-                continue;
+            match before.iter().find(|other| other.id == header.id) {
+                Some(other) => {
+                    refuse_other(&header, other)?;
+                    report.there.push(header.id);
+                }
+                None => missing.push(header),
             }
+        }
+        let Some(first) = missing.first() else { return Ok(report) };
+        let jobs = to.config.jobs.max(1);
+        let copy = match are_sealed_twins(&source, &there) {
+            true => Way::AsItIs(AsItIs { source, there: there.clone(), jobs }),
+            false => {
+                let known = there.known_chunks(&self.ctx, &before).await?;
+                let store = Arc::new(ChunkStore::new(&there, &first.id, known, encoder.clone(), jobs)?);
+                let alike = !source.is_sealed() && source.chunk_key()? == *store.key();
+                Way::Stored(Copy { source, there: there.clone(), store, codec: encoder.codec, alike, jobs })
+            }
+        };
+        let to = to.clone().with_context(self.ctx.clone());
+        for header in missing {
             let id = header.id.clone();
+            // An identity that opens what is sealed here need not open what is sealed there: then its stored bytes are verified.
+            let opened = match &copy {
+                Way::AsItIs(_) => there.opens(&header.recipients),
+                Way::Stored(_) => there.opens(&there.seal()?.map(|seal| seal.recipients).unwrap_or_default()),
+            };
+            let to = if opened { to.clone() } else { to.clone().without_identities() };
+            if self.ctx.run(there.is_void(&id)).await? {
+                let message = format!(
+                    "an earlier copy of {id} was stopped for too long, and its place is kept from it"
+                );
+                return Err(Error::new(ErrorKind::Locked, message).hint(format!(
+                    "prune frees the place after 30 days; if you know that no such process is left, remove manifests/{id} there, which is one line that says void"
+                )));
+            }
             // There it is a backup that is being made.
-            let lease = to.lease(&copy.there, Purpose::Backup(id.clone())).await?;
+            let lease = to.lease(&there, Purpose::Backup(id.clone())).await?;
             let one = async {
-                let copied = copy.one(&lease, header).await.during(|| format!("copy {id}"))?;
+                let copied = match &copy {
+                    Way::AsItIs(copy) => copy.one(&lease, header).await,
+                    Way::Stored(copy) => copy.one(&lease, header).await,
+                };
+                let copied = copied.during(|| format!("copy {id}"))?;
                 if to.config.verify {
                     let verified = to.under(&lease).verify_now(&BackupRef::from(&id)).await;
                     verified.during(|| format!("verify the copy of {id}"))?;
@@ -126,6 +153,32 @@ fn refuse_other(header: &Header, other: &Header) -> Result<()> {
         .hint("one of the two was made up or damaged: `lifeboat show` both"))
 }
 
+/// Opens the repository that is copied into. An empty place becomes one, unless what comes there was sealed until now.
+async fn place_for(source: &Repository, to: &BackupManager) -> Result<Repository> {
+    if !source.is_sealed() {
+        return Repository::open_or_init(to.storage(true)?, &to.keys).await;
+    }
+    let opened = async { Repository::open(to.storage(false)?, &to.keys).await }.await;
+    opened.map_err(|error| match error.kind() {
+        ErrorKind::NoRepository => error.hint(
+            "make it first: `lifeboat init --recipient ...` for one that is sealed too, or `lifeboat init` if all of this is to lie there in clear",
+        ),
+        _ => error,
+    })
+}
+
+/// Whether both are copies of one sealed repository.
+fn are_sealed_twins(source: &Repository, there: &Repository) -> bool {
+    source.is_sealed() && there.is_sealed() && source.config().id == there.config().id
+}
+
+/// How backups go over.
+enum Way {
+    AsItIs(AsItIs),
+    Stored(Copy),
+}
+
+/// Stores backups as ones that were made there.
 struct Copy {
     source: Repository,
     there: Repository,
@@ -133,30 +186,25 @@ struct Copy {
     codec: Arc<dyn Codec>,
     /// Whether both name chunks alike.
     alike: bool,
-    /// Whether one of them is sealed.
-    sealed: bool,
     jobs: usize,
 }
 
 impl Copy {
     async fn one(&self, lease: &Lease, header: Header) -> Result<CopiedBackup> {
-        let watcher = Arc::clone(lease.ctx().progress());
-        let sent = Arc::new(Sent { watcher, chunks: 0.into(), bytes: 0.into() });
-        let ctx = &lease.ctx().clone().with_progress(Arc::clone(&sent) as Arc<dyn Progress>);
+        let (ctx, sent) = Sent::counted(lease.ctx());
+        let ctx = &ctx;
         let mut manifest = self.source.manifest(ctx, &header.id).await?;
         let chunks = self.source.chunks(ctx, &manifest).await?;
         let parts = self.source.parts(ctx, &manifest, &chunks).await?;
         manifest.header.repository.clone_from(&self.there.config().id);
         let mut file_sent = 0;
         let entries = match &header.file {
-            Some(_) if self.sealed => {
-                let message = "it is a single file, which is not copied from or to a sealed repository yet";
-                return Err(Error::unsupported(message)
-                    .hint("name the binary backups, or export this one and keep the file"));
-            }
             Some(file) => {
-                self.file(ctx, file).await?;
-                file_sent = file.size;
+                let copied = FileCopy { ctx, source: &self.source, there: &self.there };
+                let copied = copied.run(&header.id, file).await?;
+                file_sent = copied.size;
+                manifest.header.stored_size = copied.size;
+                manifest.header.file = Some(copied);
                 record(ctx, &self.there, &self.store, &mut manifest, Stored { parts, chunks: Vec::new() })
                     .await?;
                 Vec::new()
@@ -164,8 +212,8 @@ impl Copy {
             None if self.alike => self.as_they_are(ctx, &mut manifest, &chunks).await?,
             None => self.named_anew(ctx, &mut manifest, parts, chunks).await?,
         };
-        let chunks_sent = sent.chunks.load(Ordering::Relaxed);
-        let bytes_sent = sent.bytes.load(Ordering::Relaxed) + file_sent;
+        let (chunks_sent, bytes_sent) = sent.so_far();
+        let bytes_sent = bytes_sent + file_sent;
         let header = &mut manifest.header;
         header.new_size = bytes_sent;
         if header.file.is_none() {
@@ -180,6 +228,7 @@ impl Copy {
             let _ = self.there.storage().delete(&file.key.parse()?).await;
         }
         committed?;
+        self.store.committed(ctx).await;
         let header = manifest.header;
         let size = header.stored_size;
         Ok(CopiedBackup { backup: header.id, size, chunks: entries.len() as u64, chunks_sent, bytes_sent })
@@ -230,34 +279,27 @@ impl Copy {
         let chunks = self.there.entries(ctx, &manifest.header).await?;
         Ok(chunks)
     }
-
-    /// Sends a single file, which is visible there only if every byte of it is what was stored.
-    async fn file(&self, ctx: &Ctx, file: &FileRecord) -> Result<()> {
-        let key = file.key.parse()?;
-        let mut writer = ctx.run(self.there.storage().writer(&key)).await?;
-        let mut hasher = blake3::Hasher::new();
-        let mut position = 0;
-        while position < file.size {
-            let end = (position + PIECE).min(file.size);
-            let piece = ctx.run(self.source.storage().get(&key, Some(position..end))).await?;
-            hasher.update(&piece);
-            ctx.emit(Event::Advanced { rows: 0, bytes: piece.len() as u64 });
-            ctx.run(writer.write(piece)).await?;
-            position = end;
-        }
-        if Hash32(*hasher.finalize().as_bytes()) != file.hash {
-            let hint = "copy others by their ids; `lifeboat check --read-data` finds all that is damaged";
-            return Err(Error::damaged(format!("{key} is not what was stored")).hint(hint));
-        }
-        ctx.run(writer.finish()).await.map(drop)
-    }
 }
 
 /// Counts what is sent.
-struct Sent {
+pub(super) struct Sent {
     watcher: Arc<dyn Progress>,
     chunks: AtomicU64,
     bytes: AtomicU64,
+}
+
+impl Sent {
+    /// The same context, and what is sent under it from now on.
+    pub(super) fn counted(ctx: &Ctx) -> (Ctx, Arc<Self>) {
+        let sent = Self { watcher: Arc::clone(ctx.progress()), chunks: 0.into(), bytes: 0.into() };
+        let sent = Arc::new(sent);
+        (ctx.clone().with_progress(Arc::clone(&sent) as Arc<dyn Progress>), sent)
+    }
+
+    /// Chunks, and their bytes.
+    pub(super) fn so_far(&self) -> (u64, u64) {
+        (self.chunks.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
 }
 
 impl Progress for Sent {

@@ -1,6 +1,5 @@
 //! An export: a backup in chunks as one file, without any server.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,7 +18,7 @@ use crate::part::Part;
 use crate::position::LogPoint;
 use crate::reader::Item;
 use crate::registry::Registry;
-use crate::repository::{Format, Manifest, PartRecord};
+use crate::repository::{Format, Known, Manifest, PartRecord};
 use crate::script::ScriptInfo;
 use crate::single_file::{
     ArchiveWriter, FileSource, FrameWriter, Origin, Render, Rendered, ScriptBuilder, ScriptFile,
@@ -123,7 +122,13 @@ impl Job<'_> {
         let archive = ArchiveWriter::new(self.frames()?, opened.header.started);
         let inner = outer.copy_into(Arc::new(archive.clone())).await?;
         let encoder = ChunkEncoder { codec: Arc::new(NoCompression), level: Level::default() };
-        let store = Arc::new(ChunkStore::new(&inner, HashMap::new(), encoder, self.config.jobs)?);
+        let store = Arc::new(ChunkStore::new(
+            &inner,
+            &opened.header.id,
+            Known::default(),
+            encoder,
+            self.config.jobs,
+        )?);
         let parts: Arc<[Part]> = opened.parts.iter().map(|record| record.part.clone()).collect();
         let stock = Stock { source: opened.contents.parts(), records: opened.parts };
         let keys = CutKeys::derive(store.key());

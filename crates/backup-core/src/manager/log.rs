@@ -148,7 +148,7 @@ impl Job<'_> {
                 return Err(Error::new(ErrorKind::NotFound, message).hint("run it again"));
             }
         }
-        self.commit(&mut manifest).await?;
+        self.commit(&mut manifest, &store).await?;
         Ok(Made { repository: self.repository, header: manifest.header, log: Some(session) })
     }
 
@@ -265,10 +265,12 @@ impl Merged {
     }
 }
 
-/// Tells the server that what `header` covers is safe. The backup stands whatever comes of it.
-pub(super) async fn confirm(ctx: &Ctx, mut session: Box<dyn LogSession>, header: &Header) {
-    let Some(end) = &header.end else { return };
-    if let Err(error) = ctx.run(session.confirm(ctx, end)).await {
+/// Tells the server that what `header` covers is safe; of a differential one only what comes before that, if the next will have to read the log
+/// `again`. The backup stands whatever comes of it.
+pub(super) async fn confirm(ctx: &Ctx, mut session: Box<dyn LogSession>, header: &Header, again: bool) {
+    let again = again && header.backup_type == BackupType::Differential;
+    let Some(durable) = (if again { &header.start } else { &header.end }) else { return };
+    if let Err(error) = ctx.run(session.confirm(ctx, durable)).await {
         ctx.warn(format!(
             "{} is complete, but the server could not be told so, and keeps its log until the next backup: {error}",
             header.id

@@ -3,6 +3,8 @@
 mod backup;
 mod check;
 mod copy;
+mod copy_as_it_is;
+mod copy_file;
 mod dump;
 mod export;
 mod failure;
@@ -34,7 +36,7 @@ use crate::info::{BackupDetails, BackupInfo, ExportReport, RestoreReport, TableS
 use crate::options::{BackupConfig, BackupOptions, BackupRef, RestoreOptions};
 use crate::progress::Stage;
 use crate::registry::Registry;
-use crate::repository::{BackupId, Format, Header, Keys, Lease, Purpose, Repository, Terms};
+use crate::repository::{BackupId, Format, Header, Keys, Lease, Purpose, Repository, Terms, unknown};
 use crate::retention::RetentionPlan;
 use crate::storage::{LocalStorage, Storage, Throttled};
 use crate::url::DatabaseUrl;
@@ -86,6 +88,13 @@ impl BackupManager {
     #[must_use]
     pub fn with_keys(mut self, keys: Keys) -> Self {
         self.keys = keys;
+        self
+    }
+
+    /// The same manager, which opens nothing that is sealed.
+    fn without_identities(mut self) -> Self {
+        self.keys.identities.clear();
+        self.keys.passphrase = None;
         self
     }
 
@@ -234,7 +243,7 @@ impl BackupManager {
             })?;
         }
         if let Some(log) = log {
-            log::confirm(&self.ctx, log, &header).await;
+            log::confirm(&self.ctx, log, &header, !repository.can_read()).await;
         }
         // It is committed: that its mark cannot be read just now does not make it fail.
         let mark = repository.verified(&header).await.unwrap_or_default();
@@ -330,7 +339,8 @@ impl BackupManager {
         })
     }
 
-    /// Deletes a backup and says what it was. Chunks that other backups share stay. Errors: `Locked` if other backups continue it.
+    /// Deletes a backup and says what it was. Chunks that other backups share stay. Errors: `Locked` if other backups continue it; those
+    /// of a manifest that cannot be read, if that may continue it.
     pub async fn delete_backup(&self, backup: &BackupRef) -> Result<BackupInfo> {
         let repository = self.repository().await?;
         let lease = self.lease(&repository, Purpose::Delete).await?;
@@ -349,9 +359,14 @@ impl BackupManager {
         let continues = |other: &&Header| {
             other.parent.as_ref() == Some(&header.id) || other.base.as_ref() == Some(&header.id)
         };
-        if let Some(other) = headers.iter().find(continues) {
+        let all = repository.listing(&self.ctx).await?;
+        if let Some(other) = all.headers.iter().find(continues) {
             return Err(Error::new(ErrorKind::Locked, format!("{} continues {}", other.id, header.id))
                 .hint("delete the newer one first"));
+        }
+        let can_be_continued = header.log.is_some() || header.base.is_some();
+        if can_be_continued && let Some((key, error)) = all.unreadable.into_iter().next() {
+            return Err(unknown(error.during(format!("read {key}, which may continue {}", header.id))));
         }
         let info = self.info(repository, header.clone()).await?;
         repository.delete(lease, &header).await.during(|| format!("delete {}", header.id))?;

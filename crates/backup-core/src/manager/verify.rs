@@ -64,7 +64,7 @@ pub(super) async fn stored(
     repository: &Repository,
     header: &Header,
 ) -> Result<VerifyReport> {
-    let (header, _) = repository.manifest_file(ctx, &header.id).await?;
+    let (header, ..) = repository.manifest_file(ctx, &header.id).await?;
     let chunks = repository.stored_chunks(ctx, &header).await?;
     let mut report = VerifyReport { chunks: chunks.entries().len() as u64, ..VerifyReport::default() };
     report.bytes = chunks.entries().iter().map(|entry| u64::from(entry.stored_size)).sum();

@@ -38,8 +38,8 @@ pub(super) enum Standing {
 }
 
 impl Holder {
-    fn new(meta: ObjectMeta, json: &[u8]) -> Self {
-        let record = serde_json::from_slice(json).unwrap_or_else(|_| LeaseRecord {
+    fn new(meta: ObjectMeta, file: &[u8]) -> Self {
+        let record = LeaseRecord::parse(file).unwrap_or_else(|| LeaseRecord {
             // What cannot be understood may be anything.
             lifeboat: FORMAT_VERSION,
             holder: meta.key.name().to_owned(),

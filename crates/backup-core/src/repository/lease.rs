@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::holders::{self, Holder, Standing};
-use super::id::{BackupId, random};
+use super::id::{BackupId, Hash32, random};
 use super::process::{Process, uptime};
 use super::{Manifest, Repository};
 use crate::codec::Codec;
@@ -97,10 +97,20 @@ pub(super) struct LeaseRecord {
 }
 
 impl LeaseRecord {
+    /// A line of JSON, and a line that is its hash: flipped digits of a process must not make it one that has ended.
     pub(super) fn to_bytes(&self) -> Result<bytes::Bytes> {
-        let json = serde_json::to_vec(self)
+        let mut file = serde_json::to_vec(self)
             .map_err(|error| Error::internal("a lease is not JSON").because(error))?;
-        Ok(json.into())
+        let hash = Hash32::of(&file);
+        file.extend_from_slice(format!("\n{hash}\n").as_bytes());
+        Ok(file.into())
+    }
+
+    /// What [`LeaseRecord::to_bytes`] wrote; nothing if it is anything else.
+    pub(super) fn parse(file: &[u8]) -> Option<Self> {
+        let line = file.get(..file.iter().position(|byte| *byte == b'\n')?)?;
+        let whole = file.get(line.len()..)? == format!("\n{}\n", Hash32::of(line)).as_bytes();
+        serde_json::from_slice(line).ok().filter(|_| whole)
     }
 }
 
@@ -274,8 +284,7 @@ impl Held {
         let Some(meta) = self.storage.head(&self.key).await? else { return Ok(None) };
         match self.storage.get(&self.key, None).await {
             Ok(json) => {
-                let record = serde_json::from_slice::<LeaseRecord>(&json).ok();
-                let ours = record
+                let ours = LeaseRecord::parse(&json)
                     .is_some_and(|record| record.holder == self.record.holder && record.taken_by.is_none());
                 Ok(ours.then_some(meta.version))
             }
@@ -394,12 +403,23 @@ impl Lease {
         manifest: &mut Manifest,
         codec: &dyn Codec,
     ) -> Result<()> {
+        let file = manifest.encode(codec, repository.seal()?.as_ref())?;
+        self.commit_file(repository, &manifest.header.id, file).await
+    }
+
+    /// The same of a manifest that was made elsewhere.
+    pub(crate) async fn commit_file(
+        &self,
+        repository: &Repository,
+        id: &BackupId,
+        file: bytes::Bytes,
+    ) -> Result<()> {
         let held = self.held.as_ref().ok_or_else(|| Error::internal("a backup without a lease"))?;
-        if *self.backup()? != manifest.header.id {
+        if self.backup()? != id {
             return Err(Error::internal("the lease is that of another backup"));
         }
         self.prove().await?;
-        match repository.commit(manifest, codec).await {
+        match repository.commit_file(id, file).await {
             // Nobody else knows this name, unless somebody took the lease over.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 Err(held.lose("somebody took it over").because(error))

@@ -52,7 +52,7 @@ async fn stopped(repository: &Repository, purpose: &Purpose) -> Arc<Held> {
 async fn change(repository: &Repository, holder: &str, change: impl FnOnce(&mut LeaseRecord)) {
     let key = Key::new(["locks", holder]).unwrap();
     let json = repository.storage().get(&key, None).await.unwrap();
-    let mut record = serde_json::from_slice(&json).unwrap();
+    let mut record = LeaseRecord::parse(&json).unwrap();
     change(&mut record);
     repository.storage().put(&key, record.to_bytes().unwrap(), PutMode::Overwrite).await.unwrap();
 }
@@ -269,6 +269,39 @@ async fn what_cannot_be_understood_keeps_everybody_out_until_it_is_unlocked() {
         assert!(repository.unlock(LONG, |_| true).await.unwrap()[0].removed);
         repository.lease(&ctx, LONG, backup()).await.unwrap().end(Ok(())).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn no_flipped_byte_of_a_lease_makes_another_lease_of_it() {
+    let (repository, ctx) = (repository().await, Ctx::new());
+    let held = stopped(&repository, &backup()).await;
+    let key = Key::new(["locks", held.holder()]).unwrap();
+    let whole = repository.storage().get(&key, None).await.unwrap();
+    for at in 0..whole.len() {
+        for bit in 0..8 {
+            let mut flipped = whole.to_vec();
+            flipped[at] ^= 1 << bit;
+            assert!(LeaseRecord::parse(&flipped).is_none(), "bit {bit} of byte {at}");
+        }
+        assert!(LeaseRecord::parse(&whole[..at]).is_none(), "cut at {at}");
+    }
+    // It keeps everybody out, who had been let in beside the whole one; and until it is stale.
+    let mut flipped = whole.to_vec();
+    flipped[whole.len() / 2] ^= 1;
+    repository.storage().put(&key, flipped.into(), PutMode::Overwrite).await.unwrap();
+    assert_eq!(repository.lease(&ctx, LONG, backup()).await.unwrap_err().kind(), ErrorKind::Locked);
+}
+
+#[tokio::test]
+async fn a_backup_that_must_not_be_committed_any_more_is_none() {
+    let repository = repository().await;
+    let purpose = backup();
+    let Purpose::Backup(id) = &purpose else { panic!("{purpose:?}") };
+    assert!(!repository.has(id).await.unwrap() && !repository.is_void(id).await.unwrap());
+    stopped(&repository, &purpose).await;
+    assert!(repository.unlock(LONG, |_| true).await.unwrap()[0].removed);
+    assert!(repository.is_void(id).await.unwrap(), "it was taken over, and may be committed all the same");
+    assert!(!repository.has(id).await.unwrap(), "what stands in its place counts as a backup");
 }
 
 #[tokio::test]

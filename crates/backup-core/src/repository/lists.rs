@@ -65,36 +65,41 @@ fn key(id: &Hash32) -> Result<Key> {
 pub(crate) async fn store(storage: &dyn Storage, entries: &[ChunkEntry]) -> Result<Vec<ListRecord>> {
     let mut records = Vec::new();
     for entries in entries.chunks(LIST_MAX) {
-        let mut list = Vec::with_capacity(MAGIC.len() + ENTRY * entries.len());
-        list.extend_from_slice(MAGIC);
-        for entry in entries {
-            list.extend_from_slice(&entry.id.0);
-            list.extend_from_slice(&entry.stored_hash.0);
-            list.extend_from_slice(&entry.stored_size.to_le_bytes());
-            list.extend_from_slice(&entry.raw_size.to_le_bytes());
-        }
-        let id = Hash32::of(&list);
+        let (record, list) = encode(entries);
         // Written again even if it is there: it costs little, and it mends a damaged one.
-        storage.put(&key(&id)?, Bytes::from(list), PutMode::Overwrite).await?;
-        records.push(ListRecord { id, chunks: entries.len() as u32 });
+        storage.put(&key(&record.id)?, list, PutMode::Overwrite).await?;
+        records.push(record);
     }
     Ok(records)
+}
+
+/// A list of at most [`LIST_MAX`] chunks, and its name.
+pub(super) fn encode(entries: &[ChunkEntry]) -> (ListRecord, Bytes) {
+    let mut list = Vec::with_capacity(MAGIC.len() + ENTRY * entries.len());
+    list.extend_from_slice(MAGIC);
+    for entry in entries {
+        list.extend_from_slice(&entry.id.0);
+        list.extend_from_slice(&entry.stored_hash.0);
+        list.extend_from_slice(&entry.stored_size.to_le_bytes());
+        list.extend_from_slice(&entry.raw_size.to_le_bytes());
+    }
+    (ListRecord { id: Hash32::of(&list), chunks: entries.len() as u32 }, list.into())
 }
 
 /// Reads and checks the lists that `records` name.
 pub(crate) async fn load(storage: &dyn Storage, records: &[ListRecord]) -> Result<Vec<ChunkEntry>> {
     let mut entries = Vec::new();
     for record in records {
-        let list = storage.get(&key(&record.id)?, None).await?;
-        if Hash32::of(&list) != record.id {
-            return Err(Error::damaged(format!("the chunk list {} does not fit its hash", record.id)));
-        }
-        entries.extend(parse(&list, record)?);
+        entries.extend(parse(&storage.get(&key(&record.id)?, None).await?, record)?);
     }
     Ok(entries)
 }
 
-fn parse(list: &[u8], record: &ListRecord) -> Result<Vec<ChunkEntry>> {
+/// Checks the list that `record` names, and takes it apart.
+pub(super) fn parse(list: &[u8], record: &ListRecord) -> Result<Vec<ChunkEntry>> {
+    if Hash32::of(list) != record.id {
+        return Err(Error::damaged(format!("the chunk list {} does not fit its hash", record.id)));
+    }
     let malformed = || Error::damaged(format!("the chunk list {} is malformed", record.id));
     let body = list.strip_prefix(MAGIC).ok_or_else(malformed)?;
     if body.len() != ENTRY * record.chunks as usize {

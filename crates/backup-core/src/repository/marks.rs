@@ -79,3 +79,33 @@ fn parse(file: &[u8], counts: impl Fn(Author) -> bool) -> Option<Mark> {
     }
     Some(mark)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::manifest::tests::sample;
+    use crate::storage::MemoryStorage;
+
+    #[tokio::test]
+    async fn a_mark_that_is_flipped_or_cut_anywhere_says_the_same_or_nothing() {
+        let (storage, header) = (MemoryStorage::new(), sample().header);
+        let signing = SigningKey::generate().unwrap();
+        for signing in [None, Some(&signing)] {
+            let mark = write(&storage, &header, true, None, signing).await.unwrap();
+            let whole = storage.get(&key(&header.id).unwrap(), None).await.unwrap();
+            let counts = |author: Author| matches!(author, Author::Signed(_)) == signing.is_some();
+            assert_eq!(parse(&whole, counts), Some(mark.clone()));
+            for at in 0..whole.len() {
+                for bit in 0..8 {
+                    let mut flipped = whole.to_vec();
+                    flipped[at] ^= 1 << bit;
+                    let read = parse(&flipped, counts);
+                    assert!(read.is_none() || read == Some(mark.clone()), "bit {bit} of byte {at}");
+                }
+                let read = parse(&whole[..at], counts);
+                // Of an unsealed repository's, which nobody has to prove, the first line is enough.
+                assert!(read.is_none() || read == Some(mark.clone()), "cut at {at}");
+            }
+        }
+    }
+}

@@ -13,11 +13,11 @@ mod lease_tests;
 mod lists;
 mod manifest;
 mod marks;
+mod pending;
 mod process;
 mod seal;
 mod sign;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -46,6 +46,7 @@ pub(crate) use manifest::{
     Body, BodyRecord, FileRecord, Header, ListRecord, LogRecord, Manifest, ManifestSeal, ScriptSpan, Span,
 };
 pub(crate) use marks::Mark;
+pub(crate) use pending::{Known, Pending};
 pub use seal::{Identity, Recipient};
 pub(crate) use seal::{SealStream, Sealer, Unsealer, seal_with_passphrase};
 pub(crate) use sign::Author;
@@ -209,6 +210,15 @@ impl Repository {
         !self.is_sealed() || self.access.unsealer.is_some()
     }
 
+    /// Whether what is sealed for these can be read here.
+    pub(crate) fn opens(&self, recipients: &[Recipient]) -> bool {
+        match &self.access.unsealer {
+            _ if !self.is_sealed() => true,
+            Some(unsealer) => unsealer.recipients().iter().any(|held| recipients.contains(held)),
+            None => false,
+        }
+    }
+
     /// What a backup is sealed and signed with; `None` in a repository that is not sealed. Errors: `MissingKey` and the like if nothing
     /// can be written that the right people, and only they, can read and believe.
     pub(crate) fn seal(&self) -> Result<Option<ManifestSeal>> {
@@ -289,8 +299,9 @@ impl Repository {
     /// The manifest of the backup `id`, checked. Errors: `UnknownSigner` if nobody known signed it, `MissingKey` if it is sealed and there is
     /// no identity.
     pub(crate) async fn manifest(&self, ctx: &Ctx, id: &BackupId) -> Result<Manifest> {
-        let (header, body) = self.manifest_file(ctx, id).await?;
-        let body = Body::parse(&header, &body, self.access.unsealer.as_ref());
+        let (header, file, start) = self.manifest_file(ctx, id).await?;
+        let body = file.get(start..).unwrap_or_default();
+        let body = Body::parse(&header, body, self.access.unsealer.as_ref());
         let body = body.during(|| format!("read the manifest of {id}"))?;
         if header.body.sealed.is_some() != self.is_sealed() {
             return Err(Error::damaged(format!("the manifest of {id} is not sealed as the repository is")));
@@ -298,8 +309,8 @@ impl Repository {
         Ok(Manifest { header, body })
     }
 
-    /// The header of the backup `id`, and the stored bytes of its body, as somebody known signed them.
-    pub(crate) async fn manifest_file(&self, ctx: &Ctx, id: &BackupId) -> Result<(Header, Bytes)> {
+    /// The header of the backup `id`, its whole file as somebody known signed it, and where in that the body begins.
+    pub(crate) async fn manifest_file(&self, ctx: &Ctx, id: &BackupId) -> Result<(Header, Bytes, usize)> {
         let key = Self::manifest_key(id)?;
         let doing = || format!("read the manifest of {id}");
         let meta = self.storage.head(&key).await?;
@@ -319,20 +330,37 @@ impl Repository {
         }
         // Before anything that it says is believed.
         self.refuse_unknown(&header)?;
-        let body = file.slice(start.min(file.len())..);
-        Body::check(&header, &body).during(doing)?;
-        Ok((header, body))
+        Body::check(&header, file.get(start..).unwrap_or_default()).during(doing)?;
+        Ok((header, file, start))
     }
 
     /// Whether there is a backup `id`.
     pub(crate) async fn has(&self, id: &BackupId) -> Result<bool> {
-        Ok(self.storage.head(&Self::manifest_key(id)?).await?.is_some())
+        Ok(self.manifest_head(id).await?.is_some_and(|head| !holders::is_void(&head, id.as_str())))
+    }
+
+    /// Whether a backup `id` must not be committed any more, since the lease of who made it was taken over.
+    pub(crate) async fn is_void(&self, id: &BackupId) -> Result<bool> {
+        Ok(self.manifest_head(id).await?.is_some_and(|head| holders::is_void(&head, id.as_str())))
+    }
+
+    async fn manifest_head(&self, id: &BackupId) -> Result<Option<Bytes>> {
+        let key = Self::manifest_key(id)?;
+        let Some(meta) = self.storage.head(&key).await? else { return Ok(None) };
+        match self.storage.get(&key, Some(0..meta.size.min(manifest::HEADER_MAX))).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            head => head.map(Some),
+        }
     }
 
     /// Makes a backup exist. Everything that the manifest names is durable already.
     pub(crate) async fn commit(&self, manifest: &mut Manifest, codec: &dyn Codec) -> Result<()> {
         let file = manifest.encode(codec, self.seal()?.as_ref())?;
-        let id = &manifest.header.id;
+        self.commit_file(&manifest.header.id, file).await
+    }
+
+    /// Makes the backup `id` exist, whose manifest is `file`.
+    async fn commit_file(&self, id: &BackupId, file: Bytes) -> Result<()> {
         let key = Self::manifest_key(id)?;
         let doing = || format!("commit backup {id}");
         match self.storage.put(&key, file.clone(), PutMode::Create).await {
@@ -417,22 +445,19 @@ impl Repository {
         lists::store(&*self.storage, entries).await
     }
 
-    /// Every chunk that a backup vouches for, and that is sealed for just those who are to read the next one. Lists that cannot be read are
-    /// warned of: their chunks are proven again when they are met.
-    pub(crate) async fn known_chunks(
-        &self,
-        ctx: &Ctx,
-        headers: &[Header],
-    ) -> Result<HashMap<Hash32, ChunkEntry>> {
-        let mut known = HashMap::new();
+    /// Every chunk that a backup vouches for, and that is sealed for just those who are to read the next one; and what backups that were cut
+    /// off have sealed for them. Lists that cannot be read are warned of: their chunks are proven again when they are met, or sent again.
+    pub(crate) async fn known_chunks(&self, ctx: &Ctx, headers: &[Header]) -> Result<Known> {
+        let mut known = Known::default();
         let recipients = self.seal()?.map(|seal| seal.recipients).unwrap_or_default();
         for header in headers.iter().filter(|header| header.recipients == recipients && self.trusts(header)) {
             match ctx.run(lists::load(&*self.storage, &header.lists)).await {
-                Ok(entries) => known.extend(entries.into_iter().map(|entry| (entry.id, entry))),
+                Ok(entries) => known.chunks.extend(entries.into_iter().map(|entry| (entry.id, entry))),
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
                 Err(error) => ctx.warn(format!("the chunk lists of {} cannot be read: {error}", header.id)),
             }
         }
+        self.add_pending(ctx, &mut known).await?;
         Ok(known)
     }
 

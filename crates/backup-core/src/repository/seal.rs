@@ -331,7 +331,13 @@ mod tests {
         let sealed = seal_with_passphrase(&clear, &passphrase).unwrap();
         assert_eq!(unseal_with_passphrase(&sealed, &passphrase, "it").unwrap(), Some(clear.clone()));
         assert_eq!(unseal_with_passphrase(&sealed, &Secret::new("wrong"), "it").unwrap(), None);
-        assert!(unseal_with_passphrase(&sealed[..sealed.len() - 1], &passphrase, "it").is_err());
+        for at in 0..sealed.len() {
+            let mut flipped = sealed.clone();
+            flipped[at] ^= 1;
+            assert!(!matches!(unseal_with_passphrase(&flipped, &passphrase, "it"), Ok(Some(_))), "byte {at}");
+            let cut = unseal_with_passphrase(&sealed[..at], &passphrase, "it");
+            assert!(!matches!(cut, Ok(Some(_))), "cut at {at}");
+        }
         assert!(seal_with_passphrase(&clear, &Secret::new("")).is_err());
     }
 

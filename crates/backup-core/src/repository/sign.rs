@@ -1,4 +1,4 @@
-//! Signatures: who vouches for a manifest, a mark, a description. Hashes prove that bytes are whole; only these prove who wrote them.
+//! Signatures: who vouches for a manifest, a mark, a description, a pending record. Hashes prove that bytes are whole; only these prove who wrote them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -58,7 +58,6 @@ pub(crate) enum Purpose {
     Mark,
     Description,
     /// What a running backup has stored so far.
-    #[allow(dead_code, reason = "records of running backups are to be signed like everything else")]
     Pending,
 }
 
@@ -128,6 +127,10 @@ impl Signature {
         };
         let mut bytes = [0; 64];
         hex::decode_to_slice(&self.ed25519, &mut bytes).map_err(|_| forged())?;
+        // Nothing proves a signature, so no other way to write the same digits is taken for it.
+        if hex::encode(bytes) != self.ed25519 {
+            return Err(forged());
+        }
         let key = VerifyingKey::from_bytes(&self.signer.0).map_err(|_| forged())?;
         let signature = ed25519_dalek::Signature::from_bytes(&bytes);
         key.verify_strict(&purpose.message(hash), &signature).map_err(|_| forged())?;
@@ -194,6 +197,8 @@ mod tests {
             let flipped = Signature { ed25519: flipped, ..signature.clone() };
             assert!(flipped.check(Purpose::Manifest, &hash).is_err(), "digit {digit}");
         }
+        let shouted = Signature { ed25519: signature.ed25519.to_uppercase(), ..signature.clone() };
+        assert!(shouted.check(Purpose::Manifest, &hash).is_err(), "another spelling of the same digits");
     }
 
     #[test]

@@ -11,4 +11,4 @@ pub(crate) use archive::{ArchiveStorage, ArchiveWriter};
 pub(crate) use frames::{Finished, FrameWriter};
 pub(crate) use script_read::{ScriptFile, ScriptParts};
 pub(crate) use script_write::{Origin, Render, Rendered, ScriptBuilder};
-pub(crate) use source::FileSource;
+pub(crate) use source::{FileSource, SourceReader, into_error};

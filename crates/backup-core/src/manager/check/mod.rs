@@ -218,12 +218,15 @@ impl Check<'_> {
             .collect();
         // A backup whose manifest cannot be read may name anything.
         let unknown = !findings.report.affected.is_empty();
-        for folder in ["lists", "files", "marks"] {
+        for folder in ["lists", "files", "marks", "pending", "deleted"] {
             let folder_key: Key = folder.parse()?;
             let mut listed = self.repository.storage().list(&folder_key);
             while let Some(meta) = self.ctx.run(async { listed.try_next().await }).await? {
                 let orphans = &mut findings.report.orphans;
                 let count = match folder {
+                    // No backup needs these, whatever it names.
+                    "pending" => &mut orphans.pending,
+                    "deleted" => &mut orphans.deleted,
                     _ if named.contains(&meta.key) || unknown => continue,
                     "lists" => &mut orphans.lists,
                     "files" => &mut orphans.files,

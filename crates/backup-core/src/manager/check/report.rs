@@ -47,6 +47,10 @@ pub struct Orphans {
     pub files: u64,
     /// Marks of backups that are not there.
     pub marks: u64,
+    /// What backups that were cut off, or that run now, noted for those after them.
+    pub pending: u64,
+    /// Records of deleted backups, which go when the waiting time is over.
+    pub deleted: u64,
     /// Bytes of all of them.
     pub bytes: u64,
 }
