@@ -112,6 +112,25 @@ impl Place {
         self.path(copy)
     }
 
+    /// An identity that is kept elsewhere than on the host: its file, and its recipient.
+    pub fn identity(&self, name: &str) -> (String, String) {
+        let identity = lifeboat::Identity::generate();
+        let file = self.path(name);
+        fs::write(&file, format!("{}\n", identity.to_secret().expose())).unwrap();
+        (file.to_str().unwrap().to_owned(), identity.recipient().to_string())
+    }
+
+    /// Makes a sealed repository, and returns the file `name` of its identity, which vouches for this host.
+    pub fn init_sealed(&self, name: &str, arguments: &[&str]) -> String {
+        let (file, recipient) = self.identity(name);
+        let made = self.run(&[&["init", "--recipient", &recipient, "--json"], arguments].concat());
+        let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+        let line = made["repository"]["vouching-line"].as_str().unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, format!("{line}\n{text}")).unwrap();
+        file
+    }
+
     /// Every file below a directory, with its contents.
     pub fn files(&self, below: &str) -> Vec<(PathBuf, Vec<u8>)> {
         let mut files = Vec::new();

@@ -12,14 +12,6 @@ use serde_json::Value;
 mod forger;
 use forger::Forger;
 
-/// An identity that is kept elsewhere than on the host: its file, and its recipient.
-fn identity(place: &Place, name: &str) -> (String, String) {
-    let identity = lifeboat::Identity::generate();
-    let file = place.path(name);
-    std::fs::write(&file, format!("{}\n", identity.to_secret().expose())).unwrap();
-    (file.to_str().unwrap().to_owned(), identity.recipient().to_string())
-}
-
 fn json(place: &Place, arguments: &[&str]) -> Value {
     serde_json::from_str(&place.run(&[arguments, &["--json"]].concat())).unwrap()
 }
@@ -27,12 +19,7 @@ fn json(place: &Place, arguments: &[&str]) -> Value {
 /// A sealed repository of a shop, and the identity file, which vouches for the host.
 fn sealed_shop(place: &Place) -> String {
     shop(&place.path("source.db"));
-    let (file, recipient) = identity(place, "identity");
-    let made = json(place, &["init", "--recipient", &recipient]);
-    let line = made["repository"]["vouching-line"].as_str().unwrap().to_owned();
-    let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, format!("{line}\n{text}")).unwrap();
-    file
+    place.init_sealed("identity", &[])
 }
 
 /// Runs with another home: a host that has no host key.
@@ -139,7 +126,7 @@ fn the_wrong_key_gives_no_output_and_each_lack_has_its_own_error() {
     let place = Place::new();
     let identity = sealed_shop(&place);
     let id = place.backup("source.db", "binary");
-    let (wrong, _) = self::identity(&place, "wrong");
+    let (wrong, _) = place.identity("wrong");
     let refused = |arguments: &[&str], words: &str| {
         let (code, said) = elsewhere(&place, arguments);
         assert_eq!(code, Some(12), "{arguments:?}: {said}");
@@ -255,7 +242,7 @@ fn nothing_is_stored_in_clear_where_a_sealed_repository_was() {
     assert_eq!(place.files("backups").len(), before, "something was stored");
     place.backup("source.db", "binary");
     // What the configuration asks for goes for every place.
-    let (_, recipient) = identity(&place, "other");
+    let (_, recipient) = place.identity("other");
     std::fs::write(place.path("wants.toml"), format!("[repository]\nrecipients = [\"{recipient}\"]\n"))
         .unwrap();
     for repo in ["plain", "new", "backups"] {
@@ -286,7 +273,7 @@ fn keys_are_changed_only_where_somebody_typed_it() {
     assert_ne!(listed["backups"][0]["signer"], listed["backups"][1]["signer"]);
     assert_eq!(listed["backups"][1]["new-size"], 0, "chunks of the first host were sent again");
 
-    let (second, recipient) = identity(&place, "second");
+    let (second, recipient) = place.identity("second");
     place.run(&["key", "add", "--recipient", &recipient]);
     let new = place.backup("source.db", "binary");
     // The new recipient reads what was made for it, all of it, and not what was there before.
