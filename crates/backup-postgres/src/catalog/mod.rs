@@ -2,6 +2,7 @@
 
 mod columns;
 mod constraints;
+mod contents;
 mod depend;
 mod families;
 mod foreign;
@@ -9,6 +10,7 @@ mod functions;
 mod indexes;
 mod languages;
 mod largeobjects;
+mod late;
 mod lock;
 mod node;
 mod operators;
@@ -72,7 +74,7 @@ pub(crate) async fn read(
     let columns = columns::columns(reader).await?;
     let constraints = constraints::read(reader).await?;
     let (identities, sequences) = sequences::read(reader, relations).await?;
-    let families = tables::families(relations, &columns);
+    let families = late::families(relations, &columns);
     let parts = tables::Parts {
         relations,
         columns: &columns,
@@ -86,7 +88,7 @@ pub(crate) async fn read(
     relations.alias_types(&mut catalog);
     tables::defaults(&mut catalog, &parts);
     tables::privileges_of_columns(&mut catalog, &parts)?;
-    tables::rows(reader, &mut catalog, &parts, &database.encoding).await?;
+    contents::rows(reader, &mut catalog, &parts, &database.encoding).await?;
 
     constraints::keys(reader, &mut catalog, relations).await?;
     indexes::indexes(reader, &mut catalog, relations).await?;

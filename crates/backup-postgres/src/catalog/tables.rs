@@ -2,21 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 
-use backup_core::{Column, Ctx, Result};
+use backup_core::{Ctx, Result};
 
 use super::columns::{Attribute, foreign_options};
 use super::constraints::TableConstraints;
-use super::families::{self, Family, Member};
-use super::node::{Body, Catalog, Node, NodeId, Rank, class};
+use super::families::Family;
+use super::late::complete;
+use super::node::{Catalog, Node, Rank, class};
 use super::reader::{Fields, OURS, Reader};
 use super::relations::{Relation, RelationKind, Relations, options};
 use super::sequences::Identities;
 use crate::ddl::quote::ident;
-use crate::rows::RowsSpec;
-use crate::spec::Gate;
-
-/// A table of more blocks than this is split, at multiples of it, so that bounds stay where they are: 64 MiB of the usual blocks.
-const SPLIT: u32 = 8192;
 
 /// What tables are made with.
 pub(super) struct Parts<'a> {
@@ -27,47 +23,13 @@ pub(super) struct Parts<'a> {
     pub(super) families: &'a [Family],
 }
 
-/// The tables that have to be made together for the sake of the order of their columns.
-pub(super) fn families(relations: &Relations, columns: &HashMap<u32, Vec<Attribute>>) -> Vec<Family> {
-    let is_of_family = |relation: &&Relation| {
-        matches!(relation.kind, RelationKind::Table | RelationKind::Foreign) && !relation.is_partition
-    };
-    let inherit: Vec<&Relation> =
-        relations.all.iter().filter(is_of_family).filter(|relation| !relation.parents.is_empty()).collect();
-    // Parents first.
-    let (mut seen, mut members) = (HashSet::new(), Vec::new());
-    let mut ahead: Vec<(&Relation, bool)> = inherit.iter().rev().map(|relation| (*relation, false)).collect();
-    while let Some((relation, is_ready)) = ahead.pop() {
-        if is_ready {
-            if seen.insert(relation.oid) {
-                members.push(relation);
-            }
-            continue;
-        }
-        if !seen.contains(&relation.oid) {
-            ahead.push((relation, true));
-            ahead.extend(relation.parents.iter().filter_map(|oid| relations.get(*oid)).map(|of| (of, false)));
-        }
-    }
-    let members: Vec<Member<'_>> = (members.iter())
-        .map(|relation| Member {
-            oid: relation.oid,
-            parents: &relation.parents,
-            columns: (columns.get(&relation.oid).into_iter().flatten())
-                .map(|column| (column.name.as_str(), column.is_local))
-                .collect(),
-        })
-        .collect();
-    families::families(&members)
-}
-
 impl Parts<'_> {
-    fn columns_of(&self, relation: &Relation) -> &[Attribute] {
+    pub(super) fn columns_of(&self, relation: &Relation) -> &[Attribute] {
         self.columns.get(&relation.oid).map_or(&[], Vec::as_slice)
     }
 
     /// Whether a column is added to its table when others are made.
-    fn is_late(&self, relation: &Relation, column: &Attribute) -> bool {
+    pub(super) fn is_late(&self, relation: &Relation, column: &Attribute) -> bool {
         self.family_of(relation)
             .is_some_and(|family| family.late.contains(&(relation.oid, column.name.clone())))
     }
@@ -282,7 +244,7 @@ fn inherits_in_order(parts: &Parts<'_>, relation: &Relation, parents: &[&Relatio
 }
 
 /// A column in CREATE TABLE; nothing for a column of a typed table that adds nothing to its type.
-fn column_definition(
+pub(super) fn column_definition(
     parts: &Parts<'_>,
     relation: &Relation,
     column: &Attribute,
@@ -331,7 +293,7 @@ fn parents_columns<'a>(
 }
 
 /// The tables and numbers of the columns that a column is inherited from.
-fn inherited_from<'a>(
+pub(super) fn inherited_from<'a>(
     parts: &'a Parts<'_>,
     relation: &'a Relation,
     column: &'a Attribute,
@@ -341,7 +303,7 @@ fn inherited_from<'a>(
 }
 
 /// What is set of a column when it is there.
-fn settings(parts: &Parts<'_>, relation: &Relation, column: &Attribute, node: &mut Node) {
+pub(super) fn settings(parts: &Parts<'_>, relation: &Relation, column: &Attribute, node: &mut Node) {
     inherited_settings(parts, relation, column, node);
     let alter = if relation.kind == RelationKind::Foreign { "FOREIGN TABLE" } else { "TABLE" };
     for setting in &column.settings {
@@ -351,69 +313,6 @@ fn settings(parts: &Parts<'_>, relation: &Relation, column: &Attribute, node: &m
             ident(&column.name)
         ));
     }
-}
-
-/// Adds the late columns of families, by a node that then stands for all members.
-fn complete(catalog: &mut Catalog, parts: &Parts<'_>) -> Result<()> {
-    for family in parts.families {
-        let members: Vec<&Relation> =
-            family.members.iter().filter_map(|oid| parts.relations.get(*oid)).collect();
-        let made: Vec<NodeId> =
-            members.iter().filter_map(|member| catalog.by_key.get(&member.key()).copied()).collect();
-        let Some(first) = members.first() else { continue };
-        let mut node =
-            Node::sql("table columns", &first.name, Rank::Objects, vec![]).in_schema(&first.schema);
-        node.table = Some(first.name.clone());
-        node.needs.extend(&made);
-        for (oid, name) in &family.added {
-            let Some(relation) = parts.relations.get(*oid) else { continue };
-            let column = parts.columns_of(relation).iter().find(|column| column.name == *name);
-            let definition = column.and_then(|column| column_definition(parts, relation, column, false));
-            let what = if relation.kind == RelationKind::Foreign { "FOREIGN TABLE" } else { "TABLE" };
-            node.push(format!(
-                "ALTER {what} {} ADD COLUMN {}",
-                relation.quoted(),
-                definition.unwrap_or_default()
-            ));
-        }
-        for relation in &members {
-            let late = parts.columns_of(relation).iter().filter(|column| parts.is_late(relation, column));
-            for column in late {
-                let is_added =
-                    family.added.iter().any(|(oid, name)| *oid == relation.oid && *name == column.name);
-                let from = inherited_from(parts, relation, column);
-                if !is_added
-                    && let Some(own) = parts.constraints.not_null_of_inherited(relation, column, from)
-                {
-                    node.push(format!("ALTER TABLE {} ADD {own}", relation.quoted()));
-                }
-                settings(parts, relation, column, &mut node);
-            }
-            for check in parts.constraints.inline(relation) {
-                node.push(format!("ALTER TABLE {} ADD {check}", relation.quoted()));
-            }
-            catalog.identities.insert(relation.key(), relation.identity());
-        }
-        for (relation, id) in members.iter().zip(&made) {
-            let parents =
-                relation.parents.iter().filter_map(|oid| catalog.by_key.get(&(class::RELATION, *oid)));
-            let parents: Vec<NodeId> = parents.copied().collect();
-            catalog.node_mut(*id)?.needs.extend(parents);
-        }
-        let id = catalog.push(node);
-        for relation in &members {
-            catalog.by_key.insert(relation.key(), id);
-            parts.constraints.alias_inline(catalog, relation);
-            parts.identities.alias(catalog, parts.relations, relation, parts.columns_of(relation));
-            for column in parts.columns_of(relation).iter().filter(|column| column.generated.is_some()) {
-                if let Some((oid, _)) = &column.default {
-                    catalog.by_key.insert((class::ATTRDEF, *oid), id);
-                }
-            }
-        }
-        catalog.families.push((id, made));
-    }
-    Ok(())
 }
 
 /// What an inherited column of a child has of its own.
@@ -468,69 +367,4 @@ pub(super) fn privileges_of_columns(catalog: &mut Catalog, parts: &Parts<'_>) ->
         }
     }
     Ok(())
-}
-
-/// The rows of each table, in pieces if it is large.
-pub(super) async fn rows(
-    reader: Reader<'_>,
-    catalog: &mut Catalog,
-    parts: &Parts<'_>,
-    encoding: &str,
-) -> Result<()> {
-    let rerouted = rerouted(reader).await?;
-    for relation in parts.relations.all.iter().filter(|relation| relation.kind == RelationKind::Table) {
-        if parts.relations.is_standby && relation.is_unlogged {
-            reader.ctx.warn(format!(
-                "the rows of {} are not in the backup: it is not logged, so a standby does not have them",
-                relation.quoted().escape_debug()
-            ));
-            continue;
-        }
-        let columns: Vec<_> = (parts.columns_of(relation).iter())
-            .filter(|column| column.generated.is_none())
-            .map(|column| Column::new(&column.name, &column.declared))
-            .collect();
-        // Reading a range of blocks is quick since version 14.
-        let splits = reader.version >= 140_000 && relation.is_heap && !columns.is_empty();
-        let count = if splits { relation.blocks.div_ceil(SPLIT).max(1) } else { 1 };
-        let into =
-            relation.root.filter(|root| rerouted.contains(root)).and_then(|root| parts.relations.get(root));
-        for piece in 0..count {
-            let blocks =
-                (count > 1).then(|| (piece * SPLIT, (piece + 1 < count).then_some((piece + 1) * SPLIT)));
-            let spec = RowsSpec::Table {
-                gate: Gate::Rows,
-                encoding: encoding.to_owned(),
-                blocks,
-                condition: None,
-                into: into.map(|root| (root.schema.clone(), root.name.clone())),
-            };
-            let mut node =
-                parts.relations.node_of(catalog, relation, "table", &relation.name, Rank::Rows, vec![]);
-            node.table = parts.relations.selected_as(relation).map(str::to_owned);
-            node.body =
-                Body::Rows { columns: columns.clone(), spec, size: relation.bytes / u64::from(count) };
-            let id = catalog.push(node);
-            catalog.rows_of.entry(relation.oid).or_default().push(id);
-        }
-    }
-    for (oid, security) in std::mem::take(&mut catalog.secured) {
-        let Some(relation) = parts.relations.get(oid) else { continue };
-        let node =
-            parts.relations.node_of(catalog, relation, "row security", &relation.name, Rank::Made, security);
-        catalog.push(node);
-    }
-    Ok(())
-}
-
-/// Roots of partition trees whose rows only the server can put into the right partition: hashes of enumerations depend on their oids.
-async fn rerouted(reader: Reader<'_>) -> Result<HashSet<u32>> {
-    let sql = "WITH RECURSIVE unstable AS (
-                 SELECT p.partrelid AS oid FROM pg_catalog.pg_partitioned_table p
-                 WHERE p.partstrat = 'h' AND EXISTS (SELECT FROM pg_catalog.unnest(p.partclass) x JOIN pg_catalog.pg_opclass o ON o.oid = x
-                       WHERE o.opcname = 'enum_ops' AND o.opcnamespace = 'pg_catalog'::pg_catalog.regnamespace)
-                 UNION SELECT i.inhparent FROM unstable u JOIN pg_catalog.pg_class c ON c.oid = u.oid AND c.relispartition
-                       JOIN pg_catalog.pg_inherits i ON i.inhrelid = u.oid)
-               SELECT oid FROM unstable";
-    reader.rows(sql).await?.iter().map(|row| row.oid("oid")).collect()
 }

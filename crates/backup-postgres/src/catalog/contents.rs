@@ -1,0 +1,80 @@
+//! The rows of tables, as the parts that they become.
+
+use std::collections::HashSet;
+
+use backup_core::{Column, Result};
+
+use super::node::{Body, Catalog, Rank};
+use super::reader::Reader;
+use super::relations::RelationKind;
+use super::tables::Parts;
+use crate::rows::RowsSpec;
+use crate::spec::Gate;
+
+/// A table of more blocks than this is split, at multiples of it, so that bounds stay where they are: 64 MiB of the usual blocks.
+const SPLIT: u32 = 8192;
+
+/// The rows of each table, in pieces if it is large.
+pub(super) async fn rows(
+    reader: Reader<'_>,
+    catalog: &mut Catalog,
+    parts: &Parts<'_>,
+    encoding: &str,
+) -> Result<()> {
+    let rerouted = rerouted(reader).await?;
+    for relation in parts.relations.all.iter().filter(|relation| relation.kind == RelationKind::Table) {
+        if parts.relations.is_standby && relation.is_unlogged {
+            reader.ctx.warn(format!(
+                "the rows of {} are not in the backup: it is not logged, so a standby does not have them",
+                relation.quoted().escape_debug()
+            ));
+            continue;
+        }
+        let columns: Vec<_> = (parts.columns_of(relation).iter())
+            .filter(|column| column.generated.is_none())
+            .map(|column| Column::new(&column.name, &column.declared))
+            .collect();
+        // Reading a range of blocks is quick since version 14.
+        let splits = reader.version >= 140_000 && relation.is_heap && !columns.is_empty();
+        let count = if splits { relation.blocks.div_ceil(SPLIT).max(1) } else { 1 };
+        let into =
+            relation.root.filter(|root| rerouted.contains(root)).and_then(|root| parts.relations.get(root));
+        for piece in 0..count {
+            let blocks =
+                (count > 1).then(|| (piece * SPLIT, (piece + 1 < count).then_some((piece + 1) * SPLIT)));
+            let spec = RowsSpec::Table {
+                gate: Gate::Rows,
+                encoding: encoding.to_owned(),
+                blocks,
+                condition: None,
+                into: into.map(|root| (root.schema.clone(), root.name.clone())),
+            };
+            let mut node =
+                parts.relations.node_of(catalog, relation, "table", &relation.name, Rank::Rows, vec![]);
+            node.table = parts.relations.selected_as(relation).map(str::to_owned);
+            node.body =
+                Body::Rows { columns: columns.clone(), spec, size: relation.bytes / u64::from(count) };
+            let id = catalog.push(node);
+            catalog.rows_of.entry(relation.oid).or_default().push(id);
+        }
+    }
+    for (oid, security) in std::mem::take(&mut catalog.secured) {
+        let Some(relation) = parts.relations.get(oid) else { continue };
+        let node =
+            parts.relations.node_of(catalog, relation, "row security", &relation.name, Rank::Made, security);
+        catalog.push(node);
+    }
+    Ok(())
+}
+
+/// Roots of partition trees whose rows only the server can put into the right partition: hashes of enumerations depend on their oids.
+async fn rerouted(reader: Reader<'_>) -> Result<HashSet<u32>> {
+    let sql = "WITH RECURSIVE unstable AS (
+                 SELECT p.partrelid AS oid FROM pg_catalog.pg_partitioned_table p
+                 WHERE p.partstrat = 'h' AND EXISTS (SELECT FROM pg_catalog.unnest(p.partclass) x JOIN pg_catalog.pg_opclass o ON o.oid = x
+                       WHERE o.opcname = 'enum_ops' AND o.opcnamespace = 'pg_catalog'::pg_catalog.regnamespace)
+                 UNION SELECT i.inhparent FROM unstable u JOIN pg_catalog.pg_class c ON c.oid = u.oid AND c.relispartition
+                       JOIN pg_catalog.pg_inherits i ON i.inhrelid = u.oid)
+               SELECT oid FROM unstable";
+    reader.rows(sql).await?.iter().map(|row| row.oid("oid")).collect()
+}
