@@ -36,7 +36,9 @@ use crate::info::{BackupDetails, BackupInfo, ExportReport, RestoreReport, TableS
 use crate::options::{BackupConfig, BackupOptions, BackupRef, RestoreOptions};
 use crate::progress::Stage;
 use crate::registry::Registry;
-use crate::repository::{BackupId, Format, Header, Keys, Lease, Purpose, Repository, Terms, unknown};
+use crate::repository::{
+    BackupId, Format, Header, Keys, Lease, Purpose, Repository, Terms, unknown_manifest,
+};
 use crate::retention::RetentionPlan;
 use crate::storage::{LocalStorage, Storage, Throttled};
 use crate::url::DatabaseUrl;
@@ -366,7 +368,7 @@ impl BackupManager {
         }
         let can_be_continued = header.log.is_some() || header.base.is_some();
         if can_be_continued && let Some((key, error)) = all.unreadable.into_iter().next() {
-            return Err(unknown(error.during(format!("read {key}, which may continue {}", header.id))));
+            return Err(unknown_manifest(&key, error));
         }
         let info = self.info(repository, header.clone()).await?;
         repository.delete(lease, &header).await.during(|| format!("delete {}", header.id))?;
