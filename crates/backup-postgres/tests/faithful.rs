@@ -9,6 +9,7 @@ use backup_core::{
     BackupConfig, BackupManager, BackupRef, Ctx, Event, Format, Progress, Registry, RestoreOptions,
 };
 
+mod corpora;
 mod server;
 mod wicked;
 
@@ -86,20 +87,7 @@ async fn comes_back(server: &Server, source: &str, what: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn pagila_comes_back() {
     for server in server::servers() {
-        let (Some(schema), Some(data)) =
-            (server::corpus("pagila/pagila-schema.sql"), server::corpus("pagila/pagila-data.sql"))
-        else {
-            return;
-        };
-        wicked::roles(&server);
-        let source = server.create();
-        for file in [&schema, &data] {
-            // It was written by a newer version than some that it is loaded into.
-            let script = std::fs::read_to_string(file).unwrap().replace("SET transaction_timeout = 0;", "");
-            let stop = if server.major() < 17 { "\\set ON_ERROR_STOP 0\n" } else { "" };
-            let script = stop.to_owned() + &script;
-            server.psql(&source, &script);
-        }
+        let Some(source) = corpora::pagila(&server) else { return };
         comes_back(&server, &source, "pagila").await;
     }
 }
@@ -107,17 +95,7 @@ async fn pagila_comes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn chinook_comes_back() {
     for server in server::servers() {
-        let Some(file) = server::corpus("chinook/Chinook_PostgreSql.sql") else { return };
-        let script = String::from_utf8_lossy(&std::fs::read(file).unwrap()).into_owned();
-        let of_database = |line: &&str| {
-            line.starts_with("\\c")
-                || line.starts_with("CREATE DATABASE")
-                || line.starts_with("DROP DATABASE")
-        };
-        let script: String =
-            script.lines().filter(|line| !of_database(line)).map(|line| format!("{line}\n")).collect();
-        let source = server.create();
-        server.psql(&source, &script);
+        let Some(source) = corpora::chinook(&server) else { return };
         comes_back(&server, &source, "chinook").await;
     }
 }

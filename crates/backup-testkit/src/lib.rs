@@ -12,6 +12,7 @@ pub mod engine;
 pub mod fake;
 pub mod faults;
 pub mod log;
+pub mod proxy;
 pub mod storage;
 
 use std::future::Future;

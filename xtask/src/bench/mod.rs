@@ -2,5 +2,7 @@
 
 pub(crate) mod blocks;
 mod measure;
+mod mix;
+pub(crate) mod postgres;
 pub(crate) mod repository;
 pub(crate) mod sqlite;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use rusqlite::{Connection, params};
 
-use super::measure::{Run, largest, measure, median};
+use super::measure::{Run, largest, measure, median, size};
 use crate::sample::{self, Numbers};
 use crate::{Result, program};
 
@@ -204,16 +204,6 @@ impl Bench {
         }
         Ok(())
     }
-}
-
-fn size(path: &Path) -> Result<u64> {
-    let mut sum = 0;
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        let metadata = entry.metadata()?;
-        sum += if metadata.is_dir() { size(&entry.path())? } else { metadata.len() };
-    }
-    Ok(sum)
 }
 
 /// About 1 GB in the mix that the peers of other engines are measured with: wide rows of 300 bytes make two thirds of it, then

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use crate::Result;
 use crate::program::root;
+pub(crate) use postgres::Server as Postgres;
 
 /// Where the servers of this workspace have their data.
 fn directory() -> Result<PathBuf> {
@@ -26,6 +27,11 @@ pub(crate) fn up() -> Result {
 pub(crate) fn down() -> Result {
     let directory = directory()?;
     mariadb::stop(&directory).and(postgres::stop_all(&directory))
+}
+
+/// Starts PostgreSQL of this major version.
+pub(crate) fn postgres(major: u32) -> Result<Postgres> {
+    Postgres::start(&directory()?, major)
 }
 
 /// Starts what there is: the environment variables by which tests find it. A server that cannot be had is said, and missed by

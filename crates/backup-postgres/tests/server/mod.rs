@@ -29,7 +29,8 @@ pub(crate) fn missing(what: &str) {
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_owned()
+    let mut above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    above.find(|directory| directory.join("Cargo.lock").exists()).unwrap().to_owned()
 }
 
 /// The URLs of the servers that are there: of the environment, or of `cargo xtask servers up`.
