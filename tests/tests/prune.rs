@@ -1,6 +1,7 @@
 //! `prune`: it frees what nothing needs, and whatever happens to it, every listed backup still verifies.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::large_futures, reason = "each is run once")]
 
 use std::fs;
 use std::process::Stdio;
