@@ -74,6 +74,24 @@ async fn a_table_that_breaks_the_reading_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn privileges_of_the_system_are_in_a_backup_only_if_they_were_changed() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(&source, "CREATE TABLE t (a int)");
+        let manager = manager();
+        let granted = async || {
+            let backup = manager.backup(&server.url(&source)).await.unwrap();
+            let parts = manager.get_backup(&BackupRef::from(&backup.id)).await.unwrap().parts;
+            let named = parts.iter().map(|record| &record.part.object).filter(|of| of.kind == "privileges");
+            named.map(|object| object.name.clone()).collect::<Vec<_>>()
+        };
+        assert!(granted().await.is_empty(), "{:?}", granted().await);
+        server.psql(&source, "GRANT SELECT ON pg_catalog.pg_statistic TO PUBLIC");
+        assert_eq!(granted().await, ["TABLE \"pg_catalog\".\"pg_statistic\""]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn subscriptions_and_tablespaces_come_back() {
     for server in server::servers() {
         let source = server.create();

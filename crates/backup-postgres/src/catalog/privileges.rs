@@ -68,9 +68,11 @@ pub(super) async fn privileges(reader: Reader<'_>, catalog: &mut Catalog) -> Res
             class::PROC => "pg_catalog.pg_get_function_identity_arguments(o.oid)",
             _ => "NULL::text",
         };
-        // The system's own oids are the same everywhere; 'public' is the database's.
+        // The system's own oids are the same everywhere. The server does not remember what those of information_schema began with, and
+        // 'public' is the database's.
         let of_system = match classid {
-            class::NAMESPACE => "o.oid < 16384 AND o.nspname <> 'public'",
+            class::NAMESPACE => "o.nspname = 'pg_catalog'",
+            _ if in_schema => "o.oid < 16384 AND n.nspname = 'pg_catalog'",
             _ => "o.oid < 16384",
         };
         let member = format!(
@@ -92,7 +94,7 @@ pub(super) async fn privileges(reader: Reader<'_>, catalog: &mut Catalog) -> Res
          FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class o ON o.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = o.relnamespace
          LEFT JOIN pg_catalog.pg_init_privs i ON i.classoid = {relation} AND i.objoid = o.oid AND i.objsubid = a.attnum
          WHERE (a.attacl IS NOT NULL OR i.initprivs IS NOT NULL) AND COALESCE(a.attacl, '{{}}') <> COALESCE(i.initprivs, '{{}}')
-           AND (o.oid < 16384 OR EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = {relation} AND d.objid = o.oid AND d.objsubid = 0 AND d.deptype = 'e'))",
+           AND (n.nspname = 'pg_catalog' OR EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = {relation} AND d.objid = o.oid AND d.objsubid = 0 AND d.deptype = 'e'))",
         relation = class::RELATION
     ));
     let sql = format!("{} ORDER BY 3, 4, 5, 6, 7", selects.join(" UNION ALL "));
