@@ -300,6 +300,22 @@ impl Held {
             .hint("the process was stopped, or the store could not be reached, for too long; run it again")
     }
 
+    /// The cause of an error: that the lease was lost, or else the error itself. Whoever took it over may have removed what was being
+    /// written, long before the next renewal would have told.
+    pub(super) async fn or_lost(&self, error: Error) -> Error {
+        if let (ErrorKind::Cancelled, Some(why)) = (error.kind(), self.lost.get()) {
+            return self.lose(why);
+        }
+        if self.is_good() {
+            return error;
+        }
+        match self.renew().await {
+            Err(lost) if lost.kind() == ErrorKind::Locked => lost.because(error),
+            // Whether it was lost is not known: the error is.
+            _ => error,
+        }
+    }
+
     /// When it is of no use to try any longer. Until then a renewal that succeeds shows that nobody has taken it over.
     fn give_up_at(&self) -> u64 {
         let patience = (self.length * 2).max(PATIENCE).as_millis() as u64;
@@ -428,15 +444,16 @@ impl Lease {
         }
     }
 
-    /// Ends it. If it was lost, what came of that is said in place of "cancelled".
+    /// Ends it. If it was lost, that is the error, whatever came of it.
     pub(crate) async fn end<T>(mut self, result: Result<T>) -> Result<T> {
         self.renewing = None;
         let Some(held) = self.held.take() else { return result };
+        let result = match result {
+            Err(error) => Err(held.or_lost(error).await),
+            done => done,
+        };
         held.remove().await;
-        match (&result, held.lost.get()) {
-            (Err(error), Some(why)) if error.kind() == ErrorKind::Cancelled => Err(held.lose(why)),
-            _ => result,
-        }
+        result
     }
 }
 

@@ -154,6 +154,19 @@ async fn a_backup_whose_stale_lease_was_taken_over_commits_nothing() {
 }
 
 #[tokio::test]
+async fn what_fails_because_the_lease_was_taken_over_says_so() {
+    let (repository, ctx) = (repository().await, Ctx::new());
+    let held = stopped(&repository, &backup()).await;
+    // As a write fails whose temporary file was removed.
+    let gone = || Error::new(ErrorKind::NotFound, "gone");
+    assert_eq!(held.or_lost(gone()).await.kind(), ErrorKind::NotFound);
+    sleep(Duration::from_millis(20)).await;
+    let prune = repository.lease(&ctx, LONG, Purpose::Prune).await.unwrap();
+    assert_eq!(held.or_lost(gone()).await.kind(), ErrorKind::Locked);
+    prune.end(Ok(())).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_backup_that_came_first_stays_though_its_lease_is_taken_over() {
     let (repository, ctx) = (repository().await, Ctx::new());
     let _held = stopped(&repository, &backup()).await;
