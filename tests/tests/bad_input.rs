@@ -4,9 +4,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use end_to_end::{Place, dump, has, missing, shop};
+use end_to_end::{Disk, Place, dump, has, missing, shop};
 
 fn with_backup(format: &str) -> (Place, String) {
     let place = Place::new();
@@ -215,41 +214,23 @@ fn what_sqlite_cannot_do_is_said_so() {
 fn a_full_disk_and_a_read_only_directory_are_told_and_lose_nothing() {
     let place = Place::new();
     shop(&place.path("shop.db"));
-    let disk = place.path("disk");
-    fs::create_dir(&disk).unwrap();
-    let mount = |options: &str| {
-        let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&disk);
-        command.output().is_ok_and(|output| output.status.success())
-    };
-    if !mount("size=60k") {
+    let Some(disk) = Disk::mount(place.path("disk"), "size=60k") else {
         missing("mount", "is not allowed here: a full disk could not be tested");
         return;
-    }
-    let unmount = Unmount(&disk);
+    };
     for format in ["binary", "sql", "compressed"] {
         let said = place.fails(1, &["backup", "sqlite:shop.db", "--repo", "disk", "--format", format]);
         assert!(said.contains("No space left"), "{said}");
         assert!(place.run(&["list", "--repo", "disk", "--json"]).contains("[]"), "nothing is listed");
     }
     // What is there stays usable when there is room again.
-    let remounted = Command::new("mount").args(["-o", "remount,size=50m"]).arg(&disk).status().unwrap();
-    assert!(remounted.success());
+    disk.remount("size=50m");
     let id = place.run(&["backup", "sqlite:shop.db", "--repo", "disk", "--format", "binary", "-q"]);
-    let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(&disk).status().unwrap();
-    assert!(remounted.success());
+    disk.remount("ro");
     let said = place.fails(1, &["backup", "sqlite:shop.db", "--repo", "disk"]);
     assert!(said.to_lowercase().contains("read-only"), "{said}");
     place.restore(id.trim(), "copy.db", &["--repo", "disk"]);
     let said = place.fails(1, &["restore", id.trim(), "--repo", "disk", "--target", "sqlite:disk/copy.db"]);
     assert!(said.to_lowercase().contains("read-only"), "{said}");
-    drop(unmount);
-}
-
-struct Unmount<'a>(&'a Path);
-
-impl Drop for Unmount<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0).status();
-    }
+    drop(disk);
 }

@@ -10,7 +10,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use end_to_end::{Place, has, missing};
+use end_to_end::{Disk, Place, has, missing};
 
 const FORMATS: [&str; 3] = ["binary", "sql", "compressed"];
 
@@ -383,34 +383,20 @@ fn a_limit_on_the_size_of_files_is_an_error_or_death_and_never_a_backup() {
 #[test]
 fn a_disk_that_is_full_at_any_page_leaves_what_is_there_intact() {
     let (place, older) = place();
-    let disk = place.path("disk");
-    fs::create_dir(&disk).unwrap();
-    let mount = |options: &str| {
-        Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&disk).output()
-    };
-    if !mount("size=20m,mode=0700").is_ok_and(|output| output.status.success()) {
+    let Some(disk) = Disk::mount(place.path("disk"), "size=20m,mode=0700") else {
         missing("mount", "is not allowed here: a full disk could not be tested");
         return;
-    }
-    let _unmount = Unmount(&disk);
-    let resize = |kilobytes: usize| {
-        let size = format!("remount,size={kilobytes}k");
-        assert!(Command::new("mount").args(["-o", &size]).arg(&disk).status().unwrap().success());
-    };
-    let used = || {
-        let df = Command::new("df").args(["--output=used", "-k"]).arg(&disk).output().unwrap();
-        String::from_utf8(df.stdout).unwrap().lines().nth(1).unwrap().trim().parse::<usize>().unwrap()
     };
     let mut full = 0;
     for format in FORMATS {
         for pages in 0.. {
             copy(&place, "disk/repo");
-            resize(used() + 4 * pages);
+            disk.remount(&format!("size={}k", disk.used() + 4 * pages));
             let backup = ["backup", "sqlite:small.db", "--repo", "disk/repo", "--format", format, "-q"];
             let output = place.command(&backup).output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
             let what = format!("{format} with {pages} free pages: {said}");
-            resize(20 << 10);
+            disk.remount("size=20m");
             let listed = good(&place, "disk/repo", &what);
             assert!(listed.contains(&older), "{what}");
             let done = output.status.success();
@@ -430,14 +416,6 @@ fn a_disk_that_is_full_at_any_page_leaves_what_is_there_intact() {
     }
     println!("full at {full} pages: each an error, nothing half-made, every rerun worked");
     assert!(full > 10, "{full}");
-}
-
-struct Unmount<'a>(&'a Path);
-
-impl Drop for Unmount<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0).status();
-    }
 }
 
 /// What is wrong with the repository is found before anybody asks the database for anything: there is none.
@@ -466,14 +444,9 @@ fn a_repository_that_cannot_be_used_is_told_before_the_database_is_looked_at() {
     fs::create_dir(place.path("other")).unwrap();
     fs::write(place.path("other/lifeboat.json"), "{\"name\": \"something else\"}").unwrap();
     refused("other", "not a lifeboat repository");
-    fs::create_dir(place.path("disk")).unwrap();
-    let mount = Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(place.path("disk")).output();
-    if mount.is_ok_and(|output| output.status.success()) {
-        let path = place.path("disk");
-        let _unmount = Unmount(&path);
+    if let Some(disk) = Disk::mount(place.path("disk"), "mode=0700") {
         copy(&place, "disk/repo");
-        let read_only = Command::new("mount").args(["-o", "remount,ro"]).arg(&path).status().unwrap();
-        assert!(read_only.success());
+        disk.remount("ro");
         refused("disk/repo", "Read-only");
         refused("disk/new", "Read-only");
     } else {

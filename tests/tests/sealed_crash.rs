@@ -6,12 +6,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use end_to_end::{Place, missing, noise_table, shop};
+use end_to_end::{Disk, Place, missing, noise_table, shop};
 
 /// The chunks of a repository, by name, with their sizes.
 fn chunks(place: &Place, repo: &str) -> BTreeMap<String, u64> {
@@ -168,34 +167,21 @@ fn a_disk_that_is_full_at_any_page_of_a_sealed_backup_leaves_what_is_there_intac
     shop(&place.path("older.db"));
     place.init_sealed("identity", &["--repo", "first"]);
     place.run(&["backup", "sqlite:older.db", "--format", "binary", "--repo", "first", "-q"]);
-    let disk = place.path("disk");
-    fs::create_dir(&disk).unwrap();
-    let mount =
-        Command::new("mount").args(["-t", "tmpfs", "-o", "size=20m,mode=0700", "tmpfs"]).arg(&disk).output();
-    if !mount.is_ok_and(|output| output.status.success()) {
+    let Some(disk) = Disk::mount(place.path("disk"), "size=20m,mode=0700") else {
         missing("mount", "is not allowed here: a full disk could not be tested");
         return;
-    }
-    let _unmount = Unmount(&disk);
-    let resize = |kilobytes: usize| {
-        let size = format!("remount,size={kilobytes}k");
-        assert!(Command::new("mount").args(["-o", &size]).arg(&disk).status().unwrap().success());
-    };
-    let used = || {
-        let df = Command::new("df").args(["--output=used", "-k"]).arg(&disk).output().unwrap();
-        String::from_utf8(df.stdout).unwrap().lines().nth(1).unwrap().trim().parse::<usize>().unwrap()
     };
     let (mut full, mut kept) = (0, 0);
     for format in ["binary", "sql", "compressed"] {
         for pages in 0.. {
             copy(&place, "first", "disk/repo");
             let older = chunks(&place, "disk/repo").len();
-            resize(used() + 4 * pages);
+            disk.remount(&format!("size={}k", disk.used() + 4 * pages));
             let backup = ["backup", "sqlite:small.db", "--repo", "disk/repo", "--format", format, "-q"];
             let output = place.command(&backup).output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
             let what = format!("{format} with {pages} free pages: {said}");
-            resize(20 << 10);
+            disk.remount("size=20m");
             let done = output.status.success();
             assert_eq!(listed(&place, "disk/repo"), if done { 2 } else { 1 }, "{what}");
             place.run(&["verify", "--all", "--repo", "disk/repo"]);
@@ -219,12 +205,4 @@ fn a_disk_that_is_full_at_any_page_of_a_sealed_backup_leaves_what_is_there_intac
         "sealed, full at {full} pages: each an error, nothing half-made, every rerun worked and sent none of {kept} chunks again"
     );
     assert!(full > 10, "{full}");
-}
-
-struct Unmount<'a>(&'a Path);
-
-impl Drop for Unmount<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0).status();
-    }
 }
