@@ -16,9 +16,13 @@ use crate::catalog::plan::SqlSpec;
 use crate::config::Config;
 use crate::connect::Connection;
 use crate::ddl::quote::{identifier, text};
+use crate::error::code;
 
 /// How long taking back may take.
 const TAKE_BACK: Duration = Duration::from_secs(120);
+
+/// ER_NO_SUCH_THREAD: the connection to be killed ended by itself.
+const NO_SUCH_THREAD: u16 = 1094;
 
 /// What the restore does to the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +45,7 @@ pub(super) struct Target {
     in_the_way: BTreeSet<Named>,
     /// The defaults of the database as they were: a statement.
     defaults: Option<String>,
-    /// The connections that load.
+    /// The connections that changed something.
     connections: Cell<Vec<u32>>,
     /// What was begun to be made beside other objects, and the tables that were filled.
     made: Cell<BTreeSet<Named>>,
@@ -124,7 +128,7 @@ impl Target {
         self.touched.load(Ordering::SeqCst)
     }
 
-    /// Remembers a connection that loads.
+    /// Remembers a connection that changes something: taking back waits for the end of what it was told to do.
     pub(super) fn note(&self, connection: u32) {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }
@@ -146,6 +150,7 @@ impl Target {
     /// Makes the database if need be, marks it, and drops what is to be replaced.
     pub(super) async fn make_ready(&self, ctx: &Ctx, config: &Config) -> Result<()> {
         let mut connection = Connection::open(ctx, config, false).await?;
+        self.note(connection.id);
         self.touched.store(true, Ordering::SeqCst);
         let database = identifier(&config.database);
         if !self.existed {
@@ -234,11 +239,7 @@ impl Target {
     async fn undo(&self, config: &Config) -> Result<()> {
         let ctx = Ctx::new();
         let mut connection = Connection::open(&ctx, config, false).await?;
-        let loading = std::mem::take(&mut *self.connections.lock().unwrap_or_else(PoisonError::into_inner));
-        for id in loading {
-            // Those that are gone already cannot be killed.
-            let _ = connection.execute(&ctx, &format!("KILL {id}")).await;
-        }
+        self.stop_others(&ctx, &mut connection).await?;
         let database = config.database.as_str();
         if !self.existed {
             connection.execute(&ctx, &format!("DROP DATABASE IF EXISTS {}", identifier(database))).await?;
@@ -266,6 +267,31 @@ impl Target {
         }
         connection.close().await;
         Ok(())
+    }
+
+    /// Ends the connections that change something, and waits until they are gone: a server that was told to stop still ends the
+    /// statement that it is in, so a table could appear behind the back of who takes back.
+    async fn stop_others(&self, ctx: &Ctx, connection: &mut Connection) -> Result<()> {
+        let others = std::mem::take(&mut *self.connections.lock().unwrap_or_else(PoisonError::into_inner));
+        loop {
+            let mut there = BTreeSet::new();
+            for row in connection.rows(ctx, "SHOW PROCESSLIST").await? {
+                there.insert(Reading::new(row).number()?);
+            }
+            let left: Vec<_> = others.iter().filter(|id| there.contains(&u64::from(**id))).collect();
+            if left.is_empty() {
+                return Ok(());
+            }
+            for id in left {
+                match connection.execute(ctx, &format!("KILL {id}")).await {
+                    Err(error) if code(&error) == Some(NO_SUCH_THREAD) => {}
+                    done => {
+                        done?;
+                    }
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Remembers a table that is about to be filled.
