@@ -10,8 +10,11 @@ use crate::ddl::acl;
 use crate::ddl::quote::{ident, literal};
 use crate::spec::DatabaseSpec;
 
-/// What the comment of an unfinished database is: only such a one is ever dropped.
-const MARK: &str = "lifeboat: an unfinished restore; it is dropped by the next one";
+/// The connection limit of an unfinished database, and of one that was replaced: only what has it is ever dropped. CREATE DATABASE sets
+/// it, so no moment is without it. (It is the text `life` as a number, and more than any server has connections.)
+const MARK: i32 = 0x6c69_6665;
+/// The connection limit by which the server says that dropping a database was begun and did not end: nobody can connect to it.
+const INVALID: i32 = -2;
 /// How long is tried to end the sessions of a database that is replaced.
 const ENDING: Duration = Duration::from_secs(30);
 /// How long cleaning up may take.
@@ -70,7 +73,8 @@ impl Staging {
             exists,
         };
         staging.drop_stale(ctx, session).await?;
-        let mut sql = format!("CREATE DATABASE {} TEMPLATE template0", ident(&staging.name));
+        let mut sql =
+            format!("CREATE DATABASE {} TEMPLATE template0 CONNECTION LIMIT {MARK}", ident(&staging.name));
         if let Some(spec) = spec {
             sql += &options(spec, session.version);
         }
@@ -81,11 +85,6 @@ impl Staging {
                 _ => error,
             }
         })?;
-        let mark = format!("COMMENT ON DATABASE {} IS {}", ident(&staging.name), literal(MARK));
-        if let Err(error) = session.execute(ctx, &mark).await {
-            staging.drop_database().await?;
-            return Err(error);
-        }
         Ok(staging)
     }
 
@@ -96,12 +95,13 @@ impl Staging {
 
     /// Drops what a restore that was killed has left, and refuses what is not known to be that.
     async fn drop_stale(&self, ctx: &Ctx, session: &Session) -> Result<()> {
-        let sql = "SELECT d.datname::text AS name, COALESCE(pg_catalog.shobj_description(d.oid, 'pg_database') = $3, false) AS ours,
+        let sql = "SELECT d.datname::text AS name, d.datconnlimit AS mark,
                           EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid) AS used
                    FROM pg_catalog.pg_database d WHERE d.datname IN ($1, $2)";
-        for row in session.rows(ctx, sql, &[&self.name, &self.replaced, &MARK]).await? {
+        for row in session.rows(ctx, sql, &[&self.name, &self.replaced]).await? {
             let name = column::<&str>(&row, "name")?;
-            let (ours, used) = (column::<bool>(&row, "ours")?, column::<bool>(&row, "used")?);
+            let (mark, used) = (column::<i32>(&row, "mark")?, column::<bool>(&row, "used")?);
+            let ours = mark == MARK || mark == INVALID;
             if ours && used {
                 return Err(Error::new(
                     ErrorKind::Locked,
@@ -118,7 +118,9 @@ impl Staging {
                 "database {}, left by a restore that did not end, is dropped",
                 name.escape_debug()
             ));
-            self.forget_subscriptions(ctx).await?;
+            if mark != INVALID && name == self.name {
+                self.forget_subscriptions(ctx).await?;
+            }
             session.execute(ctx, &format!("DROP DATABASE {}", ident(name))).await?;
         }
         Ok(())
@@ -172,24 +174,17 @@ impl Staging {
     /// Puts the new database in the target's place, in one transaction.
     pub(super) async fn publish(&self, ctx: &Ctx) -> Result<()> {
         let session = Session::open(ctx, &self.admin).await?;
+        // The marks change hands with the names: what is replaced is what the next restore drops, should this one not get to it.
+        let (new, old) = (ident(&self.name), ident(&self.target));
+        let limit = if self.exists { self.inherit(ctx, &session).await? } else { -1 };
+        let mut swap = format!("BEGIN; ALTER DATABASE {new} CONNECTION LIMIT {limit}; ");
         if self.exists {
-            self.inherit(ctx, &session).await?;
+            let replaced = ident(&self.replaced);
+            swap += &format!(
+                "ALTER DATABASE {old} CONNECTION LIMIT {MARK}; ALTER DATABASE {old} RENAME TO {replaced}; "
+            );
         }
-        // The restored comment is said by the backup's own first part; the mark goes unless that has replaced it.
-        let marked = session
-            .rows(ctx, "SELECT pg_catalog.shobj_description(oid, 'pg_database') = $2 AS marked FROM pg_catalog.pg_database WHERE datname = $1", &[&self.name, &MARK])
-            .await?;
-        let is_marked =
-            marked.first().map(|row| column::<Option<bool>>(row, "marked")).transpose()?.flatten()
-                == Some(true);
-        let mut swap = String::from("BEGIN; ");
-        if is_marked {
-            swap += &format!("COMMENT ON DATABASE {} IS NULL; ", ident(&self.name));
-        }
-        if self.exists {
-            swap += &format!("ALTER DATABASE {} RENAME TO {}; ", ident(&self.target), ident(&self.replaced));
-        }
-        swap += &format!("ALTER DATABASE {} RENAME TO {}; COMMIT", ident(&self.name), ident(&self.target));
+        swap += &format!("ALTER DATABASE {new} RENAME TO {old}; COMMIT");
         let ender = Session::open(ctx, &self.admin).await?;
         let deadline = tokio::time::Instant::now() + ENDING;
         loop {
@@ -226,17 +221,16 @@ impl Staging {
         Ok(())
     }
 
-    /// Gives the new database what belongs to the place and not to what is in it: owner, privileges, limit, settings.
-    async fn inherit(&self, ctx: &Ctx, session: &Session) -> Result<()> {
+    /// Gives the new database what belongs to the place and not to what is in it, owner and privileges, and returns the connection limit
+    /// that it is to have.
+    async fn inherit(&self, ctx: &Ctx, session: &Session) -> Result<i32> {
         let sql = "SELECT pg_catalog.pg_get_userbyid(d.datdba)::text AS owner, d.datacl::text[] AS acl,
                           pg_catalog.acldefault('d', d.datdba)::text[] AS base, d.datconnlimit
                    FROM pg_catalog.pg_database d WHERE d.datname = $1";
         let rows = session.rows(ctx, sql, &[&self.target]).await?;
-        let Some(row) = rows.first() else { return Ok(()) };
+        let Some(row) = rows.first() else { return Ok(-1) };
         let (owner, name) = (column::<&str>(row, "owner")?, ident(&self.name));
-        let mut statements =
-            vec![format!("ALTER DATABASE {name} CONNECTION LIMIT {}", column::<i32>(row, "datconnlimit")?)];
-        statements.push(format!("ALTER DATABASE {name} OWNER TO {}", ident(owner)));
+        let mut statements = vec![format!("ALTER DATABASE {name} OWNER TO {}", ident(owner))];
         if let Some(items) = column::<Option<Vec<String>>>(row, "acl")? {
             let on = format!("DATABASE {name}");
             let granted = acl::Granted { on: &on, column: None, owner };
@@ -249,7 +243,7 @@ impl Staging {
                 .await
                 .map_err(|error| error.during("keep what belonged to the database that is replaced"))?;
         }
-        Ok(())
+        column(row, "datconnlimit")
     }
 }
 
