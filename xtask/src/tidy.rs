@@ -81,7 +81,11 @@ fn directions(metadata: &Metadata) -> Result<Vec<String>> {
             "backup-cli" | "xtask" => continue,
             "lifeboat" => (COMMAND_LINE.to_vec(), None),
             "backup-testkit" => (COMMAND_LINE.to_vec(), Some(&["backup-core"])),
-            engine if engine.starts_with("backup-") => (COMMAND_LINE.to_vec(), Some(&["backup-core"])),
+            // What engines share.
+            "backup-tls" => ([&DRIVERS[..], &COMMAND_LINE].concat(), Some(&["backup-core"])),
+            engine if engine.starts_with("backup-") => {
+                (COMMAND_LINE.to_vec(), Some(&["backup-core", "backup-tls"]))
+            }
             "example-engine" => (COMMAND_LINE.to_vec(), Some(&["backup-core"])),
             _ => continue,
         };

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use backup_core::{DatabaseUrl, Error, Result, Secret};
+use backup_tls::{Authorities, ClientCertificate, SslMode, Tls};
 
 use crate::my_cnf::Defaults;
 
@@ -41,26 +42,6 @@ impl Address {
             }
         }
     }
-}
-
-/// Whether to encrypt, and whom to trust.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Tls {
-    pub(crate) mode: SslMode,
-    pub(crate) root_certificates: Option<PathBuf>,
-    pub(crate) certificate: Option<PathBuf>,
-    pub(crate) key: Option<PathBuf>,
-}
-
-/// With libpq's meanings. The default is that of MySQL's own clients.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum SslMode {
-    Disable,
-    #[default]
-    Prefer,
-    Require,
-    VerifyCa,
-    VerifyFull,
 }
 
 impl Config {
@@ -122,29 +103,22 @@ impl Config {
 
 fn tls(url: &DatabaseUrl) -> Result<Tls> {
     let path = |name: &str| url.option(name).map(PathBuf::from);
-    let mode = match url.option("sslmode") {
-        None => SslMode::default(),
-        Some("disable") => SslMode::Disable,
-        Some("prefer") => SslMode::Prefer,
-        // As with libpq: who says which authority to trust wants it checked.
-        Some("require") if url.option("sslrootcert").is_some() => SslMode::VerifyCa,
-        Some("require") => SslMode::Require,
-        Some("verify-ca") => SslMode::VerifyCa,
-        Some("verify-full") => SslMode::VerifyFull,
-        Some(other) => {
-            return Err(Error::usage(format!("there is no sslmode {other:?}"))
-                .hint("there are disable, prefer, require, verify-ca and verify-full"));
-        }
-    };
-    let tls = Tls {
-        mode,
-        root_certificates: path("sslrootcert"),
-        certificate: path("sslcert"),
-        key: path("sslkey"),
-    };
-    if tls.certificate.is_some() != tls.key.is_some() {
-        return Err(Error::usage("of sslcert and sslkey only one is given").hint("give both or none"));
+    let mut tls =
+        Tls { mode: url.option("sslmode").map_or(Ok(SslMode::default()), SslMode::parse)?, ..Tls::default() };
+    if tls.mode == SslMode::Allow {
+        return Err(
+            Error::usage("sslmode=allow is PostgreSQL's").hint("sslmode=prefer encrypts where it can")
+        );
     }
+    if let Some(file) = path("sslrootcert") {
+        tls.mode = tls.mode.with_authority_named();
+        tls.authorities = Authorities::File(file);
+    }
+    tls.client = match (path("sslcert"), path("sslkey")) {
+        (None, None) => None,
+        (Some(chain), Some(key)) => Some(ClientCertificate { chain, key }),
+        _ => return Err(Error::usage("of sslcert and sslkey only one is given").hint("give both or none")),
+    };
     Ok(tls)
 }
 

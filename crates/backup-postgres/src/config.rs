@@ -1,14 +1,16 @@
 //! What a `postgres:` URL says, and what the environment adds.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use backup_core::{DatabaseUrl, Error, Result, Secret};
+use backup_tls::{Authorities, ClientCertificate, SslMode, Tls};
 
-use crate::passfile;
+use crate::{passfile, service};
 
 /// The options that a URL may have.
-const OPTIONS: [&str; 11] = [
+const OPTIONS: [&str; 15] = [
     "host",
     "sslmode",
     "sslrootcert",
@@ -17,9 +19,13 @@ const OPTIONS: [&str; 11] = [
     "channel_binding",
     "connect_timeout",
     "application_name",
+    "target_session_attrs",
+    "service",
+    "passfile",
     "lock_timeout",
     "statement_timeout",
     "clear_password",
+    "silence_timeout",
 ];
 
 /// How to reach a database.
@@ -27,10 +33,14 @@ const OPTIONS: [&str; 11] = [
 pub(crate) struct Config {
     pub(crate) host: Host,
     pub(crate) port: u16,
+    /// Other hosts to try, in this order, and the password for each.
+    pub(crate) others: Vec<(Host, u16, Option<Secret>)>,
+    pub(crate) session_attrs: SessionAttrs,
     pub(crate) user: String,
     pub(crate) password: Option<Secret>,
     pub(crate) database: String,
     pub(crate) tls: Tls,
+    pub(crate) binding: ChannelBinding,
     /// `connect_timeout`, in seconds.
     pub(crate) connect_timeout: Duration,
     pub(crate) application_name: String,
@@ -40,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) lock_timeout: u32,
     /// How long a statement may take (`statement_timeout`, in milliseconds; 0, the default, forever).
     pub(crate) statement_timeout: u32,
+    /// After how long without a word it is looked whether the server is at work (`silence_timeout`, in seconds).
+    pub(crate) silence_timeout: Duration,
 }
 
 /// Where the server listens.
@@ -50,25 +62,15 @@ pub(crate) enum Host {
     Socket(PathBuf),
 }
 
-/// How the connection is protected.
-#[derive(Debug, Clone)]
-pub(crate) struct Tls {
-    pub(crate) mode: SslMode,
-    /// A file of certificate authorities, or `system`.
-    pub(crate) root: Option<String>,
-    /// Our certificate and its key.
-    pub(crate) client: Option<(PathBuf, PathBuf)>,
-    pub(crate) binding: ChannelBinding,
-}
-
-/// `sslmode`, as libpq has it, without `allow`.
+/// `target_session_attrs`, as libpq has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SslMode {
-    Disable,
-    Prefer,
-    Require,
-    VerifyCa,
-    VerifyFull,
+pub(crate) enum SessionAttrs {
+    Any,
+    ReadWrite,
+    ReadOnly,
+    Primary,
+    Standby,
+    PreferStandby,
 }
 
 /// `channel_binding`, as libpq has it.
@@ -81,6 +83,42 @@ pub(crate) enum ChannelBinding {
 
 type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// What the URL says, or else the service file, or else the environment.
+struct Settings<'a> {
+    url: &'a DatabaseUrl,
+    service: HashMap<String, String>,
+    environment: Environment<'a>,
+}
+
+impl Settings<'_> {
+    fn get(&self, option: &str, variable: &str) -> Option<String> {
+        let url = self.url.option(option).map(str::to_owned);
+        url.or_else(|| self.or_get(option, variable))
+    }
+
+    /// The same without the URL.
+    fn or_get(&self, option: &str, variable: &str) -> Option<String> {
+        self.service.get(option).cloned().or_else(|| (self.environment)(variable))
+    }
+
+    /// A file, by option or variable, or else of this name in the user's home, if it is there.
+    fn file(&self, option: &str, variable: &str, usual: &str) -> Option<PathBuf> {
+        let home = || (self.environment)("HOME").map(|home| Path::new(&home).join(usual));
+        let named = self.get(option, variable).map(PathBuf::from);
+        named.or_else(|| home().filter(|file| file.exists()))
+    }
+
+    fn number(&self, option: &str, variable: &str, default: u32) -> Result<u32> {
+        match self.get(option, variable) {
+            None => Ok(default),
+            Some(text) => text.parse::<i32>().ok().and_then(|n| u32::try_from(n).ok()).ok_or_else(|| {
+                Error::usage(format!("{option} is not a number"))
+                    .hint(format!("write it like {option}={default}"))
+            }),
+        }
+    }
+}
+
 impl Config {
     pub(crate) fn from_url(url: &DatabaseUrl) -> Result<Self> {
         Self::new(url, &|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
@@ -88,47 +126,80 @@ impl Config {
 
     fn new(url: &DatabaseUrl, environment: Environment<'_>) -> Result<Self> {
         url.refuse_unknown_options(&OPTIONS)?;
-        if url.hosts.len() > 1 {
-            return Err(Error::unsupported("several hosts in one URL are not supported yet")
-                .hint("name the one host to connect to"));
-        }
-        let (host, port) = host_and_port(url, environment)?;
+        let service = url.option("service").map(str::to_owned).or_else(|| environment("PGSERVICE"));
+        let service = service.map_or(Ok(HashMap::new()), |name| service::find(&name, environment))?;
+        let settings = Settings { url, service, environment };
         let account = || environment("USER").or_else(|| environment("LOGNAME"));
-        let user = url.user.clone().or_else(|| environment("PGUSER")).or_else(account);
+        let user = url.user.clone().or_else(|| settings.or_get("user", "PGUSER")).or_else(account);
         let user = user.ok_or_else(|| {
             Error::usage("the URL names no user").hint("write it like postgres://user@host/database")
         })?;
         let path = url.path.strip_prefix('/').unwrap_or(&url.path);
         let database = Some(path).filter(|path| !path.is_empty()).map(str::to_owned);
-        let database = database.or_else(|| environment("PGDATABASE")).unwrap_or_else(|| user.clone());
+        let database = database.or_else(|| settings.or_get("dbname", "PGDATABASE"));
+        let database = database.unwrap_or_else(|| user.clone());
         if [&database, &user].iter().any(|name| name.contains('\0')) {
             return Err(Error::usage("a name in the URL has a NUL in it").hint("check the %00 in it"));
         }
+        let mut hosts = hosts(&settings)?.into_iter();
+        let (host, port) = hosts.next().ok_or_else(|| Error::usage("the URL names no host"))?;
         let mut config = Self {
             host,
             port,
+            others: Vec::new(),
+            session_attrs: session_attrs(&settings)?,
             user,
-            password: url.password.clone().or_else(|| environment("PGPASSWORD").map(Secret::new)),
+            password: url
+                .password
+                .clone()
+                .or_else(|| settings.or_get("password", "PGPASSWORD").map(Secret::new)),
             database,
-            tls: Tls::new(url, environment)?,
-            connect_timeout: Duration::from_secs(number(url, "connect_timeout", 15)?.max(1).into()),
-            application_name: url.option("application_name").unwrap_or("lifeboat").to_owned(),
+            tls: tls(&settings)?,
+            binding: match settings.get("channel_binding", "PGCHANNELBINDING").as_deref() {
+                None | Some("prefer") => ChannelBinding::Prefer,
+                Some("disable") => ChannelBinding::Disable,
+                Some("require") => ChannelBinding::Require,
+                Some(_) => return Err(choice("channel_binding", "disable, prefer or require")),
+            },
+            connect_timeout: seconds(settings.number("connect_timeout", "PGCONNECT_TIMEOUT", 15)?),
+            application_name: settings
+                .get("application_name", "PGAPPNAME")
+                .unwrap_or_else(|| "lifeboat".to_owned()),
             clear_password: match url.option("clear_password") {
                 None | Some("refuse") => false,
                 Some("allow") => true,
                 Some(_) => return Err(choice("clear_password", "refuse or allow")),
             },
-            lock_timeout: number(url, "lock_timeout", 60_000)?,
-            statement_timeout: number(url, "statement_timeout", 0)?,
+            lock_timeout: settings.number("lock_timeout", "", 60_000)?,
+            statement_timeout: settings.number("statement_timeout", "", 0)?,
+            silence_timeout: seconds(settings.number("silence_timeout", "", 60)?),
         };
-        if config.password.is_none() {
-            let file = environment("PGPASSFILE").map(PathBuf::from);
-            let file = file.or_else(|| environment("HOME").map(|home| Path::new(&home).join(".pgpass")));
-            if let Some(file) = file {
-                config.password = passfile::find(&file, &config)?;
+        config.others = hosts.map(|(host, port)| (host, port, config.password.clone())).collect();
+        if config.password.is_none()
+            && let Some(file) = settings.file("passfile", "PGPASSFILE", ".pgpass")
+        {
+            config.password = passfile::find(&file, &config)?;
+            let others: Vec<_> = config.hosts().skip(1).collect();
+            for (other, with) in config.others.iter_mut().zip(others) {
+                other.2 = passfile::find(&file, &Self { password: None, ..with })?;
             }
         }
         Ok(config)
+    }
+
+    /// The same for each of the hosts alone.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = Self> {
+        let alone = |host: &Host, port: u16, password: &Option<Secret>| Self {
+            host: host.clone(),
+            port,
+            password: password.clone(),
+            others: Vec::new(),
+            session_attrs: SessionAttrs::Any,
+            ..self.clone()
+        };
+        let first = alone(&self.host, self.port, &self.password);
+        std::iter::once(first)
+            .chain(self.others.iter().map(move |(host, port, password)| alone(host, *port, password)))
     }
 
     /// The same server and account, another database.
@@ -146,8 +217,7 @@ impl Config {
                     || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
             }
         };
-        let is_verified = matches!(self.tls.mode, SslMode::VerifyCa | SslMode::VerifyFull);
-        self.clear_password && (is_here || is_verified)
+        self.clear_password && (is_here || self.tls.mode.verifies())
     }
 
     /// The host as a password file names it.
@@ -159,76 +229,100 @@ impl Config {
     }
 }
 
-impl Tls {
-    fn new(url: &DatabaseUrl, environment: Environment<'_>) -> Result<Self> {
-        let option = |name: &str, variable: &str| {
-            url.option(name).map(str::to_owned).or_else(|| environment(variable))
-        };
-        let root = option("sslrootcert", "PGSSLROOTCERT");
-        let mode = match option("sslmode", "PGSSLMODE").as_deref() {
-            None | Some("prefer") => SslMode::Prefer,
-            Some("disable") => SslMode::Disable,
-            // As libpq has it: whoever names an authority wants it asked.
-            Some("require") if root.is_some() => SslMode::VerifyCa,
-            Some("require") => SslMode::Require,
-            Some("verify-ca") => SslMode::VerifyCa,
-            Some("verify-full") => SslMode::VerifyFull,
-            Some(_) => return Err(choice("sslmode", "disable, prefer, require, verify-ca or verify-full")),
-        };
-        let binding = match option("channel_binding", "PGCHANNELBINDING").as_deref() {
-            None | Some("prefer") => ChannelBinding::Prefer,
-            Some("disable") => ChannelBinding::Disable,
-            Some("require") => ChannelBinding::Require,
-            Some(_) => return Err(choice("channel_binding", "disable, prefer or require")),
-        };
-        let client = match (option("sslcert", "PGSSLCERT"), option("sslkey", "PGSSLKEY")) {
-            (None, None) => None,
-            (Some(cert), Some(key)) => Some((cert.into(), key.into())),
-            _ => {
-                return Err(
-                    Error::usage("a client certificate needs its key").hint("give both sslcert and sslkey")
-                );
+fn seconds(number: u32) -> Duration {
+    Duration::from_secs(number.max(1).into())
+}
+
+fn tls(settings: &Settings<'_>) -> Result<Tls> {
+    let named = settings.get("sslmode", "PGSSLMODE");
+    let mut mode = named.as_deref().map_or(Ok(SslMode::default()), SslMode::parse)?;
+    let root = settings.file("sslrootcert", "PGSSLROOTCERT", ".postgresql/root.crt");
+    let authorities = match root {
+        Some(system) if system.as_os_str() == "system" => {
+            // Anybody can have a certificate of theirs, of some name.
+            if named.is_some() && mode != SslMode::VerifyFull {
+                return Err(Error::usage("sslrootcert=system proves nothing with this sslmode")
+                    .hint("say sslmode=verify-full"));
             }
-        };
-        Ok(Self { mode, root, client, binding })
-    }
+            mode = SslMode::VerifyFull;
+            Authorities::System
+        }
+        Some(file) => {
+            mode = mode.with_authority_named();
+            Authorities::File(file)
+        }
+        None => Authorities::System,
+    };
+    let files = (
+        settings.file("sslcert", "PGSSLCERT", ".postgresql/postgresql.crt"),
+        settings.file("sslkey", "PGSSLKEY", ".postgresql/postgresql.key"),
+    );
+    let client = match files {
+        (Some(chain), Some(key)) => Some(ClientCertificate { chain, key }),
+        (None, None) => None,
+        _ => {
+            return Err(
+                Error::usage("a client certificate needs its key").hint("give both sslcert and sslkey")
+            );
+        }
+    };
+    Ok(Tls { mode, authorities, client })
+}
+
+fn session_attrs(settings: &Settings<'_>) -> Result<SessionAttrs> {
+    Ok(match settings.get("target_session_attrs", "PGTARGETSESSIONATTRS").as_deref() {
+        None | Some("any") => SessionAttrs::Any,
+        Some("read-write") => SessionAttrs::ReadWrite,
+        Some("read-only") => SessionAttrs::ReadOnly,
+        Some("primary") => SessionAttrs::Primary,
+        Some("standby") => SessionAttrs::Standby,
+        Some("prefer-standby") => SessionAttrs::PreferStandby,
+        Some(_) => {
+            return Err(choice(
+                "target_session_attrs",
+                "any, read-write, read-only, primary, standby or prefer-standby",
+            ));
+        }
+    })
 }
 
 fn choice(option: &str, among: &str) -> Error {
     Error::usage(format!("{option} has no such value")).hint(format!("it is one of {among}"))
 }
 
-fn host_and_port(url: &DatabaseUrl, environment: Environment<'_>) -> Result<(Host, u16)> {
-    let (named, port) = url.hosts.first().cloned().map_or((None, None), |(host, port)| (Some(host), port));
-    let named = url.option("host").map(str::to_owned).or(named).or_else(|| environment("PGHOST"));
-    let port = match (port, environment("PGPORT")) {
-        (Some(port), _) => port,
-        (None, Some(port)) => port
-            .parse()
-            .map_err(|error| Error::usage("PGPORT is not a port").hint("it is a number").because(error))?,
-        (None, None) => 5432,
-    };
-    let host = match named {
-        Some(path) if path.starts_with('/') => Host::Socket(path.into()),
-        Some(name) => Host::Tcp(name),
-        None => {
-            let usual = ["/var/run/postgresql", "/tmp"].map(PathBuf::from);
-            let found =
-                usual.into_iter().find(|directory| directory.join(format!(".s.PGSQL.{port}")).exists());
-            found.map_or_else(|| Host::Tcp("localhost".to_owned()), Host::Socket)
-        }
-    };
-    Ok((host, port))
-}
-
-fn number(url: &DatabaseUrl, option: &str, default: u32) -> Result<u32> {
-    match url.option(option) {
-        None => Ok(default),
-        Some(text) => text.parse::<i32>().ok().and_then(|n| u32::try_from(n).ok()).ok_or_else(|| {
-            Error::usage(format!("{option} is not a number"))
-                .hint(format!("write it like {option}={default}"))
+/// The hosts, each with its port. Lists are apart by commas, as libpq has them.
+fn hosts(settings: &Settings<'_>) -> Result<Vec<(Host, u16)>> {
+    let ports = settings.or_get("port", "PGPORT");
+    let ports: Vec<u16> = ports
+        .as_deref()
+        .map_or(Ok(Vec::new()), |ports| ports.split(',').map(str::parse).collect())
+        .map_err(|error| Error::usage("the port is no port").hint("it is a number").because(error))?;
+    let port = |place: usize| match ports.as_slice() {
+        [] => Ok(5432),
+        [one] => Ok(*one),
+        several => several.get(place).copied().ok_or_else(|| {
+            Error::usage("there are not as many ports as hosts").hint("name one port, or one for each host")
         }),
+    };
+    let named: Vec<(String, Option<u16>)> = match settings.url.option("host") {
+        Some(names) => names.split(',').map(|name| (name.to_owned(), None)).collect(),
+        None if !settings.url.hosts.is_empty() => settings.url.hosts.clone(),
+        None => settings
+            .or_get("host", "PGHOST")
+            .map(|names| names.split(',').map(|name| (name.to_owned(), None)).collect())
+            .unwrap_or_default(),
+    };
+    if named.is_empty() {
+        let port = settings.url.hosts.first().and_then(|(_, port)| *port).map_or_else(|| port(0), Ok)?;
+        let usual = ["/var/run/postgresql", "/tmp"].map(PathBuf::from);
+        let found = usual.into_iter().find(|directory| directory.join(format!(".s.PGSQL.{port}")).exists());
+        return Ok(vec![(found.map_or_else(|| Host::Tcp("localhost".to_owned()), Host::Socket), port)]);
     }
+    let with_port = |(place, (name, own)): (usize, (String, Option<u16>))| {
+        let host = if name.starts_with('/') { Host::Socket(name.into()) } else { Host::Tcp(name) };
+        Ok((host, own.map_or_else(|| port(place), Ok)?))
+    };
+    named.into_iter().enumerate().map(with_port).collect()
 }
 
 #[cfg(test)]
@@ -281,10 +375,57 @@ mod tests {
             "postgres://me@h/db?connect_timeout=-1",
             "postgres://me@h/db?sslcert=x",
             "postgres://me@h/db?clear_password=yes",
-            "postgres://me@a,b/db",
+            "postgres://me@h/db?sslmode=require&sslrootcert=system",
+            "postgres://me@h/db?target_session_attrs=best",
+            "postgres://me@/db?host=a,b,c&service=none",
             "postgres://h/db",
         ] {
             assert!(config(url, &[]).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn several_hosts_have_ports_and_passwords_of_their_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("passwords");
+        std::fs::write(&file, "b:2:shop:me:second\n*:*:*:me:any\n").unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let environment = [("PGPASSFILE", file.to_str().unwrap()), ("PGHOST", "x"), ("PGPORT", "7")];
+        let all = config("postgres://me@a:1,b:2,c/shop?target_session_attrs=primary", &environment).unwrap();
+        let hosts: Vec<_> =
+            all.hosts().map(|one| (one.host, one.port, one.password.unwrap().expose().to_owned())).collect();
+        let tcp = |name: &str| Host::Tcp(name.to_owned());
+        assert_eq!(
+            hosts,
+            [
+                (tcp("a"), 1, "any".to_owned()),
+                (tcp("b"), 2, "second".to_owned()),
+                (tcp("c"), 7, "any".to_owned())
+            ]
+        );
+        assert_eq!(all.session_attrs, SessionAttrs::Primary);
+        let listed = config("postgres://me@/shop", &[("PGHOST", "a,/tmp"), ("PGPORT", "1,2")]).unwrap();
+        assert_eq!((listed.host, listed.port), (tcp("a"), 1));
+        assert_eq!(listed.others[0].0, Host::Socket("/tmp".into()));
+        assert!(config("postgres://me@/shop", &[("PGHOST", "a,b,c"), ("PGPORT", "1,2")]).is_err());
+    }
+
+    #[test]
+    fn a_service_stands_between_the_url_and_the_environment() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("services");
+        std::fs::write(&file, "# ours\n[other]\nhost=no\n[shop]\nhost=db.example\nport=6432\nuser=me\ndbname=goods\nsslmode=require\n").unwrap();
+        let environment =
+            [("PGSERVICEFILE", file.to_str().unwrap()), ("PGUSER", "you"), ("PGSSLMODE", "disable")];
+        let all = config("postgres:///?service=shop", &environment).unwrap();
+        assert_eq!((all.host, all.port), (Host::Tcp("db.example".to_owned()), 6432));
+        assert_eq!(
+            (all.user.as_str(), all.database.as_str(), all.tls.mode),
+            ("me", "goods", SslMode::Require)
+        );
+        let own = config("postgres://i@h:1/d?service=shop&sslmode=verify-ca", &environment).unwrap();
+        assert_eq!((own.host, own.port, own.user.as_str()), (Host::Tcp("h".to_owned()), 1, "i"));
+        assert_eq!((own.database.as_str(), own.tls.mode), ("d", SslMode::VerifyCa));
+        assert!(config("postgres:///?service=none", &environment).is_err());
     }
 }

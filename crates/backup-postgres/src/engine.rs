@@ -9,7 +9,7 @@ use backup_core::{
 
 use crate::backup::Backup;
 use crate::config::Config;
-use crate::connect::{Session, column};
+use crate::connect::{Session, choose, column};
 use crate::restore;
 
 /// A PostgreSQL database.
@@ -27,7 +27,7 @@ impl Postgres {
 #[async_trait]
 impl Engine for Postgres {
     async fn probe(&self, ctx: &Ctx) -> Result<ServerInfo> {
-        let session = Session::open(ctx, &self.config).await?;
+        let session = Session::open(ctx, &choose(ctx, &self.config, &[]).await?).await?;
         let sql = "SELECT pg_catalog.current_setting('server_version') AS version,
                           ARRAY(SELECT d.datname::text FROM pg_catalog.pg_database d WHERE d.datallowconn AND NOT d.datistemplate ORDER BY d.datname) AS databases,
                           (SELECT r.rolsuper OR r.rolcreatedb FROM pg_catalog.pg_roles r WHERE r.rolname = current_user) AS creates";
@@ -46,7 +46,7 @@ impl Engine for Postgres {
     }
 
     async fn begin_backup(&self, ctx: &Ctx, request: BackupRequest) -> Result<Box<dyn BackupSession>> {
-        Ok(Box::new(Backup::begin(ctx, &self.config, request).await?))
+        Ok(Box::new(Backup::begin(ctx, &choose(ctx, &self.config, &[]).await?, request).await?))
     }
 
     async fn begin_restore(
@@ -59,6 +59,7 @@ impl Engine for Postgres {
             None => self.config.clone(),
             Some(name) => self.config.with_database(name),
         };
+        let config = choose(ctx, &config, &restore::ADMINISTERED_FROM).await?;
         Ok(Box::new(restore::Restore::begin(ctx, config, request, parts).await?))
     }
 }

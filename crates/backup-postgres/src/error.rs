@@ -3,6 +3,8 @@
 use backup_core::{Error, ErrorKind, Result};
 use tokio_postgres::error::SqlState;
 
+use crate::connect::ASKED;
+
 /// Says what was being done when the server or the connection reported an error, and classifies it.
 pub(crate) trait Doing<T> {
     /// Adds `doing` to the error, if there is one.
@@ -26,9 +28,9 @@ pub(crate) fn classify(error: tokio_postgres::Error) -> Error {
             message += &format!(": {error}");
             cause = error.source();
         }
-        if message.contains(crate::clear::ASKED) {
+        if message.contains(ASKED) {
             let hint = "have the server use scram-sha-256; or add clear_password=allow and sslmode=verify-full to the URL";
-            return Error::new(ErrorKind::Connect, crate::clear::ASKED).hint(hint).because(error);
+            return Error::new(ErrorKind::Connect, ASKED).hint(hint).because(error);
         }
         let hint = "check that the server runs, and that the host, the port and sslmode of the URL are right";
         return Error::new(ErrorKind::Connect, message).hint(hint).because(error);
@@ -45,6 +47,12 @@ pub(crate) fn classify(error: tokio_postgres::Error) -> Error {
         classified = classified.hint(hint);
     }
     classified.because(error)
+}
+
+/// What the server's error is called in SQL, if it is the server's.
+pub(crate) fn sql_state(error: &Error) -> Option<&str> {
+    let source = std::error::Error::source(error)?.downcast_ref::<tokio_postgres::Error>()?;
+    source.code().map(SqlState::code)
 }
 
 fn kind(code: &SqlState) -> (ErrorKind, Option<&'static str>) {

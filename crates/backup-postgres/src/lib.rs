@@ -2,8 +2,8 @@
 //!
 //! | where | what |
 //! |---|---|
-//! | `config`, `passfile` | what a `postgres:` URL, the environment and `~/.pgpass` say |
-//! | `connect`, `tls`, `clear` | one session with a server, its settings pinned; TLS; no password in clear |
+//! | `config`, `passfile`, `service` | what a `postgres:` URL, a service file, the environment and `~/.pgpass` say |
+//! | `connect` | one session with a server, its settings pinned; no password in clear; rows past the driver |
 //! | `catalog` | what is in a database, in which order, and the parts that it is backed up as |
 //! | `backup` | one running backup: sessions that share a snapshot |
 //! | `rows` | rows out of tables and into tables, by COPY |
@@ -16,7 +16,6 @@
 
 mod backup;
 mod catalog;
-mod clear;
 mod config;
 mod connect;
 mod ddl;
@@ -25,8 +24,8 @@ mod error;
 mod passfile;
 mod restore;
 mod rows;
+mod service;
 mod spec;
-mod tls;
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use backup_core::{Column, Ctx, Error, ErrorKind, Item, Part, PartReader, PartWriter, Result};
 use bytes::{Bytes, BytesMut};
-use futures::{SinkExt, StreamExt};
+use futures::SinkExt;
 use serde::{Deserialize, Serialize};
 
 use crate::connect::Session;
@@ -137,7 +137,7 @@ pub(crate) fn statement(part: &Part, spec: &RowsSpec, row: &[u8]) -> Result<Opti
     }
 }
 
-/// Writes the rows of a part to `out`. The driver hands over a row at a time, whole.
+/// Writes the rows of a part to `out`.
 pub(crate) async fn dump(
     ctx: &Ctx,
     session: &Session,
@@ -146,14 +146,7 @@ pub(crate) async fn dump(
     out: &mut PartWriter,
 ) -> Result<()> {
     let sql = copy_out(part, columns, &read(part)?);
-    let rows = session.run(ctx, session.client().copy_out(&sql)).await?;
-    let mut rows = std::pin::pin!(rows);
-    session.set_busy(true);
-    while let Some(row) = ctx.run(async { rows.next().await.transpose().map_err(classify) }).await? {
-        out.row(&row).await?;
-    }
-    session.set_busy(false);
-    Ok(())
+    session.copy_out(ctx, &sql).await?.write_to(ctx, out).await
 }
 
 /// Loads the rows of a part.
@@ -179,13 +172,13 @@ pub(crate) async fn load(
         }
         if message.len() >= MESSAGE {
             let full = std::mem::replace(&mut message, BytesMut::with_capacity(MESSAGE)).freeze();
-            ctx.run(async { sink.send(full).await.map_err(classify) }).await?;
+            session.wait(ctx, async { sink.send(full).await.map_err(classify) }).await?;
         }
     }
     if !message.is_empty() {
-        ctx.run(async { sink.send(message.freeze()).await.map_err(classify) }).await?;
+        session.wait(ctx, async { sink.send(message.freeze()).await.map_err(classify) }).await?;
     }
-    ctx.run(async { sink.finish().await.map_err(classify) }).await.map_err(refused)?;
+    session.wait(ctx, async { sink.finish().await.map_err(classify) }).await.map_err(refused)?;
     session.set_busy(false);
     Ok(())
 }

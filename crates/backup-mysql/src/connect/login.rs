@@ -1,12 +1,13 @@
 //! Getting in: the server's greeting, TLS, and proving the password.
 
 use backup_core::{Error, ErrorKind, Result};
+use backup_tls::SslMode;
 use mysql_common::scramble::{create_response_for_ed25519, scramble_native, scramble_sha256};
 
 use super::field::Fields;
 use super::packet::{Packets, Stream};
 use super::tls;
-use crate::config::{Address, Config, SslMode};
+use crate::config::{Address, Config};
 use crate::error::{from_packet, malformed};
 
 /// What client and server can do, as far as it matters here.
@@ -103,12 +104,12 @@ pub(crate) async fn login(
             let sequence = packets.sequence();
             let stream = tls::encrypt(&config.tls, host, packets.into_stream()?).await?;
             packets = Packets::over(stream, sequence);
-            if config.tls.mode >= SslMode::VerifyCa {
+            if config.tls.mode.verifies() {
                 secrecy = Secrecy::Trusted;
             } else if secrecy == Secrecy::Clear {
                 secrecy = Secrecy::Unverified;
             }
-        } else if config.tls.mode != SslMode::Prefer {
+        } else if !config.tls.mode.permits_clear() {
             return Err(Error::new(ErrorKind::Connect, "the server does not offer encrypted connections")
                 .hint("set up TLS on the server, or say sslmode=prefer or sslmode=disable"));
         }

@@ -23,6 +23,8 @@ use crate::spec::{SqlSpec, gate, read};
 use gates::Gates;
 use staging::{Staging, administer};
 
+pub(crate) use staging::ADMINISTERED_FROM;
+
 /// What the part is called that fills a materialized view.
 const CONTENTS: &str = "materialized view contents";
 

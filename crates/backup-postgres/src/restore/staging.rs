@@ -15,6 +15,8 @@ use crate::spec::DatabaseSpec;
 const MARK: i32 = 0x6c69_6665;
 /// The connection limit by which the server says that dropping a database was begun and did not end: nobody can connect to it.
 const INVALID: i32 = -2;
+/// Databases that every server has.
+pub(crate) const ADMINISTERED_FROM: [&str; 2] = ["postgres", "template1"];
 /// How long is tried to end the sessions of a database that is replaced.
 const ENDING: Duration = Duration::from_secs(30);
 /// How long cleaning up may take.
@@ -36,7 +38,7 @@ pub(super) struct Staging {
 /// A session with a database of the server that is not `target`.
 pub(super) async fn administer(ctx: &Ctx, config: &Config, target: &str) -> Result<(Session, Config)> {
     let mut failure = None;
-    for database in ["postgres", "template1"].into_iter().filter(|database| *database != target) {
+    for database in ADMINISTERED_FROM.into_iter().filter(|database| *database != target) {
         let admin = config.with_database(database);
         match Session::open(ctx, &admin).await {
             Ok(session) => return Ok((session, admin)),

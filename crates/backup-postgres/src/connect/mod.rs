@@ -1,0 +1,340 @@
+//! Getting in: one session with a server, its settings pinned, and cancelled on the server when it is dropped at work.
+
+mod copy;
+mod dial;
+mod wire;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use backup_core::{Ctx, Error, ErrorKind, Result};
+use tokio::task::JoinHandle;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{CancelToken, Client, Row};
+
+use crate::config::{Config, Host, SessionAttrs};
+use crate::error::{Doing, classify, sql_state};
+use wire::Tap;
+
+pub(crate) use wire::ASKED;
+
+/// The oldest version whose catalogs are known, as `server_version_num` has it.
+const OLDEST: u32 = 120_000;
+
+/// Whatever the database, the account and the environment have set, this is what holds: texts mean the same here and where they
+/// are restored, and names mean nothing but what they say.
+const SETTINGS: &str = "
+SET search_path = '';
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SET datestyle = ISO;
+SET intervalstyle = postgres;
+SET extra_float_digits = 3;
+SET timezone = 'UTC';
+SET lc_monetary = 'C';
+SET bytea_output = hex;
+SET xmloption = content;
+SET quote_all_identifiers = off;
+SET synchronize_seqscans = off;
+SET check_function_bodies = off;
+SET default_tablespace = '';
+SET default_table_access_method = heap;
+SET row_security = off;
+SET idle_in_transaction_session_timeout = 0;
+SET client_min_messages = error;
+SET jit = off;
+SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'";
+
+/// How long a server may take to hear that a statement is to be cancelled.
+const CANCELLING: Duration = Duration::from_secs(5);
+
+/// How long an answer that the server has sent may be under way.
+const UNDER_WAY: Duration = Duration::from_secs(5);
+
+/// How often a statement is tried that deadlocks with another.
+const DEADLOCKS: usize = 20;
+
+/// One session.
+pub(crate) struct Session {
+    client: Client,
+    connection: JoinHandle<()>,
+    cancel: CancelToken,
+    /// Takes rows out of the connection before the driver sees them.
+    tap: Arc<Tap>,
+    /// How others are opened that look after this one. It names one host.
+    config: Config,
+    /// Its number on the server; none for one that looks after another.
+    process: Option<i32>,
+    /// Whether a statement may be running.
+    busy: AtomicBool,
+    /// `server_version_num`.
+    pub(crate) version: u32,
+}
+
+impl Session {
+    /// Connects to the database of `config`, which names one host (see [`choose`]), and pins the settings.
+    pub(crate) async fn open(ctx: &Ctx, config: &Config) -> Result<Self> {
+        let opened = Self::log_in(ctx, config).await;
+        let mut session = opened.map_err(|error| error.during(format!("connect to {}", place(config))))?;
+        let about = "SELECT pg_catalog.current_setting('server_version_num')::int AS version, pg_catalog.pg_backend_pid() AS process";
+        let rows = session.rows(ctx, about, &[]).await?;
+        let row = rows.first().ok_or_else(|| Error::internal("a server says nothing of itself"))?;
+        session.version = column::<i32>(row, "version")?.unsigned_abs();
+        session.process = Some(column(row, "process")?);
+        if session.version < OLDEST {
+            let message = format!("PostgreSQL {} is too old", session.version / 10_000);
+            return Err(Error::unsupported(message)
+                .hint("versions 12 and later can be backed up")
+                .during(format!("connect to {}", place(config))));
+        }
+        let timeouts = format!(
+            "SET lock_timeout = {}; SET statement_timeout = {}",
+            config.lock_timeout, config.statement_timeout
+        );
+        session.execute(ctx, &timeouts).await?;
+        Ok(session)
+    }
+
+    async fn log_in(ctx: &Ctx, config: &Config) -> Result<Self> {
+        let tap = Arc::new(Tap::default());
+        let log_in = tokio::time::timeout(config.connect_timeout, dial::log_in(config, &tap));
+        let (client, connection) = ctx.run(async { log_in.await.unwrap_or_else(|_| Err(silent())) }).await?;
+        let session = Self {
+            cancel: client.cancel_token(),
+            client,
+            connection: tokio::spawn(async move {
+                // Whoever waits for an answer hears of the error.
+                let _ = connection.await;
+            }),
+            tap,
+            config: config.clone(),
+            process: None,
+            busy: AtomicBool::new(false),
+            version: 0,
+        };
+        session.execute(ctx, SETTINGS).await?;
+        Ok(session)
+    }
+
+    /// Waits for `statement`, unless the operation is cancelled. What was cancelled is cancelled on the server when the session is
+    /// dropped.
+    pub(crate) async fn run<T>(
+        &self,
+        ctx: &Ctx,
+        statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T> {
+        self.busy.store(true, Ordering::SeqCst);
+        let result = self.wait(ctx, async { Ok(statement.await) }).await?;
+        self.busy.store(false, Ordering::SeqCst);
+        result.map_err(classify)
+    }
+
+    /// Waits for an answer of the server. Where none comes for long, another session looks whether the server is at work on it: an
+    /// answer may take hours, but a server that has gone silent, or a connection on which nothing arrives, is an error.
+    pub(crate) async fn wait<T>(&self, ctx: &Ctx, answer: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut answer = std::pin::pin!(answer);
+        loop {
+            let patience = tokio::time::sleep(self.config.silence_timeout);
+            tokio::select! {
+                biased;
+                answer = ctx.run(answer.as_mut()) => return answer,
+                () = patience => {}
+            }
+            if self.process.is_none() {
+                // So long nothing takes that is said at first.
+                return Err(silent());
+            }
+            let at_work = Box::pin(self.is_at_work(ctx));
+            // Meanwhile the answer may come.
+            tokio::select! {
+                biased;
+                answer = ctx.run(answer.as_mut()) => return answer,
+                at_work = at_work => if at_work? { continue },
+            }
+            if let Ok(answer) = tokio::time::timeout(UNDER_WAY, ctx.run(answer.as_mut())).await {
+                return answer;
+            }
+            let message = "the server has answered, but the answer does not arrive";
+            return Err(Error::new(ErrorKind::TimedOut, message)
+                .hint("check the network between here and the server"));
+        }
+    }
+
+    /// Whether the server is at work on what this session has asked for. Errors if it does not answer at all.
+    async fn is_at_work(&self, ctx: &Ctx) -> Result<bool> {
+        let look = async {
+            let other = Self::log_in(ctx, &self.config).await?;
+            // One who may not see what others do sees no state.
+            let sql = "SELECT a.state IS NULL OR a.state NOT LIKE 'idle%' AND a.wait_event IS DISTINCT FROM 'ClientWrite' AS works
+                       FROM pg_catalog.pg_stat_activity a WHERE a.pid = $1";
+            let rows = other.rows(ctx, sql, &[&self.process]).await?;
+            Ok(rows.first().map(|row| column::<bool>(row, "works")).transpose()?.unwrap_or(false))
+        };
+        let looked = match tokio::time::timeout(self.config.connect_timeout * 2, look).await {
+            Ok(looked) => looked,
+            Err(_) => Err(Error::new(ErrorKind::TimedOut, "the server does not answer any more")
+                .hint("check that the server runs, and the network between here and there")),
+        };
+        match looked {
+            // It speaks, if only to say that it has no room for another session.
+            Err(error) if sql_state(&error).is_some() => Ok(true),
+            looked => looked.map_err(|error| {
+                let waited = self.config.silence_timeout.as_secs();
+                error.during(format!("see why the server has said nothing for {waited} s"))
+            }),
+        }
+    }
+
+    /// Executes statements that return nothing of interest, as one message.
+    pub(crate) async fn execute(&self, ctx: &Ctx, sql: &str) -> Result<()> {
+        self.run(ctx, self.client.batch_execute(sql)).await
+    }
+
+    /// Executes what must be one statement: the server refuses text that is several.
+    pub(crate) async fn statement(&self, ctx: &Ctx, sql: &str) -> Result<()> {
+        let executed = self.run(ctx, self.client.execute_typed(sql, &[])).await;
+        executed.map(drop).map_err(|error| {
+            let start: String = sql.chars().take(80).collect();
+            error.during(format!("execute {}", start.escape_debug()))
+        })
+    }
+
+    /// The same outside of a transaction, where a deadlock with another session of ours (two foreign keys between two tables) left
+    /// nothing and is no reason to give up.
+    pub(crate) async fn statement_alone(&self, ctx: &Ctx, sql: &str) -> Result<()> {
+        for _ in 1..DEADLOCKS {
+            match self.statement(ctx, sql).await {
+                Err(error) if is_deadlock(&error) => {}
+                executed => return executed,
+            }
+        }
+        self.statement(ctx, sql).await
+    }
+
+    /// The rows of a query.
+    pub(crate) async fn rows(
+        &self,
+        ctx: &Ctx,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>> {
+        self.run(ctx, self.client.query(sql, parameters)).await
+    }
+
+    /// The driver's own client, for COPY into the server. Its statements run inside [`Session::run`].
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Says that a statement is running, or that it ended, for those that take their time.
+    pub(crate) fn set_busy(&self, busy: bool) {
+        self.busy.store(busy, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.busy.load(Ordering::SeqCst)
+            && !self.client.is_closed()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let (cancel, config) = (self.cancel.clone(), self.config.clone());
+            runtime.spawn(async move {
+                let cancel = async {
+                    let encrypts = config.tls.mode > backup_tls::SslMode::Allow;
+                    if let Ok(wire) = dial::reach(&config, &Arc::default(), encrypts).await {
+                        let _ = cancel.cancel_query_raw(wire, dial::Through).await;
+                    }
+                };
+                // If it cannot be heard, the server finds the connection closed by itself.
+                let _ = tokio::time::timeout(CANCELLING, cancel).await;
+            });
+        }
+        self.connection.abort();
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+fn is_deadlock(error: &Error) -> bool {
+    error.message().contains("(SQLSTATE 40P01)")
+}
+
+fn silent() -> Error {
+    Error::new(ErrorKind::Connect, "the server does not answer")
+        .hint("check the host and the port, or raise connect_timeout in the URL")
+}
+
+/// For people: which database, and where.
+fn place(config: &Config) -> String {
+    let database = config.database.escape_debug();
+    match &config.host {
+        Host::Tcp(host) => format!("{database} on {}:{}", host.escape_debug(), config.port),
+        Host::Socket(directory) => format!("{database} by the socket in {}", directory.display()),
+    }
+}
+
+/// Of several hosts the first that answers and is what `target_session_attrs` asks for: all sessions of an operation go there.
+pub(crate) async fn choose(ctx: &Ctx, config: &Config, databases: &[&str]) -> Result<Config> {
+    let wanted = config.session_attrs;
+    if config.others.is_empty() && wanted == SessionAttrs::Any {
+        return Ok(config.clone());
+    }
+    let passes = if wanted == SessionAttrs::PreferStandby { 2 } else { 1 };
+    let mut failures = Vec::new();
+    for pass in 0..passes {
+        let wanted = if pass == 0 { wanted } else { SessionAttrs::Any };
+        for host in config.hosts() {
+            match suits(ctx, &host, wanted, databases).await {
+                Ok(true) => return Ok(host),
+                Ok(false) => failures.push(Error::new(
+                    ErrorKind::Connect,
+                    format!("{} is not what target_session_attrs asks for", place(&host)),
+                )),
+                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+                Err(error) => failures.push(error),
+            }
+        }
+    }
+    if failures.len() == 1
+        && let Some(failure) = failures.pop()
+    {
+        return Err(failure);
+    }
+    let failures: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    Err(Error::new(ErrorKind::Connect, format!("no host will do: {}", failures.join("; ")))
+        .hint("check that one of them runs and is as target_session_attrs says"))
+}
+
+/// Whether the server is as wanted. A restore may be about to make the database: then any of `databases` will do to ask in.
+async fn suits(ctx: &Ctx, config: &Config, wanted: SessionAttrs, databases: &[&str]) -> Result<bool> {
+    let mut opened = Session::open(ctx, config).await;
+    for database in databases {
+        if opened.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            opened = Session::open(ctx, &config.with_database(database)).await;
+        }
+    }
+    let sql = "SELECT pg_catalog.pg_is_in_recovery() AS standby,
+                      pg_catalog.current_setting('default_transaction_read_only')::bool AS read_only";
+    let rows = opened?.rows(ctx, sql, &[]).await?;
+    let row = rows.first().ok_or_else(|| Error::internal("a server says nothing of itself"))?;
+    let (standby, read_only) = (column::<bool>(row, "standby")?, column::<bool>(row, "read_only")?);
+    Ok(match wanted {
+        SessionAttrs::Any => true,
+        SessionAttrs::ReadWrite => !standby && !read_only,
+        SessionAttrs::ReadOnly => standby || read_only,
+        SessionAttrs::Primary => !standby,
+        SessionAttrs::Standby | SessionAttrs::PreferStandby => standby,
+    })
+}
+
+/// A column of a row, by its name.
+pub(crate) fn column<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, name: &str) -> Result<T> {
+    row.try_get(name).doing(|| format!("read column {name} of a catalog"))
+}

@@ -1,0 +1,201 @@
+//! Trials of a database that is at work while it is backed up, and of contents that are awkward.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use backup_core::storage::{MemoryStorage, Storage};
+use backup_core::{
+    BackupConfig, BackupManager, BackupRef, DatabaseUrl, ErrorKind, Format, Registry, RestoreOptions,
+};
+use backup_testkit::proxy::{From, Proxy, Then};
+use tokio_postgres::NoTls;
+
+mod server;
+
+fn manager(storage: &Arc<dyn Storage>, format: Format, jobs: usize) -> BackupManager {
+    let mut config = BackupConfig::default();
+    config.format = format;
+    config.jobs = jobs;
+    BackupManager::new(config)
+        .with_registry(Registry::new().with(&backup_postgres::ENGINE))
+        .with_storage(Arc::clone(storage))
+}
+
+fn storage() -> Arc<dyn Storage> {
+    Arc::new(MemoryStorage::new())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backups_amid_transfers_between_accounts_all_sum_to_the_same() {
+    for server in server::servers() {
+        let source = server.create();
+        let setup: String = (0..8)
+            .map(|i| format!("CREATE TABLE account{i} (id int PRIMARY KEY, amount int NOT NULL); INSERT INTO account{i} SELECT n, 100 FROM generate_series(1, 200) n;"))
+            .collect();
+        server.psql(&source, &setup);
+        let (done, transfers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let mut clients = Vec::new();
+        for seed in 0..2usize {
+            let (done, transfers) = (Arc::clone(&done), Arc::clone(&transfers));
+            let (client, connection) =
+                tokio_postgres::connect(&server.url_text(&source), NoTls).await.unwrap();
+            tokio::spawn(connection);
+            clients.push(tokio::spawn(async move {
+                let mut number = seed;
+                while !done.load(Ordering::SeqCst) {
+                    number = number.wrapping_mul(1_103_515_245).wrapping_add(12345);
+                    let (from, to, id) = (number / 64 % 8, number / 512 % 8, 1 + number / 4096 % 200);
+                    let sql = format!(
+                        "BEGIN; UPDATE account{from} SET amount = amount - 1 WHERE id = {id}; UPDATE account{to} SET amount = amount + 1 WHERE id = {id}; COMMIT"
+                    );
+                    // Two that deadlock try again.
+                    match client.batch_execute(&sql).await {
+                        Ok(()) => transfers.fetch_add(1, Ordering::SeqCst),
+                        Err(_) => { let _ = client.batch_execute("ROLLBACK").await; 0 }
+                    };
+                }
+            }));
+        }
+        let sum =
+            (0..8).map(|i| format!("(SELECT sum(amount) FROM account{i})")).collect::<Vec<_>>().join(" + ");
+        let mut backups = 0;
+        for format in [Format::Binary, Format::Sql, Format::Compressed, Format::Binary] {
+            let (storage, before) = (storage(), transfers.load(Ordering::SeqCst));
+            let manager = manager(&storage, format, 4);
+            let backup = manager.backup(&server.url(&source)).await.unwrap();
+            let copy = server.create();
+            manager
+                .restore(&BackupRef::from(&backup.id), &server.url(&copy), RestoreOptions::default())
+                .await
+                .unwrap();
+            assert_eq!(server.ask(&copy, &format!("SELECT {sum}")).trim(), "160000");
+            assert!(transfers.load(Ordering::SeqCst) > before, "nothing happened meanwhile");
+            backups += 1;
+        }
+        done.store(true, Ordering::SeqCst);
+        for client in clients {
+            client.await.unwrap();
+        }
+        println!("{backups} backups amid {} transfers", transfers.load(Ordering::SeqCst));
+    }
+}
+
+fn address(url: &DatabaseUrl) -> SocketAddr {
+    let (host, port) = &url.hosts[0];
+    format!("{host}:{}", port.unwrap()).parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_changed_amid_the_rows_is_not_in_the_backup_and_what_would_change_them_waits() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE TABLE orders (id int PRIMARY KEY, note text); INSERT INTO orders SELECT i, md5(i::text) FROM generate_series(1, 20000) i;
+             CREATE TABLE later (x int); INSERT INTO later VALUES (1);",
+        );
+        let expected = server.dump(&source);
+        let (server, changes) = (Arc::new(server), Arc::new(AtomicUsize::new(0)));
+        let mut url = server.url(&source);
+        let proxy = Proxy::start(address(&url), {
+            let (server, changes, source) = (Arc::clone(&server), Arc::clone(&changes), source.clone());
+            move |_| {
+                let (server, changes, source) = (Arc::clone(&server), Arc::clone(&changes), source.clone());
+                Box::new(move |from, said| {
+                    let digest = b"c4ca4238a0b923820dcc509a6f75849b";
+                    if from == From::Server
+                        && said.windows(digest.len()).any(|bytes| bytes == digest)
+                        && changes.fetch_add(1, Ordering::SeqCst) == 0
+                    {
+                        for (table, change) in [
+                            ("orders", "ALTER TABLE orders DROP COLUMN note"),
+                            ("later", "DROP TABLE later"),
+                            ("later", "TRUNCATE later"),
+                            ("orders", "ALTER TABLE orders RENAME TO other"),
+                        ] {
+                            let waits = format!(
+                                "DO $$ BEGIN SET LOCAL lock_timeout = '200ms'; {change}; RAISE EXCEPTION '{table} was changed'; EXCEPTION WHEN lock_not_available THEN NULL; END $$"
+                            );
+                            server.psql(&source, &waits);
+                        }
+                        server.psql(&source, "UPDATE orders SET note = 'changed'; DELETE FROM later; CREATE TABLE newcomer (x int); CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'");
+                    }
+                    Then::Pass
+                })
+            }
+        });
+        url.hosts = vec![("127.0.0.1".to_owned(), Some(proxy.address().port()))];
+        url.options.push(("sslmode".to_owned(), "disable".to_owned()));
+        let storage = storage();
+        let manager = manager(&storage, Format::Binary, 2);
+        let backup = manager.backup(&url).await.unwrap();
+        assert!(changes.load(Ordering::SeqCst) > 0);
+        let copy = server.create();
+        manager
+            .restore(&BackupRef::from(&backup.id), &server.url(&copy), RestoreOptions::default())
+            .await
+            .unwrap();
+        assert!(server.dump(&copy) == expected, "on {}", server.major());
+        assert!(server.dump(&source) != expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_somebody_holds_is_an_error_that_says_so() {
+    let Some(server) = server::server() else { return };
+    let source = server.create();
+    server.psql(&source, "CREATE TABLE held (x int)");
+    let (client, connection) = tokio_postgres::connect(&server.url_text(&source), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute("BEGIN; LOCK TABLE held").await.unwrap();
+    let url = format!("{}?lock_timeout=300", server.url_text(&source)).parse().unwrap();
+    let storage = storage();
+    let error = manager(&storage, Format::Binary, 2).backup(&url).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Locked && error.to_string().contains("55P03"), "{error}");
+    client.batch_execute("ROLLBACK").await.unwrap();
+    manager(&storage, Format::Binary, 2).backup(&url).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_no_encoding_allows_come_back_as_they_are() {
+    for server in server::servers() {
+        for (encoding, insert) in [
+            // PostgreSQL takes any bytes but NUL for SQL_ASCII.
+            (
+                "SQL_ASCII",
+                "INSERT INTO t VALUES (E'\\xff\\xfe caf\\xe9 \\xed\\xa0\\x80'), (E'\\xc3\\xa9'), (E'\\\\ \\t \\r \\n \\b')",
+            ),
+            ("LATIN1", "INSERT INTO t VALUES (E'caf\\xe9 \\xa4')"),
+            ("UTF8", "INSERT INTO t VALUES (E'caf\\u00e9 \\U0001F600 \\u202e')"),
+            ("EUC_JP", "INSERT INTO t VALUES (convert_from('\\xa4a2', 'EUC_JP'))"),
+        ] {
+            let source = server.create();
+            server.psql("postgres", &format!("DROP DATABASE {source}"));
+            server.psql("postgres", &format!("CREATE DATABASE {source} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"));
+            let own = format!("SET client_encoding = '{encoding}'; CREATE TABLE t (x text); {insert}");
+            server.psql(&source, &own);
+            let bytes = "SELECT string_agg(encode(textsend(x), 'hex') || ':' || encode(convert_to(x, getdatabaseencoding()), 'hex'), ',' ORDER BY encode(convert_to(x, getdatabaseencoding()), 'hex')) FROM t";
+            let digest = format!("SET client_encoding = '{encoding}'; {bytes}");
+            let expected = server.ask(&source, &digest);
+            for format in [Format::Binary, Format::Sql] {
+                let storage = storage();
+                let manager = manager(&storage, format, 2);
+                let backup = manager.backup(&server.url(&source)).await.unwrap();
+                let copy = format!("{source}_{format:?}").to_lowercase();
+                server.expect(&copy);
+                let mut options = RestoreOptions::default();
+                options.create_database = true;
+                manager.restore(&BackupRef::from(&backup.id), &server.url(&copy), options).await.unwrap();
+                assert_eq!(
+                    server.ask(&copy, &digest),
+                    expected,
+                    "{encoding} by way of {format:?} on {}",
+                    server.major()
+                );
+            }
+        }
+    }
+}
