@@ -40,7 +40,13 @@ pub(crate) fn classify(error: tokio_postgres::Error) -> Error {
         let detail: String = detail.chars().take(DETAIL).collect();
         message += &format!(": {}", detail.escape_debug());
     }
-    let (kind, hint) = kind(db.code());
+    let (kind, mut hint) = kind(db.code());
+    // The server has no code of its own for it.
+    if db.message().starts_with("invalid memory alloc request size") {
+        hint = Some(
+            "a row is longer as text than the 1 GiB that the server can say: split its values, or exclude its table",
+        );
+    }
     let hint = hint.map(str::to_owned).or_else(|| db.hint().map(|hint| hint.escape_debug().to_string()));
     let mut classified = Error::new(kind, message);
     if let Some(hint) = hint {
