@@ -293,11 +293,11 @@ fn damage(message: &mut Vec<u8>, kind: usize, chance: &mut Chance) {
     }
 }
 
-/// A proxy that damages the `nth` message of the server, of all connections.
-fn damaging(server: SocketAddr, nth: usize, kind: usize, seed: u64) -> Proxy {
-    let state = Arc::new(Mutex::new((0, Chance(seed))));
+/// A proxy that lets `change` have every message of the server, of all connections.
+fn changing(server: SocketAddr, change: impl FnMut(&mut Vec<u8>) + Send + 'static) -> Proxy {
+    let change = Arc::new(Mutex::new(change));
     Proxy::start(server, move |_| {
-        let state = Arc::clone(&state);
+        let change = Arc::clone(&change);
         let mut rest: Vec<u8> = Vec::new();
         Box::new(move |from, said| {
             if from == From::Client {
@@ -310,16 +310,44 @@ fn damaging(server: SocketAddr, nth: usize, kind: usize, seed: u64) -> Proxy {
                     break;
                 }
                 let mut message: Vec<u8> = rest.drain(..length).collect();
-                let (count, chance) = &mut *state.lock().unwrap();
-                *count += 1;
-                if *count == nth + 1 {
-                    damage(&mut message, kind, chance);
-                }
+                (change.lock().unwrap())(&mut message);
                 said.append(&mut message);
             }
             Then::Pass
         })
     })
+}
+
+/// A proxy that damages the `nth` message of the server, of all connections.
+fn damaging(server: SocketAddr, nth: usize, kind: usize, seed: u64) -> Proxy {
+    let (mut count, mut chance) = (0, Chance(seed));
+    changing(server, move |message| {
+        count += 1;
+        if count == nth + 1 {
+            damage(message, kind, &mut chance);
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_lost_or_comes_twice_on_its_way_is_an_error() {
+    for server in server::servers() {
+        let source = shop(&server);
+        for times in [0, 2] {
+            let mut row = 0;
+            let proxy = changing(address(&server), move |message| {
+                row += usize::from(message[0] == b'd');
+                if message[0] == b'd' && row == 10_000 {
+                    *message = message.repeat(times);
+                }
+            });
+            let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+            let url = by_way_of(&proxy, &server, &source, "?sslmode=disable");
+            let error = ends("a backup", manager(&storage).backup(&url)).await.unwrap_err();
+            assert!(error.to_string().contains("have arrived"), "{error}");
+            assert_eq!(error.kind(), ErrorKind::Connect);
+        }
+    }
 }
 
 fn peak_mib() -> u64 {

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use backup_core::{Ctx, Error, PartWriter, Result};
+use backup_core::{Ctx, Error, ErrorKind, PartWriter, Result};
 use bytes::{Buf, Bytes};
 use futures::StreamExt;
 use futures::channel::mpsc;
@@ -55,6 +55,14 @@ impl CopyOut<'_> {
             _ => return Err(Error::internal("rows went astray on their way from the server")),
         }
         self.session.set_busy(false);
+        let sent = self.session.tap.copied();
+        if sent != Some(rows.count) {
+            let sent = sent.map_or_else(|| "an unknown number of".to_owned(), |sent| sent.to_string());
+            let message = format!("the server has sent {sent} rows, and {} have arrived", rows.count);
+            return Err(Error::new(ErrorKind::Connect, message).hint(
+                "something between here and the server changes what is said: check that, and run it again",
+            ));
+        }
         Ok(())
     }
 }
@@ -67,6 +75,8 @@ struct Rows {
     /// The beginning of a row that is not long.
     start: Vec<u8>,
     is_long: bool,
+    /// How many have begun.
+    count: u64,
 }
 
 impl Rows {
@@ -78,6 +88,7 @@ impl Rows {
                 };
                 let length = (u32::from_be_bytes([a, b, c, d]) as usize).saturating_sub(4);
                 messages.advance(HEAD);
+                self.count += 1;
                 if let Some(row) = messages.get(..length) {
                     out.row(row).await?;
                     messages.advance(length);

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -26,6 +27,8 @@ const HEAD: usize = 5;
 const AUTHENTICATION: u8 = b'R';
 const COPY_OUT: u8 = b'H';
 const COPY_DATA: u8 = b'd';
+const COPY_DONE: u8 = b'c';
+const COMPLETE: u8 = b'C';
 const READY: u8 = b'Z';
 const NOTICE: u8 = b'N';
 const PARAMETER: u8 = b'S';
@@ -36,21 +39,33 @@ const CLEARTEXT: [u8; 4] = [0, 0, 0, 3];
 /// What the error says when a server asks for the password in clear.
 pub(crate) const ASKED: &str = "the server asks for the password in clear";
 
-/// Where the rows of the next COPY are to go.
+/// That the server has not said how many rows there were.
+const UNSAID: u64 = u64::MAX;
+
+/// Where the rows of the next COPY are to go, and how many the server says it has sent.
 #[derive(Debug, Default)]
-pub(super) struct Tap(Mutex<Option<mpsc::Sender<Bytes>>>);
+pub(super) struct Tap {
+    next: Mutex<Option<mpsc::Sender<Bytes>>>,
+    copied: AtomicU64,
+}
 
 impl Tap {
     /// The rows of the COPY that is about to be asked for, as the messages they come in: headers are never cut, bodies may be. Until it is
     /// asked for, nothing else may be.
     pub(super) fn open(&self) -> mpsc::Receiver<Bytes> {
         let (sender, receiver) = mpsc::channel(1);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        self.copied.store(UNSAID, Ordering::SeqCst);
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
         receiver
     }
 
+    /// How many rows the COPY had whose rows have come to their end, as the server says.
+    pub(super) fn copied(&self) -> Option<u64> {
+        Some(self.copied.load(Ordering::SeqCst)).filter(|count| *count != UNSAID)
+    }
+
     fn take(&self) -> Option<mpsc::Sender<Bytes>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.next.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -101,10 +116,16 @@ impl Wire {
                 return Err(refused(ASKED));
             }
         }
+        if tag == COMPLETE && self.rows.is_some() && length <= LOGIN {
+            let Some(said) = body.get(..length - 4) else { return Ok(false) };
+            let count = said.strip_prefix(b"COPY ").and_then(|said| said.strip_suffix(&[0]));
+            let count = count.and_then(|count| str::from_utf8(count).ok()?.parse().ok());
+            self.tap.copied.store(count.unwrap_or(UNSAID), Ordering::SeqCst);
+        }
         match tag {
             READY => self.logged_in = true,
             COPY_OUT => self.rows = self.tap.take(),
-            COPY_DATA | NOTICE | PARAMETER | NOTIFICATION => {}
+            COPY_DATA | COPY_DONE | NOTICE | PARAMETER | NOTIFICATION => {}
             // Whoever reads the rows hears that there are no more.
             _ => self.rows = None,
         }
