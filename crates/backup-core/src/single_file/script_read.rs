@@ -279,7 +279,7 @@ impl ScriptParts {
             Some(open) => open,
             None => open.insert(Open { decoded: self.script.decoded(ctx)?, position: 0 }),
         };
-        let mut batch = Batch { ctx, pieces, chunk: RawChunk::default() };
+        let mut batch = Batch { ctx, pieces, chunk: RawChunk::recycled() };
         for place in &span.places {
             let start = span.offset + place.offset;
             let gap = start
@@ -307,21 +307,21 @@ impl Batch<'_> {
     fn statement(&mut self, input: &mut dyn Read, length: u64) -> Result<()> {
         let kind = SegmentKind::Rows { layout: RowLayout::Opaque, columns: 0 };
         if length <= BLOCK_SIZE as u64 {
-            self.push(kind, &read(input, length)?)?;
-            return Ok(());
+            read(input, length, &mut self.chunk.bytes)?;
+            return self.end_row(kind);
         }
         self.send()?;
         let mut left = length;
         while left > 0 {
-            let bytes = read(input, left.min(BLOCK_SIZE as u64))?;
+            let n = left.min(BLOCK_SIZE as u64);
+            read(input, n, &mut self.chunk.bytes)?;
             let first = left == length;
-            left -= bytes.len() as u64;
+            left -= n;
             self.chunk.segments.push(Segment {
                 kind: SegmentKind::Fragment { first, last: left == 0 },
-                bytes: 0..bytes.len(),
+                bytes: 0..self.chunk.bytes.len(),
                 rows: 0..0,
             });
-            self.chunk.bytes = bytes;
             self.send()?;
         }
         Ok(())
@@ -333,17 +333,15 @@ impl Batch<'_> {
         };
         let kind = SegmentKind::Rows { layout: *layout, columns: columns.len() as u16 };
         let mut lines = io::BufReader::with_capacity(1 << 17, input.take(length));
-        let mut row = Vec::new();
-        while lines.read_until(b'\n', &mut row).map_err(unreadable)? > 0 {
-            self.push(kind, &row)?;
-            row.clear();
+        while lines.read_until(b'\n', &mut self.chunk.bytes).map_err(unreadable)? > 0 {
+            self.end_row(kind)?;
         }
         Ok(())
     }
 
-    fn push(&mut self, kind: SegmentKind, row: &[u8]) -> Result<()> {
+    /// What was read into the chunk since its last row is a row.
+    fn end_row(&mut self, kind: SegmentKind) -> Result<()> {
         let chunk = &mut self.chunk;
-        chunk.bytes.extend_from_slice(row);
         chunk.ends.push(chunk.bytes.len() as u32);
         let (bytes, rows) = (0..chunk.bytes.len(), 0..chunk.ends.len());
         match chunk.segments.last_mut() {
@@ -358,14 +356,14 @@ impl Batch<'_> {
             return Ok(());
         }
         self.ctx.check()?;
-        let chunk = Arc::new(std::mem::take(&mut self.chunk));
+        let chunk = Arc::new(std::mem::replace(&mut self.chunk, RawChunk::recycled()));
         let segments = 0..chunk.segments.len();
         self.pieces.blocking_send(Ok(Piece { chunk, segments })).map_err(|_| Error::cancelled())
     }
 }
 
-fn read(input: &mut dyn Read, length: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    input.take(length).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 == length { Ok(bytes) } else { Err(cut_off()) }
+/// Appends the next `length` bytes of the input to `bytes`.
+fn read(input: &mut dyn Read, length: u64, bytes: &mut Vec<u8>) -> Result<()> {
+    let read = input.take(length).read_to_end(bytes).map_err(unreadable)?;
+    if read as u64 == length { Ok(()) } else { Err(cut_off()) }
 }
