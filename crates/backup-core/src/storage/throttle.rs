@@ -1,14 +1,13 @@
 //! A rate limit around any storage.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::{Key, ObjectMeta, ObjectWriter, PutMode, Storage};
@@ -34,7 +33,7 @@ struct Limit {
 impl Limit {
     async fn spend(&self, bytes: usize) {
         let wait_until = {
-            let mut paid_until = self.paid_until.lock().await;
+            let mut paid_until = self.paid_until.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();
             // A pause earns no more than one second.
             let start = (*paid_until).max(now.checked_sub(Duration::from_secs(1)).unwrap_or(now));
