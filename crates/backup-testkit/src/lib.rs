@@ -16,17 +16,29 @@ pub mod proxy;
 pub mod storage;
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
 
-/// Runs one case on a runtime of its own, with several threads as programs have them.
+/// A case that takes longer hangs. The slowest takes two minutes on two busy cores.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+
+/// Runs one case on a runtime of its own, with several threads as programs have them. One that hangs fails.
 ///
 /// The macros call it, so a crate that uses them needs no runtime in its Cargo.toml.
 pub fn run(case: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .expect("a runtime starts")
-        .block_on(case);
+        .expect("a runtime starts");
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            tokio::time::timeout(LONGEST, case).await.expect("it hangs");
+        });
+    }));
+    // Not dropped: that waits for threads that hang, and nobody would see what failed.
+    runtime.shutdown_timeout(Duration::from_secs(60));
+    ended.unwrap_or_else(|panic| resume_unwind(panic));
 }
 
 /// Expands to one test for each case of a suite.

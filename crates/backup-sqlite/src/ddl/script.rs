@@ -19,6 +19,10 @@ use crate::error::Doing;
 const ROWS: usize = 500;
 const BYTES: usize = 256 << 10;
 
+/// The longest statement that a shell takes, less what a large row's statement has besides its large values' digits: SQLite's
+/// default, which few builds change (<https://sqlite.org/limits.html>, "Maximum Length Of An SQL Statement").
+const STATEMENT: u64 = 1_000_000_000 - (8 << 20);
+
 /// Writes scripts that make the same database out of an empty file.
 #[derive(Debug)]
 pub(crate) struct SqliteScript;
@@ -143,7 +147,7 @@ impl<'a> Inserts<'a> {
                     script.statement(|script| {
                         say(script, &start)?;
                         say(script, "(")?;
-                        Fragments { inserts: &self, left: None, fields: 0, head: Vec::new() }
+                        Fragments { inserts: &self, left: None, fields: 0, digits: 0, head: Vec::new() }
                             .all(first, source, script)?;
                         say(script, ")")
                     })?;
@@ -196,6 +200,14 @@ impl<'a> Inserts<'a> {
         Ok(())
     }
 
+    fn too_long(&self) -> Error {
+        let table = self.table.escape_debug();
+        Error::unsupported(format!(
+            "table {table} has a row that no script can hold: the sqlite3 shell takes no statement above 1 GB"
+        ))
+        .hint("use --format binary or compressed, which have no such limit")
+    }
+
     fn malformed(&self) -> Error {
         Error::damaged(format!(
             "a row of table {} has not the fields that it should have",
@@ -210,6 +222,8 @@ struct Fragments<'a> {
     /// How many bytes of the value that was begun are missing, and what closes it.
     left: Option<(u64, &'static str)>,
     fields: usize,
+    /// The digits of the values so far.
+    digits: u64,
     head: Vec<u8>,
 }
 
@@ -265,6 +279,12 @@ impl Fragments<'_> {
             say(script, ",")?;
         }
         self.fields += 1;
+        if let TaggedHead::Text(length) | TaggedHead::Bytes(length) = head {
+            self.digits = self.digits.saturating_add(length.saturating_mul(2));
+        }
+        if self.digits > STATEMENT {
+            return Err(self.inserts.too_long());
+        }
         match head {
             TaggedHead::Null => say(script, "NULL"),
             TaggedHead::Integer(value) => say(script, &literal::integer(value)),
