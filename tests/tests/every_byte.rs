@@ -168,26 +168,41 @@ async fn prune_deletes_nothing_that_a_flipped_manifest_or_list_may_need() {
 }
 
 #[tokio::test]
-async fn a_flipped_record_of_a_deleted_backup_costs_no_backup_that_exists() {
-    let mut flips = 0;
+async fn a_flipped_record_of_a_deleted_backup_keeps_everything_until_it_is_old() {
+    let (mut flips, mut caught) = (0, 0);
     for sealed in [false, true] {
         let place = Place::new(sealed, Format::Binary, "zstd").await;
         let (kept, gone) = (place.backup().await, place.backup().await);
         place.writer.delete_backup(&gone).await.unwrap();
         let key = faults::keys(&*place.storage, &"deleted".parse().unwrap()).await.pop_first().unwrap();
         let whole = place.storage.get(&key, None).await.unwrap();
+        let mut line_ends = whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
+        let head = line_ends.nth(1).unwrap();
+        let stored = |folder: &str| {
+            let folder = folder.parse().unwrap();
+            let storage = &place.storage;
+            async move { faults::keys(&**storage, &folder).await }
+        };
+        let before = (stored("chunks").await, stored("lists").await);
         for at in 0..whole.len() {
             let mut flipped = whole.to_vec();
             flipped[at] ^= 1 << (at % 8);
             place.put(&key, flipped).await;
-            place.writer.prune(PruneOptions::default()).await.unwrap();
+            let pruned = place.writer.prune(PruneOptions::default()).await;
+            // What it names is in its head.
+            assert_eq!(pruned.is_err(), at <= head, "byte {at} of {}: {pruned:?}", whole.len());
+            if let Err(error) = pruned {
+                assert!(error.to_string().contains("nothing was deleted"), "{error}");
+                caught += 1;
+            }
             place.writer.verify(&kept).await.unwrap();
             flips += 1;
         }
+        assert_eq!(before, (stored("chunks").await, stored("lists").await));
         place.restore(&kept).await.unwrap();
         assert_eq!(place.writer.list_backups().await.unwrap().len(), 1);
     }
-    println!("{flips} flips of records of deleted backups: what exists is whole");
+    println!("{flips} flips of records of deleted backups, {caught} in what they say: nothing was deleted");
 }
 
 #[tokio::test]

@@ -116,6 +116,9 @@ pub(crate) struct Names {
 pub(crate) struct Needed {
     names: Names,
     first: Chunks,
+    /// The records of deleted backups, and the backups of those that still count.
+    records: Vec<ObjectMeta>,
+    recently: Vec<Header>,
 }
 
 /// The chunks of some lists that lie in some of the directories, sorted: by half of their ids, which saves memory. Of two that agree in these
@@ -170,8 +173,13 @@ enum Verdict {
 }
 
 impl Collector<'_> {
-    /// What the backups `kept` are made of. Errors: if that is not known, for all of them.
+    /// What the backups `kept` are made of, and those that were deleted just now. Errors: if that is not known, for all of them.
     pub(crate) async fn needed(&self, kept: &[Header]) -> Result<Needed> {
+        let records = self.list(deleted::FOLDER).await?;
+        let mut recently = Vec::new();
+        for meta in records.iter().filter(|meta| !self.is_old(meta)) {
+            recently.push(self.deleted(meta).await?);
+        }
         let mut names = Names::default();
         kept.iter().for_each(|header| names.add(header));
         let first = self.collect(&names.lists, 0..DIRECTORIES, Lost::Matters).await;
@@ -179,19 +187,14 @@ impl Collector<'_> {
             Some(list) => unknown_list(unread.error, &list, kept),
             None => unread.error,
         })?;
-        Ok(Needed { names, first })
+        Ok(Needed { names, first, records, recently })
     }
 
     /// Deletes what is not `needed`. Those backups in `dropped` have just been deleted, or would be.
     pub(crate) async fn run(&self, needed: Needed, dropped: &[Header]) -> Result<Collected> {
-        let Needed { names: named, first } = needed;
-        let records = self.list(deleted::FOLDER).await?;
+        let Needed { names: named, first, records, recently } = needed;
         let mut recent = Names::default();
-        let mut recently: Vec<Header> = dropped.to_vec();
-        for meta in records.iter().filter(|meta| !self.is_old(meta)) {
-            recently.extend(self.deleted(meta).await?);
-        }
-        recently.iter().for_each(|header| recent.add(header));
+        dropped.iter().chain(&recently).for_each(|header| recent.add(header));
 
         let mut collected = Collected::default();
         let (mut waiting, mut kept_chunks) = (Tally::default(), Tally::default());
@@ -336,8 +339,13 @@ impl Collector<'_> {
             let entries = match read {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error.into()),
-                Err(error) if lost == Lost::Matters => return Err(Unread { error, list: Some(list) }),
-                Err(_) => continue,
+                Err(error)
+                    if lost == Lost::IsNothing
+                        && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Damaged) =>
+                {
+                    continue;
+                }
+                Err(error) => return Err(Unread { error, list: Some(list) }),
             };
             for id in entries.iter().map(|entry| half(&entry.id)) {
                 if !(start..end).contains(&directory(id)) {
@@ -357,11 +365,15 @@ impl Collector<'_> {
         Ok(Chunks { directories: start..end, ids })
     }
 
-    /// The header of a deleted backup.
-    async fn deleted(&self, meta: &ObjectMeta) -> Result<Option<Header>> {
+    /// The header of a backup that was deleted just now.
+    async fn deleted(&self, meta: &ObjectMeta) -> Result<Header> {
         let range = 0..meta.size.min(super::manifest::HEADER_MAX);
         let head = self.lease.ctx().run(self.repository.storage().get(&meta.key, Some(range))).await?;
-        Ok(Header::parse(&head).ok().map(|(header, _)| header))
+        let header = Header::parse(&head).map(|(header, _)| header);
+        header.map_err(|error| {
+            unknown(error.during(format!("read {}", meta.key)))
+                .hint("that backup was deleted, and somebody may still be reading it: prune again later, when its record is old and counts no more")
+        })
     }
 
     async fn is_void(&self, meta: &ObjectMeta) -> Result<bool> {
