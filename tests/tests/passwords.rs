@@ -154,11 +154,34 @@ impl Server {
                 ),
             )],
         };
+        let kept_apart = Way {
+            name: "password-file, and the variable of a source",
+            database: "it".to_owned(),
+            variables: vec![("LIFEBOAT_SOURCE_COPY_PASSWORD", CANARY.to_owned())],
+            files: vec![
+                ("secret", format!("{CANARY}\n")),
+                (
+                    "lifeboat.toml",
+                    format!(
+                        "[source.it]\nurl = \"{}\"\npassword-file = \"secret\"\n[source.copy]\nurl = \"{}\"\n",
+                        url(name),
+                        url(&format!("{name}_copy"))
+                    ),
+                ),
+            ],
+        };
         let way = |name, variables, files| Way { name, database: url(&self.name), variables, files };
+        let in_a_file = way(
+            "LIFEBOAT_PASSWORD_FILE",
+            vec![("LIFEBOAT_PASSWORD_FILE", path("secret"))],
+            vec![("secret", format!("{CANARY}\n"))],
+        );
         if self.is_postgres {
             let line = format!("{host}:{port}:*:{name}:{CANARY}\n");
             vec![
                 source,
+                kept_apart,
+                in_a_file,
                 way("PGPASSWORD", vec![("PGPASSWORD", CANARY.to_owned())], Vec::new()),
                 way("PGPASSFILE", vec![("PGPASSFILE", path("passwords"))], vec![("passwords", line.clone())]),
                 way("~/.pgpass", vec![("HOME", path("."))], vec![(".pgpass", line)]),
@@ -167,6 +190,8 @@ impl Server {
             let file = format!("[client]\nuser = {name}\npassword = \"{CANARY}\"\n");
             vec![
                 source,
+                kept_apart,
+                in_a_file,
                 way("MYSQL_PWD", vec![("MYSQL_PWD", CANARY.to_owned())], Vec::new()),
                 way("~/.my.cnf", vec![("HOME", path("."))], vec![(".my.cnf", file)]),
             ]
@@ -338,7 +363,8 @@ fn hides_its_password(kind: &str) {
             fs::remove_file(place.path(name)).unwrap();
         }
         // Another password, which is wrong: neither of them is said.
-        let wrong = way.variables.iter().map(|(name, _)| (*name, format!("wrong-{CANARY}")));
+        let wrong = way.variables.iter().filter(|(_, value)| value == CANARY);
+        let wrong = wrong.map(|(name, _)| (*name, format!("wrong-{CANARY}")));
         let output = lifeboat(&["backup", &way.database, "-v"]).envs(wrong).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         assert!(!output.status.success() && !has_canary(&said), "{}", String::from_utf8_lossy(&said));

@@ -15,7 +15,11 @@ environment variables (`LIFEBOAT_REPO`, `LIFEBOAT_CONFIG`, `LIFEBOAT_HOST_KEY`),
 **Keys.** What opens sealed backups is given by `--identity FILE`, or in the environment: the text of an identity file in
 `LIFEBOAT_IDENTITY`, its path in `LIFEBOAT_IDENTITY_FILE`, or a command that prints it in `LIFEBOAT_IDENTITY_COMMAND`; or the passphrase of
 an identity that the repository stores, in `LIFEBOAT_PASSPHRASE`, `_FILE` or `_COMMAND`. A command is a JSON list of arguments, or words
-between spaces; no shell reads it. No secret is ever taken from the command line itself.
+between spaces; no shell reads it.
+
+**Passwords.** That of a source NAME is looked for in `LIFEBOAT_SOURCE_<NAME>_PASSWORD` (in capitals, `-` as `_`), then in `_FILE` and
+`_COMMAND` of it, then in the configuration file; that of a URL which has none in `LIFEBOAT_PASSWORD`, `_FILE` or `_COMMAND`. Else the places count
+that the database's own tools look at, such as `~/.pgpass`.
 
 **Output.** The result goes to stdout and everything else to stderr: progress bars with rate and time left on a terminal,
 elsewhere a line when a stage begins and every ten seconds. With `--quiet` there is no progress, and `backup` prints only the

@@ -156,10 +156,11 @@ impl Session {
     }
 
     /// The source or target that `name_or_url` stands for. An engine that is not there is refused here, before
-    /// anything is made.
-    pub(crate) fn source(&self, file: &ConfigFile, name_or_url: &str) -> Result<SourceConfig> {
-        let source = file.source(name_or_url)?;
+    /// anything is made. Its URL has the password, wherever that is kept.
+    pub(crate) async fn source(&self, file: &ConfigFile, name_or_url: &str) -> Result<SourceConfig> {
+        let mut source = file.source(name_or_url)?;
         Registry::linked().by_scheme(&source.url.scheme)?;
+        source.url = source.url_with_password(&self.ctx).await?;
         Ok(source)
     }
 

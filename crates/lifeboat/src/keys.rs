@@ -183,7 +183,7 @@ fn secret_of(bytes: Vec<u8>) -> Result<Secret> {
         Error::new(ErrorKind::WrongKey, why).hint("it must be a line of text, or an age identity file")
     };
     if bytes.len() as u64 > SECRET_MAX {
-        return Err(wrong("it is too long for a key or a passphrase"));
+        return Err(wrong("it is too long for a secret"));
     }
     let text = String::from_utf8(bytes).map_err(|_| wrong("it is not text"))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);

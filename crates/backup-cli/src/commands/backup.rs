@@ -70,7 +70,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
         let file = session.config_file()?;
-        let source = session.source(&file, &self.source)?;
+        let source = session.source(&file, &self.source).await?;
         let manager = session.manager_with(&file, self.config(&source))?;
         let started = Instant::now();
         let backup = manager.backup_with(&source.url, self.options(&source)).await?;

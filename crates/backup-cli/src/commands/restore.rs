@@ -73,7 +73,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
         let file = session.config_file()?;
-        let target = session.source(&file, &self.target)?;
+        let target = session.source(&file, &self.target).await?;
         let mut backup: BackupRef = self.backup.parse()?;
         if self.drop_existing {
             session.require_confirmation(

@@ -96,7 +96,7 @@ async fn compare(
     reading: &Reading,
 ) -> Result<()> {
     let file = session.config_file()?;
-    let source = session.source(&file, target)?;
+    let source = session.source(&file, target).await?;
     let mut config = BackupConfig::default();
     source.apply(&mut config);
     let manager = session.reader(&file, config, reading).await?;

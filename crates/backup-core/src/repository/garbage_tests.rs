@@ -55,6 +55,8 @@ async fn in_any_number_of_passes_the_same_chunks_stay() {
         let mut needed = Needed {
             names: Names { lists: records(named.clone()).await, ..Names::default() },
             first: Chunks { directories: 0..0, ids: Vec::new() },
+            records: Vec::new(),
+            recently: Vec::new(),
         };
         let found = collector.collect(&needed.names.lists, 0..DIRECTORIES, Lost::Matters).await;
         needed.first = found.map_err(|unread| unread.error).unwrap();

@@ -89,7 +89,14 @@ impl ConfigFile {
             file.others_retention = Some(retention::read(section, timezone)?);
         }
         if let Some(sources) = root.section("source")? {
+            let mut variables = BTreeMap::new();
             for (name, section) in sources.sections()? {
+                // A password goes to that source and to no other.
+                if let Some(other) = variables.insert(source::password_variable(&name), name.clone()) {
+                    return Err(section.error(format!(
+                        "the sources {other:?} and {name:?} would have the same environment variables: name one otherwise"
+                    )));
+                }
                 file.sources.insert(name, SourceConfig::read(section)?);
             }
         }
@@ -216,7 +223,6 @@ mod tests {
             "[source.shop]\nurl = \"sqlite:a\"\nschedule = \"0 2 * * *\"",
             "[source.shop]\nurl = \"sqlite:a\"\n[source.shop.hooks]\non-failure = \"x\"",
             "[source.shop]\nurl = \"sqlite:a\"\ntype = \"incremental\"",
-            "[source.shop]\nurl = \"sqlite:a\"\npassword-file = \"/run/secret\"",
         ] {
             assert!(refusal(text).contains("not supported by this version yet"), "{text}");
         }
@@ -258,13 +264,49 @@ mod tests {
             "[source.shop]\nurl = \"mysql://u:canary@h:99999/db\"",
             "[source.shop]\nurl = \"mysql://u:canary@h/db",
             "[source.shop]\nurl = \"mysql://u:canary@h/db\" x",
-            "[source.shop]\nurl = \"sqlite:a\"\npassword = \"canary\"",
+            "[source.shop]\nurl = \"mysql://u:x@h/db\"\npassword = \"canary\"",
+            "[source.shop]\nurl = \"mysql://u@h/db\"\npassword = [\"canary\"]",
         ] {
             let error = parse(text).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
         }
-        let file = parse("[source.shop]\nurl = \"mysql://u:canary@h/db\"").unwrap();
-        assert!(!format!("{file:?}").contains("canary"));
+        for text in ["url = \"mysql://u:canary@h/db\"", "url = \"mysql://u@h/db\"\npassword = \"canary\""] {
+            let file = parse(&format!("[source.shop]\n{text}")).unwrap();
+            assert!(!format!("{file:?}").contains("canary"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_password_comes_from_the_file_and_goes_to_its_source_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let secret = directory.path().join("secret");
+        std::fs::write(&secret, "from a file\n").unwrap();
+        let file = parse(&format!(
+            "[source.a]\nurl = \"mysql://u@h/a\"\npassword-file = {secret:?}
+             [source.b]\nurl = \"mysql://u@h/b\"\npassword-command = [\"printf\", \"%s\", \"from a command\"]
+             [source.c]\nurl = \"mysql://u@h/c\"\npassword = \"said\"
+             [source.d]\nurl = \"mysql://u:in-the-url@h/d\"
+             [source.e]\nurl = \"mysql://u@h/e\""
+        ))
+        .unwrap();
+        for (name, expected) in [
+            ("a", Some("from a file")),
+            ("b", Some("from a command")),
+            ("c", Some("said")),
+            ("d", Some("in-the-url")),
+            ("e", None),
+            ("mysql://u@h/f", None),
+            ("mysql://u:typed@h/g", Some("typed")),
+        ] {
+            let url = file.source(name).unwrap().url_with_password(&backup_core::Ctx::new()).await.unwrap();
+            assert_eq!(url.password.as_ref().map(backup_core::Secret::expose), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_two_sources_share_the_variables_of_a_password() {
+        let message = refusal("[source.a-b]\nurl = \"sqlite:a\"\n[source.A_B]\nurl = \"sqlite:b\"");
+        assert!(message.contains("\"a-b\"") && message.contains("environment"), "{message}");
     }
 
     #[test]

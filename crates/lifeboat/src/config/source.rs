@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 
 use backup_core::codec::{Level, codec};
-use backup_core::{BackupConfig, BackupOptions, DatabaseUrl, Format, Pattern, Result, RetentionPolicy};
+use backup_core::{
+    BackupConfig, BackupOptions, Ctx, DatabaseUrl, Format, Pattern, Result, RetentionPolicy, Secret,
+};
+
+use crate::keys::SecretSource;
 
 use super::parse_rate;
 use super::retention;
 use super::section::Section;
 
 /// Keys of the design that this version does not honour yet, each refused by name.
-const LATER: &[&str] =
-    &["password", "password-file", "password-command", "schedule", "type", "full-every", "hooks"];
+const LATER: &[&str] = &["schedule", "type", "full-every", "hooks"];
 
 /// How many parts may be worked on at once.
 const MAX_JOBS: usize = 256;
@@ -20,8 +23,12 @@ const MAX_JOBS: usize = 256;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SourceConfig {
+    /// Its name in the file; a URL that was given as such has none.
+    pub name: Option<String>,
     /// Where the database is.
     pub url: DatabaseUrl,
+    /// What the file says of its password.
+    pub password: SecretSource,
     /// The format of its backups.
     pub format: Option<Format>,
     /// The codec of its backups.
@@ -48,7 +55,9 @@ impl SourceConfig {
     /// A source of which nothing but the URL is known.
     pub fn new(url: DatabaseUrl) -> Self {
         Self {
+            name: None,
             url,
+            password: SecretSource::default(),
             format: None,
             codec: None,
             level: None,
@@ -60,6 +69,24 @@ impl SourceConfig {
             tags: BTreeMap::new(),
             retention: None,
         }
+    }
+
+    /// Its URL with its password in it, from where it is found first: the environment (`LIFEBOAT_SOURCE_<NAME>_PASSWORD`, and with
+    /// `_FILE` or `_COMMAND` behind it), the file, the URL. A URL that was given as such has its own, or else that of `LIFEBOAT_PASSWORD`
+    /// (`_FILE`, `_COMMAND`) if it names a host or a user. A command is waited for until `ctx` is cancelled, at most two minutes.
+    pub async fn url_with_password(&self, ctx: &Ctx) -> Result<DatabaseUrl> {
+        let mut url = self.url.clone();
+        let found = match &self.name {
+            Some(name) => self.password.clone().or_environment(&password_variable(name))?,
+            None if url.password.is_none() && (!url.hosts.is_empty() || url.user.is_some()) => {
+                self.password.clone().or_environment("LIFEBOAT_PASSWORD")?
+            }
+            None => return Ok(url),
+        };
+        if let Some(password) = found.read(ctx).await? {
+            url.password = Some(password);
+        }
+        Ok(url)
     }
 
     /// Puts what is said here about the work as a whole into `config`.
@@ -100,13 +127,32 @@ impl SourceConfig {
                 .error(format!("{name:?} cannot be the name of a source"))
                 .hint("a name is made of letters, digits, - and _, so that nobody takes it for a URL"));
         }
+        let name = name.to_owned();
         section.refuse_later(LATER)?;
         let no_url = section.error(format!("[{}] has no url", section.name()));
-        let url = section.take_with("url", str::parse)?.ok_or(no_url)?;
+        let url: DatabaseUrl = section.take_with("url", str::parse)?.ok_or(no_url)?;
+        let password = SecretSource {
+            value: section.take::<String>("password")?.map(Secret::new),
+            file: section.take("password-file")?,
+            command: section.take("password-command")?,
+        };
+        let ways = [
+            url.password.is_some(),
+            password.value.is_some(),
+            password.file.is_some(),
+            password.command.is_some(),
+        ];
+        if ways.into_iter().filter(|is_given| *is_given).count() > 1 {
+            return Err(
+                section.error(format!("[{}] says in more than one way what its password is", section.name()))
+            );
+        }
         let jobs = |jobs: usize| (1..=MAX_JOBS).contains(&jobs);
         let timezone = retention::take_timezone(&mut section)?;
         let policy = section.section("retention")?.map(|section| retention::read(section, timezone));
         let source = Self {
+            name: Some(name),
+            password,
             retention: policy.transpose()?,
             format: section.take("format")?,
             codec: section.take_with("codec", |name| codec(name).map(|codec| codec.name().to_owned()))?,
@@ -122,4 +168,9 @@ impl SourceConfig {
         section.finish()?;
         Ok(source)
     }
+}
+
+/// The environment variable of the password of the source `name`.
+pub(super) fn password_variable(name: &str) -> String {
+    format!("LIFEBOAT_SOURCE_{}_PASSWORD", name.replace('-', "_").to_ascii_uppercase())
 }
