@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,11 @@ fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
         assert!(start.elapsed() < Duration::from_secs(120), "{what} never comes");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+fn terminate(child: &Child) {
+    let kill = std::process::Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().unwrap();
+    assert!(kill.success());
 }
 
 /// Our sessions with databases whose names begin like this.
@@ -74,34 +80,37 @@ fn a_signal_lets_go_of_the_server() {
         let mut child = start(&place, &["backup", &url, "--format", "binary", "-j", "2"]);
         wait_for("the wait for the lock", || server.ask("postgres", &held).trim() != "0");
         assert!(sessions(&server, &source) > 0);
-        let term =
-            std::process::Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().unwrap();
-        assert!(term.success());
+        terminate(&child);
         assert_eq!(child.wait().unwrap().code(), Some(130));
         wait_for("the end of its sessions", || sessions(&server, &source) == 0);
         assert_eq!(place.files("backups/backups").len(), 0);
         std::fs::write(place.path("done"), "").unwrap();
         holder.join().unwrap();
 
-        // The same amid a restore.
+        // The same amid a restore, whatever it is at.
         let id = backup(&place, &server, &source);
         let target = server.create();
         server.psql(&target, "CREATE TABLE precious (x int)");
-        let before = server.dump(&target);
+        let restored = server.dump(&source);
+        let mut expected = server.dump(&target);
         let url = server.url_text(&target);
-        let mut child = start(&place, &["restore", &id, "--target", &url, "--drop-existing", "--yes"]);
-        wait_for("the restore", || server.databases(&target).len() > 1 || sessions(&server, &target) > 0);
-        let _ = std::process::Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().unwrap();
-        let code = child.wait().unwrap().code();
-        wait_for("the end of its sessions", || sessions(&server, &target) == 0);
-        assert_eq!(server.databases(&target), [target.as_str()]);
-        if code == Some(130) {
-            assert!(server.dump(&target) == before);
-        } else {
-            // It had done all of it.
-            assert_eq!(code, Some(0));
-            assert!(server.dump(&target) == server.dump(&source));
+        let mut stopped = 0;
+        for milliseconds in (20..=160).step_by(20) {
+            let mut child = start(&place, &["restore", &id, "--target", &url, "--drop-existing", "--yes"]);
+            std::thread::sleep(Duration::from_millis(milliseconds));
+            terminate(&child);
+            let ended = child.wait().unwrap();
+            match ended.code() {
+                Some(0) => expected.clone_from(&restored),
+                Some(130) => stopped += 1,
+                // It did not even listen yet.
+                _ => assert_eq!(ended.signal(), Some(15), "{ended}"),
+            }
+            wait_for("the end of its sessions", || sessions(&server, &target) == 0);
+            assert_eq!(server.databases(&target), [target.as_str()], "after {milliseconds} ms: {ended}");
+            assert!(server.dump(&target) == expected, "after {milliseconds} ms: {ended}");
         }
+        assert!(stopped > 0, "no signal came amid a restore");
     }
 }
 

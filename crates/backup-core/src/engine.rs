@@ -21,8 +21,8 @@ use crate::writer::PartWriter;
 /// One engine bound to one source or target, by its [`crate::EngineFactory`]. Making it connects to nothing.
 ///
 /// Every method returns an error of kind `Connect` if the database cannot be reached or does not let us in,
-/// and `Cancelled` soon after the context is cancelled, having released what it held on the server. No error, event
-/// or `Debug` output holds a secret.
+/// and `Cancelled` soon after the context is cancelled, having released what it held on the server: core waits for that, and drops no
+/// call where it stands. No error, event or `Debug` output holds a secret.
 #[async_trait]
 pub trait Engine: Debug + Send + Sync + 'static {
     /// Asks the database what it is and what can be done with it here: what a capability says is what

@@ -65,7 +65,7 @@ impl Job<'_> {
         listing.warn(ctx);
         let headers = std::mem::take(&mut listing.headers);
         ctx.emit(Event::Stage(Stage::Connect));
-        let server = ctx.run(engine.probe(ctx)).await?;
+        let server = engine.probe(ctx).await?;
         if self.options.backup_type != BackupType::Full {
             match self.continue_chain(&*engine, &server, &headers).await {
                 Ok(chain) => return self.back_up_log(started, &headers, server, chain).boxed().await,
@@ -91,9 +91,9 @@ impl Job<'_> {
             content: self.options.content,
             globals: self.options.globals,
         };
-        let session = ctx.run(engine.begin_backup(ctx, request)).await?;
+        let session = engine.begin_backup(ctx, request).await?;
         ctx.emit(Event::Stage(Stage::Plan));
-        let parts: Arc<[Part]> = ctx.run(session.plan(ctx)).await?.into();
+        let parts: Arc<[Part]> = session.plan(ctx).await?.into();
         plan::check(&parts)?;
         filter.refuse_unmatched()?;
         let log = server.log.clone();
@@ -294,7 +294,7 @@ impl Job<'_> {
     async fn finish(&self, session: Arc<Box<dyn BackupSession>>) -> Result<()> {
         let session =
             Arc::into_inner(session).ok_or_else(|| Error::internal("a dump goes on behind its end"))?;
-        self.ctx.run(session.finish(self.ctx)).await.during(|| "finish the dump")
+        session.finish(self.ctx).await.during(|| "finish the dump")
     }
 
     /// Stores what the manifest says of a backup that is one file. Its part list lies in the repository, so that it

@@ -77,7 +77,7 @@ impl Job<'_> {
             let Some((tip, end)) = path.last().and_then(|tip| Some((tip, tip.end.as_ref()?))) else {
                 continue;
             };
-            match self.ctx.run(engine.open_log(self.ctx, end)).await {
+            match engine.open_log(self.ctx, end).await {
                 Ok(session) => {
                     return Ok(Continued {
                         session,
@@ -270,7 +270,7 @@ impl Merged {
 pub(super) async fn confirm(ctx: &Ctx, mut session: Box<dyn LogSession>, header: &Header, again: bool) {
     let again = again && header.backup_type == BackupType::Differential;
     let Some(durable) = (if again { &header.start } else { &header.end }) else { return };
-    if let Err(error) = ctx.run(session.confirm(ctx, durable)).await {
+    if let Err(error) = session.confirm(ctx, durable).await {
         ctx.warn(format!(
             "{} is complete, but the server could not be told so, and keeps its log until the next backup: {error}",
             header.id

@@ -69,7 +69,7 @@ impl Job<'_> {
             until: log.until.clone(),
         };
         ctx.emit(Event::Stage(Stage::Connect));
-        let session = ctx.run(engine.begin_restore(ctx, request, Arc::clone(&parts))).await?;
+        let session = engine.begin_restore(ctx, request, Arc::clone(&parts)).await?;
         for left_out in &selection.left_out {
             ctx.warn(format!("{left_out} is left out: it needs tables that were not selected"));
         }

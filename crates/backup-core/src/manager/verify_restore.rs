@@ -49,7 +49,7 @@ impl BackupManager {
         let (opened, log) = self.open_point(factory.name, &*engine, backup, Until::End).await?;
         let (records, server) = (opened.parts.clone(), opened.body.server.clone());
         self.ctx.emit(Event::Stage(Stage::Connect));
-        let scratch = self.ctx.run(engine.scratch(&self.ctx)).await?;
+        let scratch = engine.scratch(&self.ctx).await?;
         let there = scratch.engine();
         let compared = async {
             let options = RestoreOptions { create_database: true, ..RestoreOptions::default() };
@@ -103,7 +103,7 @@ impl Compare<'_> {
     ) -> Result<ComparisonReport> {
         let ctx = self.ctx;
         ctx.emit(Event::Stage(Stage::Verify));
-        let now = ctx.run(engine.probe(ctx)).await?;
+        let now = engine.probe(ctx).await?;
         if (&now.product, major(&now.version)) != (&server.product, major(&server.version)) {
             let why = format!(
                 "it was made of {} {}, and the scratch database is one of {} {}",
@@ -113,14 +113,14 @@ impl Compare<'_> {
         }
         let mut request = BackupRequest::new(self.jobs);
         request.content = self.header.content;
-        let session = ctx.run(engine.begin_backup(ctx, request)).await?;
-        let parts: Arc<[Part]> = ctx.run(session.plan(ctx)).await?.into();
+        let session = engine.begin_backup(ctx, request).await?;
+        let parts: Arc<[Part]> = session.plan(ctx).await?.into();
         plan::check(&parts)?;
         let session = Arc::new(session);
         let totals = count(ctx, self.jobs, &session, &parts).await?;
         let session =
             Arc::into_inner(session).ok_or_else(|| Error::internal("a dump goes on behind its end"))?;
-        ctx.run(session.finish(ctx)).await?;
+        session.finish(ctx).await?;
         let mut found: Vec<PartRecord> = (parts.iter().zip(totals))
             .map(|(part, totals)| PartRecord::new(part.clone(), totals.digest, totals.bytes))
             .collect();

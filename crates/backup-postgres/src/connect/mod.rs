@@ -1,10 +1,11 @@
-//! Getting in: one session with a server, its settings pinned, and cancelled on the server when it is dropped at work.
+//! Getting in: one session with a server, its settings pinned, and what it does cancelled on the server when the operation is.
 
 mod copy;
 mod dial;
 mod wire;
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -118,29 +119,49 @@ impl Session {
         Ok(session)
     }
 
-    /// Waits for `statement`, unless the operation is cancelled. What was cancelled is cancelled on the server when the session is
-    /// dropped.
+    /// Waits for `statement`, unless the operation is cancelled.
     pub(crate) async fn run<T>(
         &self,
         ctx: &Ctx,
         statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T> {
-        self.busy.store(true, Ordering::SeqCst);
+        self.set_busy(true);
         let result = self.wait(ctx, async { Ok(statement.await) }).await?;
-        self.busy.store(false, Ordering::SeqCst);
+        self.set_busy(false);
         result.map_err(classify)
     }
 
-    /// Waits for an answer of the server. Where none comes for long, another session looks whether the server is at work on it: an
-    /// answer may take hours, but a server that has gone silent, or a connection on which nothing arrives, is an error.
+    /// Waits for an answer of the server, unless the operation is cancelled: then the server is told so, and has heard it when this
+    /// returns, if it hears anything.
     pub(crate) async fn wait<T>(&self, ctx: &Ctx, answer: impl Future<Output = Result<T>>) -> Result<T> {
         let mut answer = std::pin::pin!(answer);
+        tokio::select! {
+            biased;
+            () = ctx.cancelled() => {}
+            answer = self.wait_while_at_work(ctx, answer.as_mut()) => return answer,
+        }
+        if self.is_busy() {
+            let called_off = async {
+                cancel(&self.cancel, &self.config).await;
+                answer.await
+            };
+            if tokio::time::timeout(CANCELLING, called_off).await.is_ok() {
+                self.set_busy(false);
+            }
+        }
+        Err(Error::cancelled())
+    }
+
+    /// Waits for an answer. Where none comes for long, another session looks whether the server is at work on it: an
+    /// answer may take hours, but a server that has gone silent, or a connection on which nothing arrives, is an error.
+    async fn wait_while_at_work<T>(
+        &self,
+        ctx: &Ctx,
+        mut answer: Pin<&mut impl Future<Output = Result<T>>>,
+    ) -> Result<T> {
         loop {
-            let patience = tokio::time::sleep(self.config.silence_timeout);
-            tokio::select! {
-                biased;
-                answer = ctx.run(answer.as_mut()) => return answer,
-                () = patience => {}
+            if let Ok(answer) = tokio::time::timeout(self.config.silence_timeout, answer.as_mut()).await {
+                return answer;
             }
             if self.process.is_none() {
                 // So long nothing takes that is said at first.
@@ -150,10 +171,10 @@ impl Session {
             // Meanwhile the answer may come.
             tokio::select! {
                 biased;
-                answer = ctx.run(answer.as_mut()) => return answer,
+                answer = answer.as_mut() => return answer,
                 at_work = at_work => if at_work? { continue },
             }
-            if let Ok(answer) = tokio::time::timeout(UNDER_WAY, ctx.run(answer.as_mut())).await {
+            if let Ok(answer) = tokio::time::timeout(UNDER_WAY, answer.as_mut()).await {
                 return answer;
             }
             let message = "the server has answered, but the answer does not arrive";
@@ -228,6 +249,11 @@ impl Session {
         &self.client
     }
 
+    /// Whether a statement may be running, even though nobody waits for its end any more.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::SeqCst)
+    }
+
     /// Says that a statement is running, or that it ended, for those that take their time.
     pub(crate) fn set_busy(&self, busy: bool) {
         self.busy.store(busy, Ordering::SeqCst);
@@ -236,23 +262,23 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if self.busy.load(Ordering::SeqCst)
+        // Whoever waited for an answer went away, and nobody waits for this either.
+        if self.is_busy()
             && !self.client.is_closed()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let (cancel, config) = (self.cancel.clone(), self.config.clone());
-            runtime.spawn(async move {
-                let cancel = async {
-                    let encrypts = config.tls.mode > backup_tls::SslMode::Allow;
-                    if let Ok(wire) = dial::reach(&config, &Arc::default(), encrypts).await {
-                        let _ = cancel.cancel_query_raw(wire, dial::Through).await;
-                    }
-                };
-                // If it cannot be heard, the server finds the connection closed by itself.
-                let _ = tokio::time::timeout(CANCELLING, cancel).await;
-            });
+            let (token, config) = (self.cancel.clone(), self.config.clone());
+            runtime.spawn(async move { tokio::time::timeout(CANCELLING, cancel(&token, &config)).await });
         }
         self.connection.abort();
+    }
+}
+
+/// Asks the server to cancel what a session is doing. If it cannot be reached, it finds the connection closed by itself.
+async fn cancel(token: &CancelToken, config: &Config) {
+    let encrypts = config.tls.mode > backup_tls::SslMode::Allow;
+    if let Ok(wire) = dial::reach(config, &Arc::default(), encrypts).await {
+        let _ = token.cancel_query_raw(wire, dial::Through).await;
     }
 }
 

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::connect::{Session, column};
 use crate::ddl::acl;
 use crate::ddl::quote::{ident, literal};
+use crate::error::sql_state;
 use crate::spec::DatabaseSpec;
 
 /// The connection limit of an unfinished database, and of one that was replaced: only what has it is ever dropped. CREATE DATABASE sets
@@ -80,14 +81,19 @@ impl Staging {
         if let Some(spec) = spec {
             sql += &options(spec, session.version);
         }
-        session.execute(ctx, &sql).await.map_err(|error| {
-            let error = error.during(format!("create database {}", staging.name.escape_debug()));
-            match error.kind() {
-                ErrorKind::PermissionDenied => error.hint("the account needs CREATEDB to restore"),
-                _ => error,
+        let Err(error) = session.execute(ctx, &sql).await else { return Ok(staging) };
+        let error = error.during(format!("create database {}", staging.name.escape_debug()));
+        if sql_state(&error).is_none() {
+            // It may be there all the same.
+            staging.drop_database().await?;
+            if session.is_busy() {
+                return Err(error.hint("the server may still be creating it: the next restore drops it"));
             }
-        })?;
-        Ok(staging)
+        }
+        Err(match error.kind() {
+            ErrorKind::PermissionDenied => error.hint("the account needs CREATEDB to restore"),
+            _ => error,
+        })
     }
 
     /// How to connect to the new database.
@@ -189,19 +195,22 @@ impl Staging {
         swap += &format!("ALTER DATABASE {new} RENAME TO {old}; COMMIT");
         let ender = Session::open(ctx, &self.admin).await?;
         let deadline = tokio::time::Instant::now() + ENDING;
+        // From here on it is not cancelled: what was done would not be known.
+        let to_the_end = Ctx::new();
         loop {
+            ctx.check()?;
             // The first renaming keeps new sessions out and waits some seconds for those that are there.
             let end = async {
                 for database in [&self.target, &self.name] {
-                    end_sessions(ctx, &ender, database).await?;
+                    end_sessions(&to_the_end, &ender, database).await?;
                 }
                 Ok(())
             };
-            let (ended, swapped) = tokio::join!(end, session.execute(ctx, &swap));
+            let (ended, swapped) = tokio::join!(end, session.execute(&to_the_end, &swap));
             match ended.and(swapped) {
                 Ok(()) => break,
                 Err(error) if error.kind() == ErrorKind::Locked && tokio::time::Instant::now() < deadline => {
-                    session.execute(ctx, "ROLLBACK").await?;
+                    session.execute(&to_the_end, "ROLLBACK").await?;
                 }
                 Err(error) => {
                     return Err(error.during(format!(
@@ -212,8 +221,8 @@ impl Staging {
             }
         }
         if self.exists {
-            let dropped = session.execute(ctx, &format!("DROP DATABASE {}", ident(&self.replaced))).await;
-            if let Err(error) = dropped {
+            let drop = format!("DROP DATABASE {}", ident(&self.replaced));
+            if let Err(error) = session.execute(&to_the_end, &drop).await {
                 ctx.warn(format!(
                     "the replaced database is still there as {}: {error}",
                     self.replaced.escape_debug()
