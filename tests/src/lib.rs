@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod chain;
 mod disk;
 
 use std::fs;
@@ -10,6 +11,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+pub use chain::Chain;
 pub use disk::Disk;
 
 /// Whether the program `name` is there. Where it is not, says so loudly, and fails if `LIFEBOAT_TEST_REQUIRE` names it: a

@@ -2,82 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "all of it is tests")]
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use backup_testkit::fake::{Change, FakeDatabase};
+use end_to_end::Chain;
 use serde_json::Value;
-
-struct Place(tempfile::TempDir);
-
-impl Place {
-    fn new() -> Self {
-        let it = Self(tempfile::tempdir().unwrap());
-        it.database("shop").create_at("2026-11-24T01:00:00Z".parse().unwrap()).unwrap();
-        it.commit("2026-11-24T01:00:00Z", Change::Table("account".into(), vec!["id".into()]));
-        it
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(format!("{name}.fake"))
-    }
-
-    fn database(&self, name: &str) -> FakeDatabase {
-        FakeDatabase::at(self.path(name))
-    }
-
-    fn commit(&self, time: &str, change: Change) {
-        self.database("shop").commit_at(vec![change], time.parse().unwrap()).unwrap();
-    }
-
-    fn insert(&self, time: &str, id: i64) {
-        self.commit(time, Change::Insert("account".into(), (id, 0, None)));
-    }
-
-    /// The ids of the rows, in order.
-    fn rows(&self, name: &str) -> Vec<i64> {
-        self.database(name).tables().unwrap()["account"].rows.iter().map(|row| row.0).collect()
-    }
-
-    /// Runs the program; returns its exit code, its result and what it said.
-    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lifeboat-fake"));
-        for (name, _) in
-            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LIFEBOAT_"))
-        {
-            command.env_remove(name);
-        }
-        let output =
-            command.args(arguments).current_dir(self.0.path()).stdin(Stdio::null()).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (output.status.code(), text(output.stdout), text(output.stderr))
-    }
-
-    fn good(&self, arguments: &[&str]) -> String {
-        let (code, result, said) = self.run(arguments);
-        assert_eq!(code, Some(0), "{arguments:?}: {said}");
-        result
-    }
-
-    fn fails(&self, expected: i32, arguments: &[&str]) -> String {
-        let (code, result, said) = self.run(arguments);
-        assert_eq!(code, Some(expected), "{arguments:?}: {said}");
-        assert!(result.is_empty() && said.contains("\nhint: "), "{arguments:?}: {said}");
-        said
-    }
-
-    fn backup(&self, arguments: &[&str]) -> String {
-        self.good(&[&["backup", "fake:shop.fake", "--quiet"], arguments].concat()).trim().to_owned()
-    }
-
-    fn show(&self, id: &str) -> Value {
-        serde_json::from_str(&self.good(&["show", id, "--json"])).unwrap()
-    }
-}
 
 #[test]
 fn a_chain_is_made_shown_restored_to_a_point_and_deleted_from_its_end() {
-    let place = Place::new();
+    let place = Chain::new();
     place.fails(1, &["backup", "fake:shop.fake", "--type", "incremental"]);
     let full = place.backup(&["--type", "incremental", "--or-full", "--format", "sql"]);
     place.insert("2026-11-24T02:00:00Z", 1);
@@ -152,7 +84,7 @@ fn a_chain_is_made_shown_restored_to_a_point_and_deleted_from_its_end() {
 
 #[test]
 fn a_log_that_the_server_has_forgotten_is_said_and_a_full_backup_can_take_its_place() {
-    let place = Place::new();
+    let place = Chain::new();
     let full = place.backup(&["--format", "binary"]);
     place.insert("2026-11-24T02:00:00Z", 1);
     place.database("shop").forget(2).unwrap();
@@ -176,11 +108,11 @@ fn a_log_that_the_server_has_forgotten_is_said_and_a_full_backup_can_take_its_pl
 }
 
 /// Kills `prune` after `after` deletions of manifests, if there are so many; whether it was killed.
-fn prune_and_kill(place: &Place, arguments: &[&str], after: u32) -> Option<bool> {
+fn prune_and_kill(place: &Chain, arguments: &[&str], after: u32) -> Option<bool> {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=unlinkat"]);
     strace.args(["-e", &format!("inject=unlinkat:signal=KILL:when={after}")]);
-    strace.arg(env!("CARGO_BIN_EXE_lifeboat-fake")).args(arguments).current_dir(place.0.path());
+    strace.arg(env!("CARGO_BIN_EXE_lifeboat-fake")).args(arguments).current_dir(place.directory.path(""));
     let output = strace.env("LIFEBOAT_TEST_LEASE", "0.1").output().ok()?;
     Some(!output.status.success())
 }
@@ -188,8 +120,8 @@ fn prune_and_kill(place: &Place, arguments: &[&str], after: u32) -> Option<bool>
 /// A chain is kept or dropped as a whole, and a prune that is killed anywhere leaves no backup without what it continues.
 #[test]
 fn retention_keeps_and_drops_chains_as_a_whole_also_when_prune_is_killed() {
-    let place = Place::new();
-    std::fs::write(place.0.path().join("lifeboat.toml"), "[retention]\nmax-backups = 1\nmin-good = 0\n")
+    let place = Chain::new();
+    std::fs::write(place.directory.path("lifeboat.toml"), "[retention]\nmax-backups = 1\nmin-good = 0\n")
         .unwrap();
     let mut old = vec![place.backup(&[])];
     for (n, kind) in ["incremental", "incremental", "differential", "incremental"].into_iter().enumerate() {
@@ -203,7 +135,7 @@ fn retention_keeps_and_drops_chains_as_a_whole_also_when_prune_is_killed() {
         assert!(line.contains("keep"), "{said}");
     }
     place.good(&["prune", "--yes"]);
-    let listed = |place: &Place| -> Vec<String> {
+    let listed = |place: &Chain| -> Vec<String> {
         let list: Value = serde_json::from_str(&place.good(&["list", "--json"])).unwrap();
         let backups = list["backups"].as_array().unwrap();
         backups.iter().map(|backup| backup["id"].as_str().unwrap().to_owned()).collect()

@@ -4,85 +4,31 @@
 #![allow(clippy::unwrap_used, reason = "all of it is tests")]
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::ops::Deref;
 use std::time::Duration;
 
-use backup_testkit::fake::{Change, FakeDatabase};
-use end_to_end::Place as Directory;
+use end_to_end::Chain;
 use serde_json::Value;
 
 struct Place {
-    directory: Directory,
+    chain: Chain,
     identity: String,
+}
+
+impl Deref for Place {
+    type Target = Chain;
+
+    fn deref(&self) -> &Chain {
+        &self.chain
+    }
 }
 
 impl Place {
     /// A database, and a sealed repository for it.
     fn new() -> Self {
-        let directory = Directory::new();
-        let identity = directory.init_sealed("identity", &[]);
-        let it = Self { directory, identity };
-        it.database("shop").create_at("2026-11-24T01:00:00Z".parse().unwrap()).unwrap();
-        it.commit("2026-11-24T01:00:00Z", Change::Table("account".into(), vec!["id".into()]));
-        it
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path(&format!("{name}.fake"))
-    }
-
-    fn database(&self, name: &str) -> FakeDatabase {
-        FakeDatabase::at(self.path(name))
-    }
-
-    fn commit(&self, time: &str, change: Change) {
-        self.database("shop").commit_at(vec![change], time.parse().unwrap()).unwrap();
-    }
-
-    fn insert(&self, time: &str, id: i64) {
-        self.commit(time, Change::Insert("account".into(), (id, 0, None)));
-    }
-
-    fn rows(&self, name: &str) -> Vec<i64> {
-        self.database(name).tables().unwrap()["account"].rows.iter().map(|row| row.0).collect()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let ours = self.directory.command(arguments);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lifeboat-fake"));
-        command.args(arguments).current_dir(ours.get_current_dir().unwrap()).stdin(Stdio::null());
-        for (name, value) in ours.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        command
-    }
-
-    /// Runs the program; returns its exit code, its result and what it said.
-    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        let output = self.command(arguments).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (output.status.code(), text(output.stdout), text(output.stderr))
-    }
-
-    fn good(&self, arguments: &[&str]) -> String {
-        let (code, result, said) = self.run(arguments);
-        assert_eq!(code, Some(0), "{arguments:?}: {said}");
-        result
-    }
-
-    fn fails(&self, expected: i32, arguments: &[&str]) -> String {
-        let (code, result, said) = self.run(arguments);
-        assert_eq!(code, Some(expected), "{arguments:?}: {said}");
-        assert!(result.is_empty() && said.contains("\nhint: "), "{arguments:?}: {said}");
-        said
-    }
-
-    fn backup(&self, arguments: &[&str]) -> String {
-        self.good(&[&["backup", "fake:shop.fake", "--quiet"], arguments].concat()).trim().to_owned()
+        let chain = Chain::new();
+        let identity = chain.directory.init_sealed("identity", &[]);
+        Self { chain, identity }
     }
 
     /// What a restore by somebody with the identity, and no host key, brings back.
