@@ -1,6 +1,7 @@
 //! `cargo xtask servers up|down`: private database servers for the tests, on private ports, with their data in `target/servers`.
 
-mod mariadb;
+mod debian;
+mod mysql;
 mod postgres;
 
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ pub(crate) fn up() -> Result {
 /// Stops all of it. The data stay, so that the next start is quick.
 pub(crate) fn down() -> Result {
     let directory = directory()?;
-    mariadb::stop(&directory).and(postgres::stop_all(&directory))
+    mysql::stop_all(&directory).and(postgres::stop_all(&directory))
 }
 
 /// Starts PostgreSQL of this major version.
@@ -37,15 +38,7 @@ pub(crate) fn postgres(major: u32) -> Result<Postgres> {
 /// Starts what there is: the environment variables by which tests find it. A server that cannot be had is said, and missed by
 /// the tests that need it, which fail if `LIFEBOAT_TEST_REQUIRE` names it.
 pub(crate) fn start() -> Result<BTreeMap<&'static str, String>> {
-    let mut variables = BTreeMap::new();
-    if std::env::var_os(mariadb::VARIABLE).is_none() {
-        match mariadb::start(&directory()?) {
-            Ok(url) => {
-                variables.insert(mariadb::VARIABLE, url);
-            }
-            Err(error) => eprintln!("MariaDB cannot be had: {error}"),
-        }
-    }
+    let mut variables = mysql::start_all(&directory()?);
     if std::env::var_os(postgres::VARIABLE).is_none() {
         let urls = postgres::start_all(&directory()?)?;
         if !urls.is_empty() {
