@@ -1,11 +1,12 @@
 //! One running backup.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex as Cell;
 use std::sync::PoisonError;
 
 use backup_core::{
-    BackupRequest, BackupSession, Ctx, During, Error, ErrorKind, LogPoint, Part, PartKind, PartWriter,
-    Result, async_trait,
+    BackupRequest, BackupSession, Ctx, During, Error, ErrorKind, LogPoint, Object, Part, PartKind,
+    PartWriter, Result, async_trait,
 };
 use tokio::sync::Semaphore;
 
@@ -20,7 +21,10 @@ use crate::statements;
 #[derive(Debug)]
 pub(crate) struct Backup {
     readers: Readers,
-    holder: tokio::sync::Mutex<Option<Connection>>,
+    /// Who reads the tables that it keeps locked, and which these are. Lost in the middle of an answer, it is gone.
+    holder: tokio::sync::Mutex<Option<Reader>>,
+    held: BTreeSet<String>,
+    keeper: tokio::sync::Mutex<Option<Connection>>,
     database: String,
     request: BackupRequest,
     /// What there was when the plan was made.
@@ -56,10 +60,6 @@ impl Reader {
 
 impl Readers {
     async fn lend<T>(&self, ctx: &Ctx, work: impl AsyncFnOnce(&mut Reader) -> Result<T>) -> Result<T> {
-        let lost = || {
-            Error::new(ErrorKind::Connect, "a connection with the snapshot was lost")
-                .hint("run the backup again")
-        };
         let _permit = ctx.run(async { self.free.acquire().await.map_err(|_| lost()) }).await?;
         let reader = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut reader = reader.ok_or_else(lost)?;
@@ -69,17 +69,44 @@ impl Readers {
     }
 }
 
+fn lost() -> Error {
+    Error::new(ErrorKind::Connect, "a connection with the snapshot was lost").hint("run the backup again")
+}
+
 impl Backup {
     pub(crate) fn new(snapshot: Snapshot, database: String, request: BackupRequest) -> Self {
         let free = Semaphore::new(snapshot.readers.len());
-        let readers = snapshot.readers.into_iter().map(|connection| Reader { connection, raw: false });
+        let reader = |connection| Reader { connection, raw: false };
+        let readers = snapshot.readers.into_iter().map(reader);
+        let (holder, held) =
+            snapshot.holder.map_or_else(Default::default, |holder| (Some(holder.connection), holder.tables));
         Self {
             readers: Readers { idle: Cell::new(readers.collect()), free },
-            holder: tokio::sync::Mutex::new(snapshot.holder),
+            holder: tokio::sync::Mutex::new(holder.map(reader)),
+            held,
+            keeper: tokio::sync::Mutex::new(snapshot.keeper),
             database,
             request,
             planned: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// Lends a connection that may read this object: for what belongs to a locked table, the one that has locked it.
+    async fn lend<T>(
+        &self,
+        ctx: &Ctx,
+        object: &Object,
+        work: impl AsyncFnOnce(&mut Reader) -> Result<T>,
+    ) -> Result<T> {
+        let table = object.table.as_ref().unwrap_or(&object.name);
+        if !self.held.contains(table) {
+            return self.readers.lend(ctx, work).await;
+        }
+        let mut holder = ctx.run(async { Ok(self.holder.lock().await) }).await?;
+        let mut reader = holder.take().ok_or_else(lost)?;
+        let done = work(&mut reader).await?;
+        *holder = Some(reader);
+        Ok(done)
     }
 
     async fn objects(&self, ctx: &Ctx, reader: &mut Reader) -> Result<Objects> {
@@ -105,8 +132,11 @@ impl BackupSession for Backup {
                         view.name.escape_debug()
                     ));
                 }
-                let connection = reader.speak(ctx, false).await?;
-                let parts = plan::plan(ctx, connection, &self.database, &objects, &self.request).await?;
+                let mut holder = self.holder.lock().await;
+                let holder = holder.as_mut().map(|holder| &mut holder.connection);
+                let shared = reader.speak(ctx, false).await?;
+                let mut readers = plan::Readers { shared, holder, held: &self.held };
+                let parts = plan::plan(ctx, &mut readers, &self.database, &objects, &self.request).await?;
                 *self.planned.lock().await = Some(objects);
                 Ok(parts)
             })
@@ -118,13 +148,12 @@ impl BackupSession for Backup {
         match &part.kind {
             PartKind::Rows { .. } => {
                 let spec: RowsSpec = spec(part)?;
-                self.readers.lend(ctx, async |reader| read::rows(ctx, reader, &spec, out).await).await
+                self.lend(ctx, &part.object, async |reader| read::rows(ctx, reader, &spec, out).await).await
             }
             PartKind::Sql => {
                 let spec: SqlSpec = spec(part)?;
                 let sql = self
-                    .readers
-                    .lend(ctx, async |reader| {
+                    .lend(ctx, &part.object, async |reader| {
                         statements::of(ctx, reader, database, &part.object, &spec).await
                     })
                     .await?;
@@ -151,10 +180,15 @@ impl BackupSession for Backup {
                 .hint("run the backup again when nobody changes the schema"));
             }
         }
-        if let Some(mut holder) = self.holder.lock().await.take() {
+        let holder = self.holder.lock().await.take();
+        if !self.held.is_empty() && holder.is_none() {
+            return Err(lost());
+        }
+        let keeper = self.keeper.lock().await.take();
+        for mut connection in holder.map(|holder| holder.connection).into_iter().chain(keeper) {
             // Were it lost, so were its locks.
-            holder.execute(ctx, "SELECT 1").await.during(|| "look whether the tables are still locked")?;
-            holder.close().await;
+            connection.execute(ctx, "SELECT 1").await.during(|| "look whether the locks are still held")?;
+            connection.close().await;
         }
         let readers = std::mem::take(&mut *self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner));
         for reader in readers {

@@ -32,6 +32,11 @@ pub(crate) fn code(error: &Error) -> Option<u16> {
     Some(source.code)
 }
 
+/// The statement was broken off so that another's could go on.
+pub(crate) fn is_deadlock(error: &Error) -> bool {
+    code(error) == Some(1213)
+}
+
 /// Classifies the payload of an error packet.
 pub(crate) fn from_packet(payload: &[u8]) -> Error {
     let code = match payload.get(1..3) {

@@ -1,5 +1,8 @@
 //! One snapshot for all readers, by the lightest lock that the server and the account's privileges allow.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use backup_core::{Ctx, Error, ErrorKind, Result};
 
 use crate::catalog::Reading;
@@ -10,6 +13,11 @@ use crate::error::code;
 
 /// How long to wait for a lock, in seconds, before the backup gives up: behind us every writer waits too.
 const LOCK_WAIT: u32 = 60;
+/// How long to wait for a lock that stops every writer of the server, in seconds, and how long to let them go on before it is tried again.
+const SHORT_WAIT: u32 = 5;
+const PAUSE: Duration = Duration::from_secs(2);
+/// How long reading waits for somebody's ALTER TABLE and the like, in seconds.
+const READ_WAIT: u32 = 600;
 /// How often several snapshots are taken in the hope that nobody commits between them.
 const TRIES: usize = 10;
 const SNAPSHOT: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
@@ -18,8 +26,17 @@ const SNAPSHOT: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) readers: Vec<Connection>,
-    /// Keeps tables locked that have no snapshots.
-    pub(crate) holder: Option<Connection>,
+    pub(crate) holder: Option<Holder>,
+    /// Keeps DDL away.
+    pub(crate) keeper: Option<Connection>,
+}
+
+/// Keeps tables locked that have no snapshots, and is the one that reads them: where somebody flushes tables meanwhile, any other would
+/// wait for its lock to go.
+#[derive(Debug)]
+pub(crate) struct Holder {
+    pub(crate) connection: Connection,
+    pub(crate) tables: BTreeSet<String>,
 }
 
 /// The name of the database as the server has it.
@@ -34,25 +51,26 @@ impl Snapshot {
         let database = enter(ctx, &mut control, &config.database).await?;
         let mut readers = Vec::new();
         for _ in 0..jobs {
-            let mut reader = Connection::open(ctx, config, false).await?;
-            enter(ctx, &mut reader, &config.database).await?;
-            reader.execute(ctx, "SET SESSION sql_mode = ''").await?;
+            let mut reader = reader(ctx, config).await?;
             reader.execute(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
             readers.push(reader);
         }
         let wait = format!("SET SESSION lock_wait_timeout = {LOCK_WAIT}");
         control.execute(ctx, &wait).await?;
         let unsafe_tables = without_snapshots(ctx, &mut control, &database).await?;
-        let mut taking = Taking { ctx, config, database, control, readers, unsafe_tables, holder: None };
-        taking.hold().await?;
-        let mut why = String::new();
-        if taking.stages(&mut why).await?
-            || taking.global_lock(&mut why).await?
-            || taking.table_locks(&mut why).await?
-        {
-            return taking.done().await;
+        let mut taking = Taking {
+            ctx,
+            config,
+            database,
+            control,
+            readers,
+            unsafe_tables,
+            holder: None,
+            why: String::new(),
+        };
+        if !(taking.stages().await? || taking.global_lock().await? || taking.table_locks().await?) {
+            taking.without_lock().await?;
         }
-        taking.without_lock(&why).await?;
         taking.done().await
     }
 }
@@ -65,16 +83,20 @@ struct Taking<'a> {
     readers: Vec<Connection>,
     /// Tables whose rows are read as they are at that moment.
     unsafe_tables: Vec<String>,
-    holder: Option<Connection>,
+    holder: Option<Holder>,
+    /// Which locks could not be had, and why.
+    why: String,
 }
 
 impl Taking<'_> {
     /// MariaDB's own lock for backups: commits wait for a moment, and nothing else does.
-    async fn stages(&mut self, why: &mut String) -> Result<bool> {
+    async fn stages(&mut self) -> Result<bool> {
         if !self.control.version.is_mariadb || self.control.version.number < (10, 4, 1) {
             return Ok(false);
         }
-        if !self.allowed("BACKUP STAGE START", why).await? {
+        // Writers of tables that have no snapshots would keep it waiting.
+        self.hold().await?;
+        if !self.allowed("BACKUP STAGE START").await? {
             return Ok(false);
         }
         self.lock("BACKUP STAGE BLOCK_COMMIT").await?;
@@ -83,40 +105,45 @@ impl Taking<'_> {
         Ok(true)
     }
 
-    /// Everything is read-only for a moment. On MySQL DDL is kept away until the end.
-    async fn global_lock(&mut self, why: &mut String) -> Result<bool> {
-        if !self.control.version.is_mariadb {
-            self.allowed("LOCK INSTANCE FOR BACKUP", why).await?;
-        }
-        if !self.allowed("FLUSH TABLES WITH READ LOCK", why).await? {
+    /// Everything is read-only for a moment. On MySQL DDL is kept away until the end: by a lock that is taken under the other, since a
+    /// statement that waited for it would be in the way of that one, and end in a deadlock.
+    async fn global_lock(&mut self) -> Result<bool> {
+        if !self.allowed_soon("FLUSH TABLES WITH READ LOCK").await? {
             return Ok(false);
         }
+        if !self.control.version.is_mariadb {
+            self.allowed("LOCK INSTANCE FOR BACKUP").await?;
+        }
+        // Not before: it waits for whoever has locked a table.
+        self.hold().await?;
         self.begin_all().await?;
         self.control.execute(self.ctx, "UNLOCK TABLES").await?;
         Ok(true)
     }
 
     /// The tables of this database are read-only for a moment.
-    async fn table_locks(&mut self, why: &mut String) -> Result<bool> {
+    async fn table_locks(&mut self) -> Result<bool> {
+        self.hold().await?;
         let of = text(&self.database);
         let sql = format!(
             "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {of} \
              AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND ENGINE IS NOT NULL"
         );
         let tables = names(self.control.rows(self.ctx, &sql).await?)?;
-        if !tables.is_empty() && !self.allowed(&lock_tables(&tables), why).await? {
+        if !tables.is_empty() && !self.allowed(&lock_tables(&tables)).await? {
             return Ok(false);
         }
         self.begin_all().await?;
         self.control.execute(self.ctx, "UNLOCK TABLES").await?;
         self.ctx.warn(format!(
-            "the tables were locked for a moment to begin the backup, since no lighter lock is allowed: {why}"
+            "the tables were locked for a moment to begin the backup, since no lighter lock is allowed: {}",
+            self.why
         ));
         Ok(true)
     }
 
     /// Snapshots without a lock: several if the server proves that nobody committed between them, or else one.
-    async fn without_lock(&mut self, why: &str) -> Result<()> {
+    async fn without_lock(&mut self) -> Result<()> {
         let log = "SHOW STATUS LIKE 'binlog_snapshot_%'";
         for _ in 0..TRIES {
             if self.readers.len() < 2 || !self.control.version.is_mariadb {
@@ -142,7 +169,7 @@ impl Taking<'_> {
             }
         }
         if self.readers.len() > 1 {
-            self.ctx.warn(format!("one connection reads everything, since no lock is allowed that several could share a snapshot by: {why}"));
+            self.ctx.warn(format!("one connection reads everything, since no lock is allowed that several could share a snapshot by: {}", self.why));
         }
         for unused in self.readers.drain(1..) {
             unused.close().await;
@@ -161,51 +188,72 @@ impl Taking<'_> {
         Ok(())
     }
 
-    /// Locks what has no snapshots until the backup ends. Before all else: writers of these tables would keep the lighter locks waiting.
+    /// Locks what has no snapshots until the backup ends. It is done, or said to be impossible, once.
     async fn hold(&mut self) -> Result<()> {
-        if self.unsafe_tables.is_empty() {
+        let unsafe_tables = std::mem::take(&mut self.unsafe_tables);
+        if unsafe_tables.is_empty() {
             return Ok(());
         }
-        let mut holder = Connection::open(self.ctx, self.config, false).await?;
-        enter(self.ctx, &mut holder, &self.database).await?;
+        let mut holder = reader(self.ctx, self.config).await?;
         holder.execute(self.ctx, &format!("SET SESSION lock_wait_timeout = {LOCK_WAIT}")).await?;
-        match lock(self.ctx, &mut holder, &lock_tables(&self.unsafe_tables)).await {
+        match lock(self.ctx, &mut holder, &lock_tables(&unsafe_tables)).await {
             Ok(()) => {
                 self.ctx.warn(format!(
                     "writers of {} have to wait until the backup ends: the engine has no snapshots",
-                    listed(&self.unsafe_tables)
+                    listed(&unsafe_tables)
                 ));
-                self.holder = Some(holder);
+                self.holder =
+                    Some(Holder { connection: holder, tables: unsafe_tables.into_iter().collect() });
             }
             Err(error) if is_denied(&error) => {
                 holder.close().await;
-                self.warn_of_unsafe(&error.message());
+                self.ctx.warn(format!(
+                    "the rows of {} are not of one moment: the engine has no snapshots, and no lock is allowed: {}",
+                    listed(&unsafe_tables), error.message()
+                ));
             }
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    fn warn_of_unsafe(&self, why: &str) {
-        self.ctx.warn(format!(
-            "the rows of {} are not of one moment: the engine has no snapshots, and no lock is allowed: {why}",
-            listed(&self.unsafe_tables)
-        ));
-    }
-
     /// Takes a lock; false if the account or the server does not have it.
-    async fn allowed(&mut self, lock: &str, why: &mut String) -> Result<bool> {
+    async fn allowed(&mut self, lock: &str) -> Result<bool> {
         match self.lock(lock).await {
             Ok(()) => Ok(true),
             Err(error) if is_denied(&error) => {
-                if !why.is_empty() {
-                    why.push_str("; ");
+                if !self.why.is_empty() {
+                    self.why.push_str("; ");
                 }
-                why.push_str(&error.message());
+                self.why.push_str(&error.message());
                 Ok(false)
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The same for a lock behind which all writers wait: for a while, and again after another.
+    async fn allowed_soon(&mut self, lock: &str) -> Result<bool> {
+        let wait = |seconds: u32| format!("SET SESSION lock_wait_timeout = {seconds}");
+        self.control.execute(self.ctx, &wait(SHORT_WAIT)).await?;
+        let mut left = LOCK_WAIT / SHORT_WAIT;
+        let allowed = loop {
+            left -= 1;
+            match self.allowed(lock).await {
+                Err(error) if error.kind() == ErrorKind::Locked && left > 0 => {
+                    // Half of it is held even so.
+                    self.control.execute(self.ctx, "UNLOCK TABLES").await?;
+                    let pause = async {
+                        tokio::time::sleep(PAUSE).await;
+                        Ok(())
+                    };
+                    self.ctx.run(pause).await?;
+                }
+                other => break other?,
+            }
+        };
+        self.control.execute(self.ctx, &wait(LOCK_WAIT)).await?;
+        Ok(allowed)
     }
 
     async fn lock(&mut self, sql: &str) -> Result<()> {
@@ -213,15 +261,23 @@ impl Taking<'_> {
     }
 
     async fn done(self) -> Result<Snapshot> {
-        let mut holder = self.holder;
-        if self.control.version.is_mariadb {
-            self.control.close().await;
-        } else if holder.is_none() {
-            // It may hold LOCK INSTANCE FOR BACKUP.
-            holder = Some(self.control);
-        }
-        Ok(Snapshot { readers: self.readers, holder })
+        let Self { readers, holder, control, .. } = self;
+        let keeper = if control.version.is_mariadb {
+            control.close().await;
+            None
+        } else {
+            Some(control)
+        };
+        Ok(Snapshot { readers, holder, keeper })
     }
+}
+
+/// A connection that reads what is backed up.
+async fn reader(ctx: &Ctx, config: &Config) -> Result<Connection> {
+    let mut reader = Connection::open(ctx, config, false).await?;
+    enter(ctx, &mut reader, &config.database).await?;
+    reader.execute(ctx, &format!("SET SESSION sql_mode = '', lock_wait_timeout = {READ_WAIT}")).await?;
+    Ok(reader)
 }
 
 async fn lock(ctx: &Ctx, connection: &mut Connection, sql: &str) -> Result<()> {

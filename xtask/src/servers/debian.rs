@@ -32,7 +32,10 @@ pub(super) fn unpack(place: &Path, packages: &Packages) -> Result {
     for directory in ["lists/partial", "archives/partial"] {
         fs::create_dir_all(apt.join(directory))?;
     }
-    fs::write(apt.join("sources.list"), format!("deb [signed-by={KEYS}] {MIRROR} {} main\n", packages.suite))?;
+    fs::write(
+        apt.join("sources.list"),
+        format!("deb [signed-by={KEYS}] {MIRROR} {} main\n", packages.suite),
+    )?;
     // Nothing is installed there yet: so everything is brought.
     fs::write(apt.join("status"), "")?;
     get(&apt, &["update"])?;

@@ -2,7 +2,7 @@
 //!
 //! What rows need, the rows, then what is better made behind them. A part waits only for what it needs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use backup_core::{
     BackupRequest, Column as PartColumn, Content, Ctx, Error, Object, Part, PartId, Phase, Result, RowLayout,
@@ -73,16 +73,33 @@ pub(crate) struct RowsSpec {
     pub(crate) versioned: bool,
 }
 
+/// Who reads which table.
+pub(crate) struct Readers<'a> {
+    pub(crate) shared: &'a mut Connection,
+    /// The one that has locked some tables.
+    pub(crate) holder: Option<&'a mut Connection>,
+    pub(crate) held: &'a BTreeSet<String>,
+}
+
+impl Readers<'_> {
+    fn of(&mut self, table: &str) -> &mut Connection {
+        match &mut self.holder {
+            Some(holder) if self.held.contains(table) => holder,
+            _ => self.shared,
+        }
+    }
+}
+
 /// The parts of the database that `request` selects.
 pub(crate) async fn plan(
     ctx: &Ctx,
-    connection: &mut Connection,
+    readers: &mut Readers<'_>,
     database: &str,
     objects: &Objects,
     request: &BackupRequest,
 ) -> Result<Vec<Part>> {
     let mut plan = Plan { parts: Vec::new(), database, needs: HashMap::new() };
-    let mut details = Details::read(ctx, connection, database).await?;
+    let mut details = Details::read(ctx, readers.shared, database).await?;
     let mut tables = Vec::new();
     for entry in &objects.tables {
         let table = details.table(&entry.name, entry.engine, entry.versioned)?;
@@ -92,9 +109,15 @@ pub(crate) async fn plan(
         }
         tables.push(table);
     }
-    let with_rows: Vec<_> = tables.iter().filter(|table| table.engine != Engine::Rowless).cloned().collect();
-    let counts = size::few_rows(ctx, connection, &with_rows).await?;
-    let counts: HashMap<String, u64> = with_rows.into_iter().map(|table| table.name).zip(counts).collect();
+    let with_rows = tables.iter().filter(|table| table.engine != Engine::Rowless);
+    let (held, shared): (Vec<&Table>, Vec<&Table>) =
+        with_rows.partition(|table| readers.held.contains(&table.name));
+    let mut counts = HashMap::new();
+    for some in [held, shared] {
+        let Some(first) = some.first() else { continue };
+        let counted = size::few_rows(ctx, readers.of(&first.name), &some).await?;
+        counts.extend(some.iter().map(|table| table.name.clone()).zip(counted));
+    }
 
     if request.content != Content::DataOnly {
         plan.sql(Phase::PreData, Object::new("database", database), &SqlSpec::Database, [])?;
@@ -107,7 +130,8 @@ pub(crate) async fn plan(
     if request.content != Content::SchemaOnly {
         for table in &tables {
             ctx.check()?;
-            plan.rows(ctx, connection, table, counts.get(&table.name).copied().unwrap_or(0)).await?;
+            plan.rows(ctx, readers.of(&table.name), table, counts.get(&table.name).copied().unwrap_or(0))
+                .await?;
         }
         for name in &objects.sequences {
             let after = plan.needs.get(name).and_then(|needs| needs.made);

@@ -18,7 +18,7 @@ const COUNTED: u64 = 100_000;
 const SAMPLE: u64 = 64;
 
 /// How many rows each of some tables has, up to [`FEW`].
-pub(crate) async fn few_rows(ctx: &Ctx, connection: &mut Connection, tables: &[Table]) -> Result<Vec<u64>> {
+pub(crate) async fn few_rows(ctx: &Ctx, connection: &mut Connection, tables: &[&Table]) -> Result<Vec<u64>> {
     let mut counts = Vec::with_capacity(tables.len());
     for some in tables.chunks(TABLES) {
         let count =

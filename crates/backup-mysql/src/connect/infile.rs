@@ -4,8 +4,8 @@
 use backup_core::{Ctx, Error, ErrorKind, Result};
 
 use super::Connection;
-use super::statement::{Done, Reply, doing};
-use crate::error::malformed;
+use super::statement::{DEADLOCKS, Done, Reply, after_deadlock, doing};
+use crate::error::{is_deadlock, malformed};
 
 /// The name of the file that there is not.
 pub(crate) const NAME: &str = "lifeboat";
@@ -19,9 +19,17 @@ pub(crate) struct Infile<'c>(&'c mut Connection);
 impl Connection {
     /// Runs a LOAD DATA LOCAL INFILE of the file [`NAME`], whose contents are then written.
     pub(crate) async fn infile(&mut self, ctx: &Ctx, sql: &str) -> Result<Infile<'_>> {
-        let asked =
-            ctx.run(self.ask(sql.as_bytes())).await.map_err(|error| error.during(doing(sql.as_bytes())))?;
-        match asked {
+        let mut tries = DEADLOCKS;
+        let asked = loop {
+            match ctx.run(self.ask(sql.as_bytes())).await {
+                Err(error) if is_deadlock(&error) && tries > 0 => {
+                    tries -= 1;
+                    ctx.run(after_deadlock()).await?;
+                }
+                asked => break asked,
+            }
+        };
+        match asked.map_err(|error| error.during(doing(sql.as_bytes())))? {
             Reply::File(name) if name == NAME.as_bytes() => Ok(Infile(self)),
             Reply::File(_) => Err(self.refuse_file().await),
             Reply::Done(_) | Reply::Columns(_) => Err(malformed("an answer to rows that it has not seen")),

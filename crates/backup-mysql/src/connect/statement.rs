@@ -5,7 +5,7 @@ use backup_core::{Ctx, Error, Result};
 use super::Connection;
 use super::field::Fields;
 use super::rows::Rows;
-use crate::error::{from_packet, malformed, printable};
+use crate::error::{from_packet, is_deadlock, malformed, printable};
 
 /// A row of a result that is held whole: its fields, NULL as nothing.
 pub(crate) type Row = Vec<Option<Vec<u8>>>;
@@ -27,6 +27,8 @@ pub(super) enum Reply {
 const QUERY: u8 = 3;
 const QUIT: u8 = 1;
 const MORE_RESULTS: u64 = 8;
+/// How often a statement is tried again that was broken off to let another's go on.
+pub(super) const DEADLOCKS: u32 = 20;
 /// The most that is held of a result that is not streamed.
 const MOST: usize = 1 << 30;
 
@@ -88,6 +90,18 @@ impl Connection {
         ctx.run(run).await.map_err(|error| error.during(doing(sql)))
     }
 
+    /// Runs a statement that makes or alters something: again, if it was broken off before it began so that another's could go on, as happens
+    /// beside a FLUSH TABLES WITH READ LOCK.
+    pub(crate) async fn define(&mut self, ctx: &Ctx, sql: &[u8]) -> Result<Done> {
+        for _ in 0..DEADLOCKS {
+            match self.execute_bytes(ctx, sql).await {
+                Err(error) if is_deadlock(&error) => ctx.run(after_deadlock()).await?,
+                done => return done,
+            }
+        }
+        self.execute_bytes(ctx, sql).await
+    }
+
     /// Asks for rows, whole.
     pub(crate) async fn rows(&mut self, ctx: &Ctx, sql: &str) -> Result<Vec<Row>> {
         let run = async {
@@ -135,6 +149,11 @@ impl Connection {
             let _ = tokio::time::timeout(std::time::Duration::from_secs(1), self.packets.send(&[QUIT])).await;
         }
     }
+}
+
+pub(super) async fn after_deadlock() -> Result<()> {
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    Ok(())
 }
 
 /// For people: the beginning of a statement.

@@ -1,5 +1,7 @@
 //! Taking a CREATE TABLE apart: what must be there before the rows, and what is better made when they are.
 
+use std::borrow::Cow;
+
 use backup_core::{Error, Result};
 
 use super::lex::{Token, tokens};
@@ -75,7 +77,7 @@ impl<'a> CreateTable<'a> {
             Kind::PlainKey => keys_later,
             _ => false,
         };
-        let items: Vec<_> = self.items.iter().filter(|item| !later(item)).map(|item| item.sql).collect();
+        let items: Vec<_> = self.items.iter().filter(|item| !later(item)).map(Item::made).collect();
         format!("{}{}{}", self.head, items.join(","), self.tail)
     }
 
@@ -114,6 +116,33 @@ impl<'a> Item<'a> {
             _ => Kind::Other,
         };
         Self { kind, sql }
+    }
+
+    /// As it has to be said to become what it is. MySQL says the collation of a column whose character set is its table's, even where it was not said
+    /// when the column was made; but remembers if it was.
+    fn made(&self) -> Cow<'a, str> {
+        let all: Vec<_> = tokens(self.sql).collect();
+        let mut depth = 0usize;
+        let mut words = Vec::new();
+        for (at, token) in all.iter().enumerate() {
+            match token {
+                Token::Other("(") => depth += 1,
+                Token::Other(")") => depth = depth.saturating_sub(1),
+                Token::Name(_) | Token::Word(_) if depth == 0 => words.push((at, *token)),
+                _ => {}
+            }
+        }
+        // A name, a type, and COLLATE behind it.
+        let [(_, Token::Name(_)), (_, Token::Word(_)), (collate, word), (collation, _), ..] =
+            words.as_slice()
+        else {
+            return self.sql.into();
+        };
+        if !word.is("COLLATE") {
+            return self.sql.into();
+        }
+        let said = all.iter().enumerate().filter(|(at, _)| at + 1 < *collate || at > collation);
+        said.map(|(_, token)| token.as_str()).collect::<String>().into()
     }
 
     fn first_word(&self) -> Option<Token<'a>> {
@@ -182,6 +211,24 @@ mod tests {
         );
         assert!(bare.ends_with("PARTITION BY HASH (`id`)"));
         assert!(table.without(false).contains("\n  KEY `a`"));
+    }
+
+    #[test]
+    fn a_collation_is_not_said_where_it_is_the_tables() {
+        for (printed, made) in [
+            ("\n `a` varchar(20) COLLATE latin1_german1_ci NOT NULL", "\n `a` varchar(20) NOT NULL"),
+            ("`a` enum('x)',' COLLATE b') COLLATE utf8mb4_bin", "`a` enum('x)',' COLLATE b')"),
+            (
+                "`a` text CHARACTER SET ascii COLLATE ascii_bin",
+                "`a` text CHARACTER SET ascii COLLATE ascii_bin",
+            ),
+            (
+                "`a` int GENERATED ALWAYS AS (`b` collate x) VIRTUAL",
+                "`a` int GENERATED ALWAYS AS (`b` collate x) VIRTUAL",
+            ),
+        ] {
+            assert_eq!(Item::parse(printed).made(), made);
+        }
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(super) async fn drop_all<'a>(
     connection.execute(ctx, "SET SESSION foreign_key_checks = 0, lock_wait_timeout = 60").await?;
     for (kind, name) in objects {
         let sql = format!("DROP {kind} IF EXISTS {}.{}", identifier(database), identifier(name));
-        match connection.execute(ctx, &sql).await {
+        match connection.define(ctx, sql.as_bytes()).await {
             // A view whose parts went away first, and the like.
             Err(error) if matches!(code(&error), Some(1051 | 1305 | 4091)) => {}
             done => {

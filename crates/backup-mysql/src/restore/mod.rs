@@ -124,7 +124,7 @@ impl Restore {
             None if *made_from == SqlSpec::Database => self.target.set_defaults(ctx, session, &sql).await,
             None => {
                 session.plain(ctx).await?;
-                session.connection.execute(ctx, &sql).await.map(|_| ())
+                session.connection.define(ctx, sql.as_bytes()).await.map(|_| ())
             }
             Some(context) => {
                 let sql = if self.no_owner { without_definer(&sql) } else { sql };

@@ -25,7 +25,7 @@ impl Session {
         let mut connection = Connection::open(ctx, config, true).await?;
         connection.execute(ctx, &format!("USE {}", identifier(&config.database))).await?;
         connection
-            .execute(ctx, "SET SESSION foreign_key_checks = 0, unique_checks = 0, lock_wait_timeout = 3600")
+            .execute(ctx, "SET SESSION foreign_key_checks = 0, unique_checks = 0, lock_wait_timeout = 3600, max_error_count = 65535")
             .await?;
         // What not every server has, or lets everybody set.
         let checks = connection.version.is_mariadb.then_some("check_constraint_checks = 0");
@@ -71,7 +71,7 @@ impl Session {
         };
         self.is_plain = false;
         self.connection.execute(ctx, &context.settings()).await?;
-        self.connection.execute_bytes(ctx, &bytes).await.map(|_| ())
+        self.connection.define(ctx, &bytes).await.map(|_| ())
     }
 
     /// The bytes of a text in another character set, as the server itself knows them.

@@ -154,11 +154,11 @@ impl Target {
         self.touched.store(true, Ordering::SeqCst);
         let database = identifier(&config.database);
         if !self.existed {
-            connection.execute(ctx, &format!("CREATE DATABASE {database}")).await?;
+            connection.define(ctx, format!("CREATE DATABASE {database}").as_bytes()).await?;
         }
         if self.mode == Mode::Whole {
             let marker = format!("CREATE TABLE IF NOT EXISTS {database}.{} (a INT)", identifier(MARKER));
-            connection.execute(ctx, &marker).await?;
+            connection.define(ctx, marker.as_bytes()).await?;
         }
         if self.mode == Mode::Rows {
             connection.execute(ctx, "SET SESSION foreign_key_checks = 0").await?;
@@ -193,11 +193,11 @@ impl Target {
         if remembered == *wanted && now == *wanted {
             return session.in_context(ctx, context, sql).await;
         }
-        session.connection.execute(ctx, &collate(wanted)).await?;
+        session.connection.define(ctx, collate(wanted).as_bytes()).await?;
         let done = session.in_context(ctx, context, sql).await;
         if now != *wanted {
             session.plain(ctx).await?;
-            session.connection.execute(ctx, &collate(&now)).await?;
+            session.connection.define(ctx, collate(&now).as_bytes()).await?;
         }
         done
     }
@@ -206,14 +206,14 @@ impl Target {
     pub(super) async fn set_defaults(&self, ctx: &Ctx, session: &mut Session, sql: &str) -> Result<()> {
         let _settings = ctx.run(async { Ok(self.settings.lock().await) }).await?;
         session.plain(ctx).await?;
-        session.connection.execute(ctx, sql).await.map(|_| ())
+        session.connection.define(ctx, sql.as_bytes()).await.map(|_| ())
     }
 
     /// The restore is complete.
     pub(super) async fn complete(&self, ctx: &Ctx, session: &mut Session) -> Result<()> {
         if self.mode == Mode::Whole {
             session.plain(ctx).await?;
-            session.connection.execute(ctx, &format!("DROP TABLE {}", identifier(MARKER))).await?;
+            session.connection.define(ctx, format!("DROP TABLE {}", identifier(MARKER)).as_bytes()).await?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use backup_core::{Column, Ctx, Error, ErrorKind, Item, Part, PartKind, PartReader, Result};
 
+use super::members::NoMembers;
 use super::text::{FORMAT, TextRows};
 use crate::catalog::column::Kind;
 use crate::catalog::plan::RowsSpec;
@@ -13,6 +14,8 @@ use crate::ddl::value::{Literals, insert};
 const SEND: usize = 256 << 10;
 /// How many bytes one statement loads, and commits.
 const STATEMENT: usize = 64 << 20;
+/// Of how many values one statement may warn: the server shows no more.
+const WARNINGS: u64 = 60_000;
 /// About how long one INSERT is, if no row is longer.
 const INSERT: usize = 512 << 10;
 
@@ -52,23 +55,22 @@ impl Target<'_> {
     async fn infile(&self, connection: &mut Connection, input: &mut PartReader) -> Result<bool> {
         let mut infile = connection.infile(self.ctx, &self.load_data()).await?;
         let mut text = TextRows::default();
+        let mut no_members = NoMembers::of(self.columns, self.kinds);
         let (mut rows, mut sent, mut more) = (0u64, 0, true);
         loop {
-            let is_whole = match input.next().await? {
+            let (bytes, is_whole) = match input.next().await? {
                 None => {
                     more = false;
                     break;
                 }
-                Some(Item::Row(row)) => {
-                    text.piece(row)?;
-                    true
-                }
-                Some(Item::Fragment { bytes, last, .. }) => {
-                    text.piece(bytes)?;
-                    last
-                }
+                Some(Item::Row(row)) => (row, true),
+                Some(Item::Fragment { bytes, last, .. }) => (bytes, last),
                 Some(_) => return Err(no_row()),
             };
+            text.piece(bytes)?;
+            if let Some(no_members) = &mut no_members {
+                no_members.piece(bytes, is_whole)?;
+            }
             if is_whole {
                 text.end(self.columns.len())?;
                 rows += 1;
@@ -78,13 +80,14 @@ impl Target<'_> {
                 sent += text.out.len();
                 text.out.clear();
             }
-            if is_whole && sent >= STATEMENT {
+            let warns = no_members.as_ref().map_or(0, |no_members| no_members.count);
+            if is_whole && (sent >= STATEMENT || warns >= WARNINGS) {
                 break;
             }
         }
         infile.write(self.ctx, &text.out).await?;
         let done = infile.finish(self.ctx).await?;
-        self.check(connection, done, rows).await?;
+        self.check(connection, done, rows, no_members.map_or(0, |no_members| no_members.count)).await?;
         Ok(more)
     }
 
@@ -114,21 +117,20 @@ impl Target<'_> {
         let mut literals = Literals::new(self.kinds);
         literals.out.extend_from_slice(head.as_bytes());
         let (mut rows, mut row_begun) = (0u64, false);
+        let mut no_members = NoMembers::of(self.columns, self.kinds);
         while let Some(item) = input.next().await? {
             if !std::mem::replace(&mut row_begun, true) && rows > 0 {
                 literals.out.extend_from_slice(b",\n");
             }
-            let is_whole = match item {
-                Item::Row(row) => {
-                    literals.piece(row)?;
-                    true
-                }
-                Item::Fragment { bytes, last, .. } => {
-                    literals.piece(bytes)?;
-                    last
-                }
+            let (bytes, is_whole) = match item {
+                Item::Row(row) => (row, true),
+                Item::Fragment { bytes, last, .. } => (bytes, last),
                 _ => return Err(no_row()),
             };
+            literals.piece(bytes)?;
+            if let Some(no_members) = &mut no_members {
+                no_members.piece(bytes, is_whole)?;
+            }
             if !is_whole {
                 continue;
             }
@@ -136,29 +138,62 @@ impl Target<'_> {
             row_begun = false;
             rows += 1;
             if literals.out.len() >= INSERT {
-                self.insert(connection, &literals.out, rows).await?;
+                let warns = no_members.as_mut().map_or(0, |no_members| std::mem::take(&mut no_members.count));
+                self.insert(connection, &literals.out, rows, warns).await?;
                 literals.out.truncate(head.len());
                 rows = 0;
             }
         }
         if rows > 0 {
-            self.insert(connection, &literals.out, rows).await?;
+            let warns = no_members.map_or(0, |no_members| no_members.count);
+            self.insert(connection, &literals.out, rows, warns).await?;
         }
         Ok(())
     }
 
-    async fn insert(&self, connection: &mut Connection, sql: &[u8], rows: u64) -> Result<()> {
+    async fn insert(
+        &self,
+        connection: &mut Connection,
+        sql: &[u8],
+        rows: u64,
+        no_members: u64,
+    ) -> Result<()> {
         let done = connection.execute_bytes(self.ctx, sql).await?;
-        self.check(connection, done, rows).await
+        self.check(connection, done, rows, no_members).await
     }
 
-    /// LOAD DATA LOCAL leaves out rows, and changes values, where INSERT would refuse them: nothing of that may have happened.
-    async fn check(&self, connection: &mut Connection, done: Done, rows: u64) -> Result<()> {
+    /// The server leaves out rows, and changes values, where it could refuse them: nothing of that may have happened. Of values that are no
+    /// members of their ENUM, and of nothing else, it may warn.
+    async fn check(&self, connection: &mut Connection, done: Done, rows: u64, no_members: u64) -> Result<()> {
         let wrong = |what: String| {
             Error::new(ErrorKind::Database, format!("table {}: {what}", self.table.escape_debug()))
                 .hint("is the server of another product or version, or another sql_mode forced upon it?")
         };
-        warnings(self.ctx, connection, done).await.map_err(|warning| warning.unwrap_or_else(wrong))?;
+        let mut warned = 0;
+        if done.warnings > 0 {
+            let warnings = connection.rows(self.ctx, "SHOW WARNINGS").await?;
+            if (warnings.len() as u64) < done.warnings {
+                return Err(wrong(format!(
+                    "the server has {} warnings, and does not show them",
+                    done.warnings
+                )));
+            }
+            for row in &warnings {
+                let field = |i: usize| row.get(i).cloned().flatten().unwrap_or_default();
+                let (level, number, message) = (field(0), field(1), field(2));
+                match number.as_slice() {
+                    _ if level == b"Note" => {}
+                    TRUNCATED => warned += 1,
+                    SEVERAL_ENGINES => {}
+                    _ => return Err(wrong(String::from_utf8_lossy(&message).escape_debug().to_string())),
+                }
+            }
+        }
+        if warned != no_members {
+            return Err(wrong(format!(
+                "the server changed {warned} values, where it had to keep {no_members}"
+            )));
+        }
         if done.affected != rows {
             return Err(wrong(format!("the server took {} of {rows} rows", done.affected)));
         }
@@ -166,37 +201,11 @@ impl Target<'_> {
     }
 }
 
+/// Data truncated.
+const TRUNCATED: &[u8] = b"1265";
+/// MySQL 9 does not like tables of two engines in one transaction, nor in one session.
+const SEVERAL_ENGINES: &[u8] = b"6414";
+
 fn no_row() -> Error {
     Error::internal("something else stands among the rows")
-}
-
-/// Warnings that a load may have: that the error value of an ENUM, which is no member, was stored.
-async fn warnings(ctx: &Ctx, connection: &mut Connection, done: Done) -> std::result::Result<(), Refused> {
-    if done.warnings == 0 {
-        return Ok(());
-    }
-    let rows = connection.rows(ctx, "SHOW WARNINGS").await.map_err(Refused::Error)?;
-    for row in &rows {
-        let field = |i: usize| row.get(i).cloned().flatten().unwrap_or_default();
-        let (level, number, message) = (field(0), field(1), field(2));
-        let is_known = level == b"Note" || number == b"1265";
-        if !is_known {
-            return Err(Refused::Warning(String::from_utf8_lossy(&message).escape_debug().to_string()));
-        }
-    }
-    Ok(())
-}
-
-enum Refused {
-    Error(Error),
-    Warning(String),
-}
-
-impl Refused {
-    fn unwrap_or_else(self, wrong: impl FnOnce(String) -> Error) -> Error {
-        match self {
-            Self::Error(error) => error,
-            Self::Warning(message) => wrong(message),
-        }
-    }
 }

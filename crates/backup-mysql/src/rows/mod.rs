@@ -2,5 +2,6 @@
 
 pub(crate) mod fields;
 pub(crate) mod load;
+mod members;
 pub(crate) mod read;
 pub(crate) mod text;

@@ -15,6 +15,7 @@ const DELIMITER: &str = "@@;lifeboat;@@";
 /// A server, and the databases that a test makes there.
 pub(crate) struct Server {
     url: DatabaseUrl,
+    is_mariadb: bool,
     client: String,
     dump: String,
     prefix: String,
@@ -38,15 +39,18 @@ impl Server {
             return None;
         };
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let programs = std::env::var("LIFEBOAT_TEST_MYSQL_PROGRAMS").unwrap_or_default();
-        let program =
-            |name: &str| if programs.is_empty() { name.to_owned() } else { format!("{programs}/{name}") };
-        let (client, dump) = match kind {
-            "mysql" => (program("mysql"), program("mysqldump")),
-            _ => ("mariadb".to_owned(), "mariadb-dump".to_owned()),
+        // The programs of a server that is not of this machine's packages.
+        let programs = std::env::var(format!("LIFEBOAT_TEST_{}_PROGRAMS", kind.to_ascii_uppercase()));
+        let program = |name: &str| match &programs {
+            Ok(programs) => format!("{programs}/{name}"),
+            Err(_) => name.to_owned(),
         };
+        let is_mariadb = kind != "mysql";
+        let (client, dump) = if is_mariadb { ("mariadb", "mariadb-dump") } else { ("mysql", "mysqldump") };
+        let (client, dump) = (program(client), program(dump));
         Some(Self {
             url: url.parse().unwrap(),
+            is_mariadb,
             client,
             dump,
             prefix: format!("lb{}_{number}_", std::process::id()),
@@ -56,7 +60,7 @@ impl Server {
     }
 
     pub(crate) fn is_mariadb(&self) -> bool {
-        self.client == "mariadb"
+        self.is_mariadb
     }
 
     /// The URL of a database, whether there is one or not.
