@@ -139,3 +139,45 @@ fn a_restore_killed_at_any_moment_leaves_one_whole_database_and_is_done_by_a_rer
         assert_eq!(server.databases(&target), [target.as_str()]);
     }
 }
+
+#[test]
+fn one_table_that_is_replaced_is_the_old_or_the_new_whatever_the_moment() {
+    for server in server::servers() {
+        let (source, target, place) = (source(&server), target(&server), Place::new());
+        let id = place.run(&["backup", &server.url_text(&source), "--format", "binary", "--quiet"]);
+        let url = format!("{}?application_name={target}", server.url_text(&target));
+        server.psql(&target, "CREATE TABLE noise (old int); INSERT INTO noise VALUES (1)");
+        let old = server.dump(&target);
+        let restore = || {
+            let only = ["--table", "noise", "--drop-existing", "--yes"];
+            place.command(&[&["restore", id.trim(), "--target", &url][..], &only].concat())
+        };
+        let asked = |sql: &str| server.ask("postgres", sql).trim() == "t";
+        let active = |what: &str| {
+            format!(
+                "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = '{target}' AND datname = '{target}' {what})"
+            )
+        };
+        let mut killed = 0;
+        for query in ["", "AND query ~ 'DROP TABLE'", "AND query ~ 'COPY'", "AND query ~ 'INDEX'"] {
+            let mut child = restore().stderr(Stdio::null()).spawn().unwrap();
+            wait_until(query, || child.try_wait().unwrap().is_some() || asked(&active(query)));
+            child.kill().unwrap();
+            let whole = child.wait().unwrap().success();
+            wait_until("the server notices that its client is gone", || !asked(&active("")));
+            if whole {
+                server.psql(
+                    &target,
+                    "DROP TABLE noise; CREATE TABLE noise (old int); INSERT INTO noise VALUES (1)",
+                );
+            }
+            killed += u32::from(!whole);
+            assert_eq!(server.dump(&target), old, "{query}");
+        }
+        assert!(killed > 0, "no restore was met at work");
+        assert!(restore().output().unwrap().status.success());
+        let rows = "SELECT md5(string_agg(noise::text, '' ORDER BY id)) FROM noise";
+        assert_eq!(server.ask(&target, rows), server.ask(&source, rows));
+        assert_eq!(server.ask(&target, "SELECT x FROM precious").trim(), "1");
+    }
+}

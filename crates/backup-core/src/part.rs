@@ -108,6 +108,11 @@ impl Object {
         self
     }
 
+    /// Whether it is, or belongs to, what has rows or looks as if: a table or a view of any kind.
+    pub(crate) fn is_relation(&self) -> bool {
+        self.table.is_some() || self.kind.ends_with("table") || self.kind.ends_with("view")
+    }
+
     /// The name by which patterns select it: its table's, or its own.
     pub fn selected_as(&self) -> &str {
         self.table.as_deref().unwrap_or(&self.name)

@@ -1,10 +1,12 @@
 //! What an engine is asked to do.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::filter::Filter;
+use crate::part::PartId;
 use crate::position::{LogSegment, Until};
 
 /// Which half of a database is wanted.
@@ -68,6 +70,8 @@ pub struct RestoreRequest {
     pub content: Content,
     /// Whether only some objects of the backup come.
     pub partial: bool,
+    /// Of those the parts that were asked for; the others are what these need, and no reason to replace anything.
+    pub asked: Arc<BTreeSet<PartId>>,
     /// Leave out owners and grants.
     pub no_owner: bool,
     /// Restore what lies outside databases too, if the backup has it.

@@ -1,6 +1,6 @@
 //! Which parts of a backup are restored.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::error::Result;
 use crate::filter::Filter;
@@ -15,6 +15,8 @@ pub(crate) struct Selection {
     pub(crate) records: Vec<PartRecord>,
     pub(crate) left_out: Vec<String>,
     pub(crate) partial: bool,
+    /// The parts of the tables that match.
+    pub(crate) asked: BTreeSet<PartId>,
 }
 
 /// Selects what `options` ask for: the parts of the tables that match, what these parts come after, and of
@@ -27,6 +29,7 @@ pub(crate) fn select(
 ) -> Result<Selection> {
     let partial = !options.tables.is_empty();
     let mut wanted = HashSet::new();
+    let mut asked = BTreeSet::new();
     let mut left_out = Vec::new();
     if partial {
         let filter = Filter::new(options.tables.iter().cloned(), []);
@@ -38,6 +41,7 @@ pub(crate) fn select(
             records.iter().map(|record| (record.part.id, record)).collect();
         let matched: Vec<_> = records.iter().filter(|record| matches(record)).collect();
         filter.refuse_unmatched()?;
+        asked.extend(matched.iter().map(|record| record.part.id));
         let mut ahead: Vec<_> = matched
             .iter()
             .filter(|record| record.part.phase != Phase::PostData)
@@ -50,10 +54,9 @@ pub(crate) fn select(
         }
         // Parts come in an order in which what they need comes first.
         for record in matched.iter().filter(|record| record.part.phase == Phase::PostData) {
-            if record.part.after.iter().all(|id| wanted.contains(id) || is_other_rows(&by_id, *id, record)) {
-                wanted.insert(record.part.id);
-            } else {
-                left_out.push(record.part.object.to_string());
+            match with_needs(&by_id, record, &wanted) {
+                Some(needs) => wanted.extend(needs),
+                None => left_out.push(record.part.object.to_string()),
             }
         }
     }
@@ -70,7 +73,32 @@ pub(crate) fn select(
         .filter(|record| !partial || wanted.contains(&record.part.id))
         .filter(of_content)
         .collect();
-    Ok(Selection { records: selected, left_out, partial })
+    Ok(Selection { records: selected, left_out, partial, asked })
+}
+
+/// A part behind the rows, and what it needs and is not `wanted` yet: functions come along, other tables do not, and then it is `None`.
+fn with_needs(
+    by_id: &HashMap<PartId, &PartRecord>,
+    record: &PartRecord,
+    wanted: &HashSet<PartId>,
+) -> Option<HashSet<PartId>> {
+    let mut needs = HashSet::from([record.part.id]);
+    let mut ahead = vec![record];
+    while let Some(record) = ahead.pop() {
+        for id in record.part.after.iter().filter(|id| !wanted.contains(id)) {
+            if is_other_rows(by_id, *id, record) {
+                continue;
+            }
+            let needed = by_id.get(id)?;
+            if needed.part.object.is_relation() {
+                return None;
+            }
+            if needs.insert(*id) {
+                ahead.push(needed);
+            }
+        }
+    }
+    Some(needs)
 }
 
 /// Whether the part `id` only has to be loaded before `record` for the sake of order: rows of a table that
@@ -110,6 +138,8 @@ mod tests {
             rows(12, "b"),
             post(21, "a_index", "a", &[1, 11, 12]),
             post(22, "a_to_b", "a", &[1, 2, 11, 12]),
+            record(Part::sql(3, Phase::PreData, Object::new("function", "f"))),
+            post(23, "a_calls_f", "a", &[1, 3, 11]),
         ]
     }
 
@@ -121,15 +151,25 @@ mod tests {
     #[test]
     fn one_table_comes_with_what_it_needs_and_names_what_it_cannot_have() {
         let options = RestoreOptions { tables: vec!["a".parse().unwrap()], ..Default::default() };
-        assert_eq!(ids(&options), (vec![1, 11, 21], vec!["constraint a_to_b".to_owned()]));
+        assert_eq!(ids(&options), (vec![1, 11, 21, 3, 23], vec!["constraint a_to_b".to_owned()]));
+    }
+
+    #[test]
+    fn what_was_asked_for_is_told_from_what_that_needs() {
+        let mut records = sample();
+        records[0].part.after.push(PartId(2));
+        let options = RestoreOptions { tables: vec!["a".parse().unwrap()], ..Default::default() };
+        let selection = select(records, "db", &options).unwrap();
+        assert!(selection.records.iter().any(|record| record.part.id == PartId(2)));
+        assert!(selection.asked.contains(&PartId(1)) && !selection.asked.contains(&PartId(2)));
     }
 
     #[test]
     fn the_schema_and_the_rows_are_halves_of_the_whole() {
         let only = |content| ids(&RestoreOptions { content, ..Default::default() }).0;
-        assert_eq!(only(Content::SchemaOnly), [1, 2, 21, 22]);
+        assert_eq!(only(Content::SchemaOnly), [1, 2, 21, 22, 3, 23]);
         assert_eq!(only(Content::DataOnly), [11, 12]);
-        assert_eq!(only(Content::All).len(), 6);
+        assert_eq!(only(Content::All).len(), 8);
     }
 
     #[test]

@@ -63,6 +63,7 @@ impl Job<'_> {
             target_database: self.options.target_database.clone(),
             content: self.options.content,
             partial: selection.partial,
+            asked: Arc::new(selection.asked),
             no_owner: self.options.no_owner,
             globals: self.options.globals,
             log: log.segments(),

@@ -3,8 +3,10 @@
 
 mod gates;
 mod preflight;
+mod replace;
 mod staging;
 mod triggers;
+mod within;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +24,7 @@ use crate::rows;
 use crate::spec::{SqlSpec, gate, read};
 use gates::Gates;
 use staging::{Staging, administer};
+use within::Within;
 
 pub(crate) use staging::ADMINISTERED_FROM;
 
@@ -37,10 +40,18 @@ pub(crate) struct Restore {
     no_owner: bool,
     /// The tablespaces that the server has.
     tablespaces: BTreeSet<String>,
-    /// What has to be said before the transaction within the target commits.
-    at_the_end: Vec<String>,
-    /// The new database; none if the session is in one transaction within the target.
-    staging: Option<Staging>,
+    place: Place,
+}
+
+/// Where parts are loaded into.
+#[derive(Debug)]
+enum Place {
+    /// A new database.
+    Staging(Staging),
+    /// The target itself, in one transaction.
+    Within(Within),
+    /// None any more.
+    Left,
 }
 
 impl Restore {
@@ -96,8 +107,7 @@ impl Restore {
             free: Semaphore::new(request.jobs.max(1)),
             no_owner: request.no_owner,
             tablespaces,
-            at_the_end: Vec::new(),
-            staging: Some(staging),
+            place: Place::Staging(staging),
         };
         if let Err(error) = restore.connect(ctx, request.jobs.max(1)).await {
             restore.give_up().await?;
@@ -114,30 +124,19 @@ impl Restore {
         parts: &[Part],
         tablespaces: BTreeSet<String>,
     ) -> Result<Self> {
-        if request.existing == Existing::Replace {
-            return Err(Error::unsupported("tables of a database cannot be replaced one by one yet")
-                .hint("drop or rename them first, and leave out --drop-existing"));
-        }
-        session.execute(ctx, "BEGIN").await?;
-        let mut at_the_end = Vec::new();
-        if request.content == Content::DataOnly {
-            // No trigger fires and no foreign key is checked, as when they are made behind the rows.
-            session.execute(ctx, "SET LOCAL session_replication_role = replica").await?;
-            at_the_end = triggers::silence(ctx, &session, parts).await?;
-        }
+        let within = Within::begin(ctx, &session, request, parts).await?;
         Ok(Self {
             gates: Gates::new(parts)?,
             idle: Mutex::new(vec![session]),
             free: Semaphore::new(1),
             no_owner: request.no_owner,
             tablespaces,
-            at_the_end,
-            staging: None,
+            place: Place::Within(within),
         })
     }
 
     async fn connect(&mut self, ctx: &Ctx, jobs: usize) -> Result<()> {
-        let Some(staging) = &self.staging else { return Ok(()) };
+        let Place::Staging(staging) = &self.place else { return Ok(()) };
         let config = staging.config();
         for _ in 0..jobs {
             let session = Session::open(ctx, &config).await?;
@@ -165,9 +164,10 @@ impl Restore {
         // Rows that a script says in statements are nobody's.
         let spec = read::<SqlSpec>(part).ok();
         let owners_from = spec.as_ref().filter(|_| self.no_owner).map_or(usize::MAX, |spec| spec.owners_from);
-        let within = self.staging.is_none();
+        let within = if let Place::Within(within) = &self.place { Some(within) } else { None };
         // Settings and comment of a database that stays are its own.
-        let mut skip = within && spec.as_ref().is_some_and(|spec| spec.database.is_some());
+        let is_database = spec.as_ref().is_some_and(|spec| spec.database.is_some());
+        let mut skip = within.is_some_and(|within| is_database || within.keeps(part));
         let mut number = 0;
         let tablespace = spec.and_then(|spec| spec.tablespace).filter(|name| self.tablespaces.contains(name));
         if let Some(tablespace) = &tablespace {
@@ -175,13 +175,11 @@ impl Restore {
         }
         while let Some(sql) = input.statement().await? {
             if !skip && number < owners_from {
-                match (within, number) {
-                    (false, _) if part.object.kind == CONTENTS => {
-                        self.refresh(ctx, session, part, &sql).await?
-                    }
-                    (true, 0) => skip = !self.make_if_missing(ctx, session, part, &sql).await?,
-                    (true, _) => session.statement(ctx, &sql).await?,
-                    (false, _) => session.statement_alone(ctx, &sql).await?,
+                match within {
+                    None if part.object.kind == CONTENTS => self.refresh(ctx, session, part, &sql).await?,
+                    None => session.statement_alone(ctx, &sql).await?,
+                    Some(within) if number == 0 => skip = !within.make(ctx, session, part, &sql).await?,
+                    Some(_) => session.statement(ctx, &sql).await?,
                 }
             }
             number += 1;
@@ -212,37 +210,15 @@ impl Restore {
         }
     }
 
-    /// In a database that stays, what a table needs may be there: then it is kept. False if it was there.
-    async fn make_if_missing(&self, ctx: &Ctx, session: &Session, part: &Part, sql: &str) -> Result<bool> {
-        const THERE: [&str; 5] = ["42P06", "42710", "42723", "42P07", "23505"];
-        let is_wanted = part.object.table.is_some() || part.object.kind.contains("table");
-        // A function that is there is not replaced.
-        let sql =
-            sql.replacen("CREATE OR REPLACE ", "CREATE ", usize::from(sql.starts_with("CREATE OR REPLACE ")));
-        if is_wanted {
-            session.statement(ctx, &sql).await?;
-            return Ok(true);
-        }
-        session.execute(ctx, "SAVEPOINT one").await?;
-        match session.statement(ctx, &sql).await {
-            Ok(()) => session.execute(ctx, "RELEASE SAVEPOINT one").await.map(|()| true),
-            Err(error) if THERE.iter().any(|code| error.message().contains(&format!("SQLSTATE {code}"))) => {
-                session.execute(ctx, "ROLLBACK TO SAVEPOINT one").await?;
-                Ok(false)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     /// Leaves the target as it was.
     async fn give_up(&mut self) -> Result<()> {
         let sessions = std::mem::take(&mut *self.idle());
-        match self.staging.take() {
-            Some(staging) => {
+        match std::mem::replace(&mut self.place, Place::Left) {
+            Place::Staging(staging) => {
                 drop(sessions);
                 staging.drop_database().await
             }
-            None => {
+            _ => {
                 let ctx = Ctx::new();
                 for session in sessions {
                     // If it does not hear it, it finds the connection closed, which comes to the same.
@@ -263,7 +239,9 @@ impl RestoreSession for Restore {
         let permit = ctx.run(async { self.free.acquire().await.map_err(|_| Self::lost()) }).await?;
         let session = self.idle().pop().ok_or_else(Self::lost)?;
         // A session that failed is not used again.
+        let is_kept = matches!(&self.place, Place::Within(within) if within.keeps(part));
         match &part.kind {
+            PartKind::Rows { .. } if is_kept => while input.next().await?.is_some() {},
             PartKind::Rows { columns, .. } => rows::load(ctx, &session, part, columns, input).await?,
             _ => self.statements(ctx, &session, part, input).await?,
         }
@@ -275,28 +253,22 @@ impl RestoreSession for Restore {
 
     async fn finish(mut self: Box<Self>, ctx: &Ctx) -> Result<()> {
         let sessions = std::mem::take(&mut *self.idle());
-        match &self.staging {
-            None => {
+        match &self.place {
+            Place::Left => Ok(()),
+            Place::Within(within) => {
                 for session in sessions {
-                    for statement in &self.at_the_end {
-                        session.statement(ctx, statement).await?;
-                    }
-                    session.execute(ctx, "COMMIT").await?;
+                    within.commit(ctx, &session).await?;
                 }
                 Ok(())
             }
-            Some(staging) => {
+            Place::Staging(staging) => {
                 drop(sessions);
-                match staging.publish(ctx).await {
-                    Ok(()) => {
-                        self.staging = None;
-                        Ok(())
-                    }
-                    Err(error) => {
-                        self.give_up().await?;
-                        Err(error)
-                    }
+                if let Err(error) = staging.publish(ctx).await {
+                    self.give_up().await?;
+                    return Err(error);
                 }
+                self.place = Place::Left;
+                Ok(())
             }
         }
     }
@@ -309,7 +281,8 @@ impl RestoreSession for Restore {
 impl Drop for Restore {
     fn drop(&mut self) {
         // Neither finished nor aborted: what can be done without waiting for it.
-        if let (Some(staging), Ok(runtime)) = (self.staging.take(), tokio::runtime::Handle::try_current()) {
+        let place = std::mem::replace(&mut self.place, Place::Left);
+        if let (Place::Staging(staging), Ok(runtime)) = (place, tokio::runtime::Handle::try_current()) {
             self.idle().clear();
             runtime.spawn(async move {
                 // If it cannot be dropped now, the next restore drops it.

@@ -1,0 +1,103 @@
+//! Rows, or some tables, into a database that stays as it is otherwise: one transaction of one session.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use backup_core::{Content, Ctx, Existing, Part, PartId, RestoreRequest, Result};
+
+use super::replace::{self, ForeignKey, Name};
+use super::triggers;
+use crate::connect::Session;
+use crate::error::sql_state;
+
+/// What the transaction is to leave alone.
+#[derive(Debug)]
+pub(super) struct Within {
+    /// The parts of what was asked for; the others are what that needs.
+    asked: Arc<BTreeSet<PartId>>,
+    /// Relations that are there and were not asked for: they stay what they are.
+    kept: BTreeSet<Name>,
+    /// Foreign keys of tables that are replaced, to others.
+    keys: Vec<ForeignKey>,
+    /// What has to be said before the transaction commits.
+    at_the_end: Vec<String>,
+}
+
+impl Within {
+    /// Begins the transaction, and takes out what is to be replaced.
+    pub(super) async fn begin(
+        ctx: &Ctx,
+        session: &Session,
+        request: &RestoreRequest,
+        parts: &[Part],
+    ) -> Result<Self> {
+        session.execute(ctx, "BEGIN").await?;
+        let mut within = Self {
+            asked: Arc::clone(&request.asked),
+            kept: BTreeSet::new(),
+            keys: Vec::new(),
+            at_the_end: Vec::new(),
+        };
+        let replaces = request.existing == Existing::Replace;
+        if request.content == Content::DataOnly {
+            // No trigger fires and no foreign key is checked, as when they are made behind the rows.
+            session.execute(ctx, "SET LOCAL session_replication_role = replica").await?;
+            within.at_the_end = triggers::silence(ctx, session, parts).await?;
+            if replaces {
+                replace::empty(ctx, session, parts).await?;
+            }
+            return Ok(within);
+        }
+        let there = replace::relations(ctx, session).await?;
+        let asked = replace::made_by(parts.iter().filter(|part| within.asked.contains(&part.id)));
+        if replaces {
+            within.keys = replace::drop(ctx, session, &asked, &there).await?;
+        }
+        within.kept = there.into_keys().filter(|name| !asked.contains_key(name)).collect();
+        Ok(within)
+    }
+
+    /// Whether the part is of a relation that stays what it is.
+    pub(super) fn keeps(&self, part: &Part) -> bool {
+        if self.asked.contains(&part.id) {
+            return false;
+        }
+        let schema = part.object.schema.clone().unwrap_or_default();
+        [part.object.selected_as(), &part.object.name]
+            .iter()
+            .any(|name| self.kept.contains(&(schema.clone(), (*name).to_owned())))
+    }
+
+    /// Executes the first statement of a part. What was not asked for may be there: then it is kept, and this returns false.
+    pub(super) async fn make(&self, ctx: &Ctx, session: &Session, part: &Part, sql: &str) -> Result<bool> {
+        const THERE: [&str; 5] = ["42P06", "42710", "42723", "42P07", "23505"];
+        // The second half of a view that was made without its query first.
+        if self.asked.contains(&part.id) || part.object.kind == "view definition" {
+            session.statement(ctx, sql).await?;
+            return Ok(true);
+        }
+        // A function that is there is not replaced.
+        let sql =
+            sql.replacen("CREATE OR REPLACE ", "CREATE ", usize::from(sql.starts_with("CREATE OR REPLACE ")));
+        session.execute(ctx, "SAVEPOINT one").await?;
+        match session.statement(ctx, &sql).await {
+            Ok(()) => session.execute(ctx, "RELEASE SAVEPOINT one").await.map(|()| true),
+            Err(error) if sql_state(&error).is_some_and(|code| THERE.contains(&code)) => {
+                session.execute(ctx, "ROLLBACK TO SAVEPOINT one").await?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes it so.
+    pub(super) async fn commit(&self, ctx: &Ctx, session: &Session) -> Result<()> {
+        for key in &self.keys {
+            key.make(ctx, session).await?;
+        }
+        for statement in &self.at_the_end {
+            session.statement(ctx, statement).await?;
+        }
+        session.execute(ctx, "COMMIT").await
+    }
+}
