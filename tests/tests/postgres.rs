@@ -30,6 +30,17 @@ fn new_name(server: &Server, source: &str, what: &str) -> String {
     name
 }
 
+/// What docs/postgres.md says that the least account needs, for an account and a database of these names.
+fn grants(account: &str, database: &str) -> String {
+    let page = include_str!("../../docs/postgres.md");
+    let (_, behind) = page.split_once("The least that an account needs:\n\n```sql\n").unwrap();
+    let (script, _) = behind.split_once("```").unwrap();
+    let named =
+        script.replace("lifeboat", account).replace("shop", database).replace("'...'", "'only for tests'");
+    assert!(named.contains(&format!("CREATE ROLE {account}")) && named.contains(database));
+    named
+}
+
 fn shop(server: &Server) -> String {
     let name = server.create();
     server.psql(
@@ -296,4 +307,32 @@ fn a_table_that_may_not_be_read_is_named_and_the_backup_is_not_made() {
     // What it may read can be had.
     place.run(&["backup", &limited, "--format", "binary", "--include", "customer"]);
     server.psql(&source, &format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
+#[test]
+fn the_account_of_the_documentation_backs_up_everything() {
+    for server in server::servers() {
+        let Some(source) = corpora::pagila(&server) else { return };
+        server.psql(
+            &source,
+            "CREATE SCHEMA hidden; CREATE TABLE hidden.secured (owner text, x int); ALTER TABLE hidden.secured ENABLE ROW LEVEL SECURITY;
+             ALTER TABLE hidden.secured FORCE ROW LEVEL SECURITY; CREATE POLICY own ON hidden.secured USING (owner = current_user);
+             INSERT INTO hidden.secured VALUES ('a', 1), ('b', 2); REVOKE ALL ON SCHEMA hidden FROM PUBLIC;
+             CREATE SEQUENCE hidden.numbers; SELECT nextval('hidden.numbers');
+             CREATE MATERIALIZED VIEW hidden.sums AS SELECT sum(x) FROM hidden.secured",
+        );
+        let account = format!("lb_least_{}", std::process::id());
+        server.psql("postgres", &grants(&account, &source));
+        let place = Place::new();
+        let (_, at) =
+            server.url_text(&source).rsplit_once('@').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        let url = format!("postgres://{account}:only%20for%20tests@{at}");
+        let id = place.run(&["backup", &url, "--quiet", "--format", "binary", "-j", "2"]);
+        // What was granted goes with the backup only as far as it lies within the database: nothing does.
+        let copy = server.create();
+        restore(&place, &server, id.trim(), &copy, &[]);
+        let same = server.dump(&copy) == server.dump(&source);
+        server.psql(&source, &format!("DROP OWNED BY {account}; DROP ROLE {account}"));
+        assert!(same, "on {}", server.major());
+    }
 }

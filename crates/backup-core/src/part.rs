@@ -23,6 +23,9 @@ impl fmt::Display for PartId {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Phase {
+    /// What lies outside databases: accounts, roles, tablespaces. In a backup, and restored, only where that was asked for, whatever
+    /// tables are.
+    Globals,
     /// What rows need before they can be loaded: types, tables.
     PreData,
     /// Rows and other contents.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::options::RestoreOptions;
 use crate::part::{PartId, PartKind, Phase};
@@ -35,7 +35,8 @@ pub(crate) fn select(
         let filter = Filter::new(options.tables.iter().cloned(), []);
         let matches = |record: &PartRecord| {
             let object = &record.part.object;
-            filter.selects(Some(database), object.schema.as_deref(), object.selected_as())
+            record.part.phase != Phase::Globals
+                && filter.selects(Some(database), object.schema.as_deref(), object.selected_as())
         };
         let by_id: HashMap<PartId, &PartRecord> =
             records.iter().map(|record| (record.part.id, record)).collect();
@@ -60,6 +61,10 @@ pub(crate) fn select(
             }
         }
     }
+    if options.globals && !records.iter().any(|record| record.part.phase == Phase::Globals) {
+        return Err(Error::usage("the backup holds nothing that lies outside its database")
+            .hint("leave out --globals; backups made with it have accounts and the like"));
+    }
     let of_content = |record: &PartRecord| {
         let is_rows = record.part.phase == Phase::Data;
         match options.content {
@@ -70,8 +75,10 @@ pub(crate) fn select(
     };
     let selected = records
         .into_iter()
-        .filter(|record| !partial || wanted.contains(&record.part.id))
-        .filter(of_content)
+        .filter(|record| match record.part.phase {
+            Phase::Globals => options.globals,
+            _ => (!partial || wanted.contains(&record.part.id)) && of_content(record),
+        })
         .collect();
     Ok(Selection { records: selected, left_out, partial, asked })
 }
@@ -170,6 +177,21 @@ mod tests {
         assert_eq!(only(Content::SchemaOnly), [1, 2, 21, 22, 3, 23]);
         assert_eq!(only(Content::DataOnly), [11, 12]);
         assert_eq!(only(Content::All).len(), 8);
+    }
+
+    #[test]
+    fn what_lies_outside_the_database_comes_only_where_it_was_asked_for() {
+        let mut records = sample();
+        records.insert(0, record(Part::sql(0, Phase::Globals, Object::new("role", "a"))));
+        let all = RestoreOptions::default();
+        assert!(select(records.clone(), "db", &all).unwrap().records.iter().all(|r| r.part.id.0 != 0));
+        for tables in [vec![], vec!["a".parse().unwrap()]] {
+            let options = RestoreOptions { globals: true, tables, ..Default::default() };
+            let selection = select(records.clone(), "db", &options).unwrap();
+            assert_eq!(selection.records[0].part.id.0, 0);
+            assert!(!selection.asked.contains(&PartId(0)));
+            assert!(select(sample(), "db", &options).is_err(), "there are none");
+        }
     }
 
     #[test]

@@ -43,11 +43,6 @@ impl Backup {
     /// Opens all sessions, takes the snapshot, locks the tables and reads the catalogs. Whatever the server's functions say of an
     /// object is as of now and not as of the snapshot, so it begins anew if anything changed in between.
     pub(crate) async fn begin(ctx: &Ctx, config: &Config, request: BackupRequest) -> Result<Self> {
-        if request.globals {
-            return Err(Error::unsupported("roles and tablespaces cannot be backed up yet").hint(
-                "leave out --globals, and keep the output of pg_dumpall --globals-only beside the backup",
-            ));
-        }
         for _ in 0..ATTEMPTS {
             if let Some(backup) = Self::attempt(ctx, config, &request).await? {
                 return Ok(backup);

@@ -40,6 +40,7 @@ impl Engine for Postgres {
         capabilities.parallel_snapshot = true;
         capabilities.concurrent_writers = true;
         capabilities.atomic_replace = true;
+        capabilities.globals = true;
         capabilities.create_database = column::<Option<bool>>(row, "creates")?.unwrap_or_default();
         info.capabilities = capabilities;
         Ok(info)

@@ -74,6 +74,12 @@ fn kind(code: &SqlState) -> (ErrorKind, Option<&'static str>) {
         "42501" => {
             (ErrorKind::PermissionDenied, Some("docs/postgres.md lists the privileges that are needed"))
         }
+        "25006" => (
+            ErrorKind::Unsupported,
+            Some(
+                "a standby is only read: restore into its primary (target_session_attrs=primary), which it follows",
+            ),
+        ),
         "55P03" => (
             ErrorKind::Locked,
             Some("somebody holds a lock that excludes reading; try again, or raise lock_timeout in the URL"),

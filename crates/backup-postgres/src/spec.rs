@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Gate {
+    /// What lies outside databases: roles, tablespaces.
+    Globals,
     /// Objects without which no row can be loaded.
     Objects,
     /// Rows, and what is made of the rows of one table.
@@ -29,6 +31,9 @@ pub(crate) struct SqlSpec {
     /// The roles that its statements name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) roles: Vec<String>,
+    /// The role, or the tablespace, that it makes or alters, and leaves alone if it was there before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) global: Option<Global>,
     /// The extension that it makes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) extension: Option<String>,
@@ -41,6 +46,14 @@ pub(crate) struct SqlSpec {
     /// How to create the database, in its first part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) database: Option<DatabaseSpec>,
+}
+
+/// What lies outside databases.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Global {
+    Role(String),
+    Tablespace(String),
 }
 
 /// What has to be said when a database is created, since it cannot be altered later.

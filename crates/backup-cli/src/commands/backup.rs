@@ -50,6 +50,9 @@ pub(crate) struct Args {
     exclude: Vec<Pattern>,
     #[command(flatten)]
     half: Half,
+    /// With what lies outside the database: accounts, roles, tablespaces
+    #[arg(long, conflicts_with = "data_only")]
+    globals: bool,
     /// How to compress [default: the first of those possible]
     #[arg(long, value_parser = flags::codec())]
     codec: Option<String>,
@@ -104,6 +107,7 @@ impl Args {
         options.backup_type = self.backup_type;
         options.or_full = self.or_full;
         options.content = self.half.content();
+        options.globals = self.globals;
         if !self.include.is_empty() {
             options.include.clone_from(&self.include);
         }

@@ -54,6 +54,9 @@ pub(crate) struct Args {
     tables: Vec<Pattern>,
     #[command(flatten)]
     half: Half,
+    /// With what lies outside databases, if the backup has it: accounts and the like that are there already stay as they are
+    #[arg(long, conflicts_with = "data_only")]
+    globals: bool,
     #[command(flatten)]
     reading: Reading,
     /// Leave out owners and grants
@@ -117,6 +120,7 @@ impl Args {
         options.tables = self.tables;
         options.jobs = self.jobs;
         options.no_owner = self.no_owner;
+        options.globals = self.globals;
         options
     }
 }

@@ -7,6 +7,7 @@ mod depend;
 mod families;
 mod foreign;
 mod functions;
+mod globals;
 mod indexes;
 mod languages;
 mod largeobjects;
@@ -51,6 +52,10 @@ pub(crate) async fn read(
     let reader = Reader { ctx, session, version: session.version };
     let mut catalog = Catalog::default();
     schemas::members(reader, &mut catalog).await?;
+    if request.globals {
+        globals::roles(reader, &mut catalog).await?;
+        globals::tablespaces(reader, &mut catalog).await?;
+    }
     let database = schemas::database(reader, &mut catalog).await?;
     schemas::schemas(reader, &mut catalog).await?;
     schemas::extensions(reader, &mut catalog, &database).await?;

@@ -7,7 +7,7 @@ use backup_core::{Column, Error, Result};
 use crate::ddl::acl;
 use crate::ddl::quote::{ident, literal, qualified};
 use crate::rows::RowsSpec;
-use crate::spec::DatabaseSpec;
+use crate::spec::{DatabaseSpec, Global};
 
 /// The oids of the system catalogs, which are the same everywhere: the class that an object is of.
 pub(crate) mod class {
@@ -55,6 +55,8 @@ pub(crate) type NodeId = usize;
 /// A node's place among the others, as far as nothing that it needs comes later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
+    /// Outside the database.
+    Globals,
     Objects,
     Rows,
     Made,
@@ -97,6 +99,7 @@ pub(crate) struct Node {
     pub(crate) roles: BTreeSet<String>,
     pub(crate) needs: BTreeSet<NodeId>,
     pub(crate) extension: Option<String>,
+    pub(crate) global: Option<Global>,
     pub(crate) database: Option<DatabaseSpec>,
 }
 
@@ -118,6 +121,7 @@ impl Node {
             roles: BTreeSet::new(),
             needs: BTreeSet::new(),
             extension: None,
+            global: None,
             database: None,
         }
     }

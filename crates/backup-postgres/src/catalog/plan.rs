@@ -68,6 +68,7 @@ fn part(node: Node, number: u32, statements: &mut HashMap<PartId, Vec<String>>) 
         object = object.of_table(table);
     }
     let gate = match node.rank {
+        Rank::Globals => Gate::Globals,
         Rank::Objects => Gate::Objects,
         Rank::Rows | Rank::Made => Gate::Rows,
         Rank::Contents => Gate::Contents,
@@ -95,12 +96,17 @@ fn part(node: Node, number: u32, statements: &mut HashMap<PartId, Vec<String>>) 
                 gate,
                 owners_from,
                 roles: node.roles.into_iter().filter(|role| !role.starts_with("pg_")).collect(),
+                global: node.global,
                 extension: node.extension,
                 tablespace: node.tablespace,
                 since: node.since.map(|(version, what)| (version, what.to_owned())),
                 database: node.database,
             };
-            let phase = if node.rank == Rank::Objects { Phase::PreData } else { Phase::PostData };
+            let phase = match node.rank {
+                Rank::Globals => Phase::Globals,
+                Rank::Objects => Phase::PreData,
+                _ => Phase::PostData,
+            };
             let part = Part::sql(number, phase, object).spec(write(&spec)?);
             statements.insert(part.id, sql);
             Ok(Some(part))
@@ -137,6 +143,10 @@ fn selected(
     let mut wanted: HashSet<NodeId> = HashSet::new();
     // The database's own node comes along, since it says how to create one.
     wanted.extend(catalog.nodes.iter().position(|node| node.database.is_some()));
+    // What lies outside was asked for by itself.
+    wanted.extend(
+        (0..catalog.nodes.len()).filter(|id| catalog.nodes.get(*id).is_some_and(|n| n.rank == Rank::Globals)),
+    );
     let mut ahead: Vec<NodeId> = matched.iter().copied().filter(|id| !is_made(id)).collect();
     while let Some(id) = ahead.pop() {
         if wanted.insert(id) {

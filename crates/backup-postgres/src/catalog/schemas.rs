@@ -114,7 +114,7 @@ fn split_placeholders(template: &str) -> (&str, &str) {
 }
 
 /// Values that are lists are stored quoted already, as pg_dump knows too.
-fn setting_value(name: &str, value: &str) -> String {
+pub(super) fn setting_value(name: &str, value: &str) -> String {
     const LISTS: [&str; 10] = [
         "local_preload_libraries",
         "search_path",

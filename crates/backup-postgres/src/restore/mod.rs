@@ -2,13 +2,13 @@
 //! tables are added to a database that stays, one transaction in it.
 
 mod gates;
+mod globals;
 mod preflight;
 mod replace;
 mod staging;
 mod triggers;
 mod within;
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use backup_core::{
@@ -23,6 +23,7 @@ use crate::ddl::quote::ident;
 use crate::rows;
 use crate::spec::{SqlSpec, gate, read};
 use gates::Gates;
+use globals::Globals;
 use staging::{Staging, administer};
 use within::Within;
 
@@ -38,8 +39,7 @@ pub(crate) struct Restore {
     idle: Mutex<Vec<Session>>,
     free: Semaphore,
     no_owner: bool,
-    /// The tablespaces that the server has.
-    tablespaces: BTreeSet<String>,
+    globals: Globals,
     place: Place,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Restore {
 #[derive(Debug)]
 enum Place {
     /// A new database.
-    Staging(Staging),
+    Staging(Box<Staging>),
     /// The target itself, in one transaction.
     Within(Within),
     /// None any more.
@@ -62,16 +62,12 @@ impl Restore {
         request: RestoreRequest,
         parts: Arc<[Part]>,
     ) -> Result<Self> {
-        if request.globals {
-            return Err(
-                Error::unsupported("a backup has no roles or tablespaces yet").hint("leave out --globals")
-            );
-        }
         let wanted = preflight::wanted(&parts, &request)?;
         let target = config.database.clone();
         let (admin, admin_config) = administer(ctx, &config, &target).await?;
         wanted.check(ctx, &admin).await?;
-        let tablespaces = wanted.tablespaces(ctx, &admin).await?;
+        let globals = Globals::look(ctx, &admin).await?;
+        wanted.warn_of_tablespaces(ctx, &globals);
         let existing = match Session::open(ctx, &config).await {
             Ok(session) => Some(session),
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -86,7 +82,7 @@ impl Restore {
         if let Some(session) = existing {
             let is_empty = preflight::is_empty(ctx, &session).await?;
             if request.content == Content::DataOnly || request.partial && !is_empty {
-                return Self::within(ctx, session, &request, &parts, tablespaces).await;
+                return Self::within(ctx, session, &request, &parts, globals).await;
             }
             if !is_empty && request.existing == Existing::Refuse {
                 let message = format!("database {} holds something already", target.escape_debug());
@@ -106,8 +102,8 @@ impl Restore {
             idle: Mutex::new(Vec::new()),
             free: Semaphore::new(request.jobs.max(1)),
             no_owner: request.no_owner,
-            tablespaces,
-            place: Place::Staging(staging),
+            globals,
+            place: Place::Staging(Box::new(staging)),
         };
         if let Err(error) = restore.connect(ctx, request.jobs.max(1)).await {
             restore.give_up().await?;
@@ -122,15 +118,19 @@ impl Restore {
         session: Session,
         request: &RestoreRequest,
         parts: &[Part],
-        tablespaces: BTreeSet<String>,
+        globals: Globals,
     ) -> Result<Self> {
+        if request.globals {
+            return Err(Error::unsupported("roles and tablespaces come with a whole database")
+                .hint("leave out --globals, or restore into a new database"));
+        }
         let within = Within::begin(ctx, &session, request, parts).await?;
         Ok(Self {
             gates: Gates::new(parts)?,
             idle: Mutex::new(vec![session]),
             free: Semaphore::new(1),
             no_owner: request.no_owner,
-            tablespaces,
+            globals,
             place: Place::Within(within),
         })
     }
@@ -168,18 +168,28 @@ impl Restore {
         // Settings and comment of a database that stays are its own.
         let is_database = spec.as_ref().is_some_and(|spec| spec.database.is_some());
         let mut skip = within.is_some_and(|within| is_database || within.keeps(part));
+        let global = spec.as_ref().and_then(|spec| spec.global.clone());
+        skip |= global.as_ref().is_some_and(|global| self.globals.stays(ctx, part, global));
         let mut number = 0;
-        let tablespace = spec.and_then(|spec| spec.tablespace).filter(|name| self.tablespaces.contains(name));
+        let tablespace =
+            spec.and_then(|spec| spec.tablespace).filter(|name| self.globals.has_tablespace(name));
         if let Some(tablespace) = &tablespace {
             session.execute(ctx, &format!("SET default_tablespace = {}", ident(tablespace))).await?;
         }
         while let Some(sql) = input.statement().await? {
             if !skip && number < owners_from {
-                match within {
-                    None if part.object.kind == CONTENTS => self.refresh(ctx, session, part, &sql).await?,
-                    None => session.statement_alone(ctx, &sql).await?,
-                    Some(within) if number == 0 => skip = !within.make(ctx, session, part, &sql).await?,
-                    Some(_) => session.statement(ctx, &sql).await?,
+                match (within, &global) {
+                    (None, Some(global)) if number == 0 => {
+                        skip = !self.globals.make(ctx, session, part, global, &sql).await?;
+                    }
+                    (None, _) if part.object.kind == CONTENTS => {
+                        self.refresh(ctx, session, part, &sql).await?;
+                    }
+                    (None, _) => session.statement_alone(ctx, &sql).await?,
+                    (Some(within), _) if number == 0 => {
+                        skip = !within.make(ctx, session, part, &sql).await?;
+                    }
+                    (Some(_), _) => session.statement(ctx, &sql).await?,
                 }
             }
             number += 1;
@@ -216,7 +226,7 @@ impl Restore {
         match std::mem::replace(&mut self.place, Place::Left) {
             Place::Staging(staging) => {
                 drop(sessions);
-                staging.drop_database().await
+                staging.drop_database(&self.globals).await
             }
             _ => {
                 let ctx = Ctx::new();
@@ -284,9 +294,10 @@ impl Drop for Restore {
         let place = std::mem::replace(&mut self.place, Place::Left);
         if let (Place::Staging(staging), Ok(runtime)) = (place, tokio::runtime::Handle::try_current()) {
             self.idle().clear();
+            let globals = std::mem::take(&mut self.globals);
             runtime.spawn(async move {
                 // If it cannot be dropped now, the next restore drops it.
-                let _ = staging.drop_database().await;
+                let _ = staging.drop_database(&globals).await;
             });
         }
     }

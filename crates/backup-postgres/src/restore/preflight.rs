@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use backup_core::{Ctx, Error, ErrorKind, Part, PartKind, RestoreRequest, Result, RowLayout};
 
+use super::globals::Globals;
 use crate::connect::{Session, column};
-use crate::spec::{DatabaseSpec, SqlSpec, gate, read};
+use crate::spec::{DatabaseSpec, Global, SqlSpec, gate, read};
 
 /// How many things are named.
 const NAMED: usize = 20;
@@ -16,6 +17,9 @@ pub(super) struct Wanted {
     roles: BTreeSet<String>,
     extensions: BTreeSet<String>,
     tablespaces: BTreeSet<String>,
+    /// The roles and the tablespaces that the backup brings along.
+    own_roles: BTreeSet<String>,
+    own_tablespaces: BTreeSet<String>,
     /// What versions before this one do not know, and of which objects.
     newer: Vec<(u32, String)>,
     pub(super) database: Option<DatabaseSpec>,
@@ -36,6 +40,11 @@ pub(super) fn wanted(parts: &[Part], request: &RestoreRequest) -> Result<Wanted>
         }
         // Rows that came out of a script as statements have another spec.
         let Ok(spec) = read::<SqlSpec>(part) else { continue };
+        match spec.global {
+            Some(Global::Role(name)) => _ = wanted.own_roles.insert(name),
+            Some(Global::Tablespace(name)) => _ = wanted.own_tablespaces.insert(name),
+            None => {}
+        }
         if !request.no_owner || part.object.kind == "policy" {
             wanted.roles.extend(spec.roles);
         }
@@ -44,6 +53,8 @@ pub(super) fn wanted(parts: &[Part], request: &RestoreRequest) -> Result<Wanted>
         wanted.newer.extend(spec.since.map(|(version, what)| (version, format!("{}: {what}", part.object))));
         wanted.database = wanted.database.or(spec.database);
     }
+    wanted.roles = &wanted.roles - &wanted.own_roles;
+    wanted.tablespaces = &wanted.tablespaces - &wanted.own_tablespaces;
     Ok(wanted)
 }
 
@@ -70,20 +81,18 @@ impl Wanted {
         Err(Error::unsupported(message).hint("restore into a newer server, or only what it knows (--table)"))
     }
 
-    /// The tablespaces that the server has; the others are warned of, and what lies there comes into the database's default one.
-    pub(super) async fn tablespaces(&self, ctx: &Ctx, session: &Session) -> Result<BTreeSet<String>> {
-        let sql = "SELECT s.spcname::text AS name FROM pg_catalog.pg_tablespace s";
-        let rows = session.rows(ctx, sql, &[]).await?;
-        let there: BTreeSet<String> = rows.iter().map(|row| column(row, "name")).collect::<Result<_>>()?;
-        let lacks: Vec<String> =
-            self.tablespaces.difference(&there).map(|name| name.escape_debug().to_string()).collect();
+    /// Warns of the tablespaces that the server lacks: what lies there comes into the database's default one.
+    pub(super) fn warn_of_tablespaces(&self, ctx: &Ctx, globals: &Globals) {
+        let lacks: Vec<String> = (self.tablespaces.iter())
+            .filter(|name| !globals.has_tablespace(name))
+            .map(|name| name.escape_debug().to_string())
+            .collect();
         if !lacks.is_empty() {
             ctx.warn(format!(
                 "the server lacks the tablespaces {}: what was there comes into the database's default one",
                 lacks.join(", ")
             ));
         }
-        Ok(there)
     }
 
     /// An error that lists all roles and extensions that the server lacks.
@@ -114,7 +123,7 @@ impl Wanted {
         let hint = if roles.is_empty() {
             "install the extensions' packages on the server"
         } else {
-            "create the roles, or restore without owners and privileges (--no-owner)"
+            "create the roles, have the backup bring them (--globals), or restore without owners and privileges (--no-owner)"
         };
         Err(Error::new(ErrorKind::NotFound, format!("the server lacks {}", lacks.join(" and "))).hint(hint))
     }

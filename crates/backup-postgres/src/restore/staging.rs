@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use backup_core::{Ctx, Error, ErrorKind, Result};
 
+use super::globals::Globals;
 use crate::config::Config;
 use crate::connect::{Session, column};
 use crate::ddl::acl;
@@ -85,7 +86,7 @@ impl Staging {
         let error = error.during(format!("create database {}", staging.name.escape_debug()));
         if sql_state(&error).is_none() {
             // It may be there all the same.
-            staging.drop_database().await?;
+            staging.drop_database(&Globals::default()).await?;
             if session.is_busy() {
                 return Err(error.hint("the server may still be creating it: the next restore drops it"));
             }
@@ -156,15 +157,16 @@ impl Staging {
         Ok(())
     }
 
-    /// Drops the new database, whatever is connected to it.
-    pub(super) async fn drop_database(&self) -> Result<()> {
+    /// Drops the new database, whatever is connected to it, and what was made for it.
+    pub(super) async fn drop_database(&self, globals: &Globals) -> Result<()> {
         let ctx = Ctx::new();
         let drop = async {
             self.forget_subscriptions(&ctx).await?;
             let session = Session::open(&ctx, &self.admin).await?;
             end_sessions(&ctx, &session, &self.name).await?;
             let force = if session.version >= 130_000 { " WITH (FORCE)" } else { "" };
-            session.execute(&ctx, &format!("DROP DATABASE IF EXISTS {}{force}", ident(&self.name))).await
+            session.execute(&ctx, &format!("DROP DATABASE IF EXISTS {}{force}", ident(&self.name))).await?;
+            globals.take_back(&ctx, &session).await
         };
         let dropped = match tokio::time::timeout(CLEANING, drop).await {
             Ok(dropped) => dropped,

@@ -101,6 +101,29 @@ impl Private {
         server
     }
 
+    /// Starts a server that follows this one, which lets itself be copied by who comes through the socket.
+    pub(crate) fn standby(&self) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let standby = Self { directory, bin: self.bin.clone(), port };
+        fs::set_permissions(standby.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+        let (data, sockets) = (standby.path("data"), self.path(""));
+        fs::create_dir(&data).unwrap();
+        standby.own(&data);
+        let port = self.port.to_string();
+        let from = ["--host", sockets.to_str().unwrap(), "--port", &port, "--username=owner"];
+        let how = ["--write-recovery-conf", "--checkpoint=fast", "--no-sync"];
+        let to = ["--pgdata", data.to_str().unwrap()];
+        standby.run("pg_basebackup", &[&from[..], &how, &to].concat());
+        // What is said last holds.
+        let mut settings = fs::read_to_string(standby.path("data/postgresql.auto.conf")).unwrap();
+        settings +=
+            &format!("port = {}\nunix_socket_directories = '{}'\n", standby.port, standby.path("").display());
+        standby.write("data/postgresql.auto.conf", &settings);
+        standby.control(&["start"]);
+        standby
+    }
+
     /// A path beside its data.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)

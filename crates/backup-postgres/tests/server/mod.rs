@@ -60,7 +60,7 @@ pub(crate) fn server() -> Option<Server> {
 }
 
 impl Server {
-    fn new(url: &str) -> Self {
+    pub(crate) fn new(url: &str) -> Self {
         let base = url.rsplit_once('/').unwrap().0.to_owned();
         let mut server = Self { base, bin: PathBuf::new(), made: Mutex::default() };
         let version = server.ask("postgres", "SHOW server_version_num");
@@ -158,6 +158,14 @@ impl Server {
                 && !line.starts_with("\\unrestrict")
         };
         text.lines().filter(says).fold(String::new(), |text, line| text + line + "\n")
+    }
+
+    /// What pg_dumpall says of all roles.
+    pub(crate) fn dump_roles(&self) -> String {
+        let mut command = self.program("pg_dumpall", "postgres");
+        let output = command.arg("--roles-only").output().unwrap();
+        assert!(output.status.success(), "pg_dumpall: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// The rows of each table, by column name, the states of sequences, and large objects: as digests.

@@ -1,0 +1,207 @@
+//! What lies outside databases: roles, what they are members of, and tablespaces. In a backup only where that was asked for.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use backup_core::Result;
+
+use super::node::{Catalog, Node, NodeId, Rank};
+use super::reader::{Fields, Reader};
+use super::schemas::setting_value;
+use crate::ddl::quote::{ident, literal};
+use crate::spec::Global;
+
+/// The role that every cluster begins with: what a superuser grants is granted by it.
+const BOOTSTRAP: u32 = 10;
+
+pub(super) async fn roles(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
+    let readable = "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT') AS readable";
+    let readable = reader.rows(readable).await?.first().map(|row| row.is("readable")).transpose()?;
+    let from = if readable.unwrap_or_default() {
+        "pg_catalog.pg_authid"
+    } else {
+        reader.ctx.warn("roles are in the backup without their passwords: only a superuser may read those");
+        "(SELECT r.*, NULL::text AS hidden FROM pg_catalog.pg_roles r)"
+    };
+    let password = if readable.unwrap_or_default() { "r.rolpassword" } else { "r.hidden" };
+    let sql = format!(
+        "SELECT r.oid, r.rolname::text AS name, r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin, r.rolreplication,
+                r.rolbypassrls, r.rolconnlimit, r.rolvaliduntil::text AS until, {password} AS password,
+                pg_catalog.shobj_description(r.oid, 'pg_authid') AS comment,
+                ARRAY(SELECT x FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) AS x WHERE s.setdatabase = 0 AND s.setrole = r.oid) AS settings
+         FROM {from} r WHERE r.rolname !~ '^pg_' ORDER BY r.rolname"
+    );
+    let mut by_oid = HashMap::new();
+    for row in reader.rows(&sql).await? {
+        let name = row.text("name")?;
+        let what = format!("ROLE {}", ident(name));
+        let mut statements = vec![format!("CREATE {what} WITH {}", attributes(&row)?)];
+        for setting in row.list("settings")? {
+            let Some((setting, value)) = setting.split_once('=') else { continue };
+            statements.push(format!(
+                "ALTER {what} SET {} TO {}",
+                ident(setting),
+                setting_value(setting, value)
+            ));
+        }
+        let mut node = Node::sql("role", name, Rank::Globals, statements);
+        if let Some(comment) = row.maybe("comment")? {
+            node.comment(&what, comment);
+        }
+        node.global = Some(Global::Role(name.to_owned()));
+        by_oid.insert(row.oid("oid")?, catalog.push(node));
+    }
+    labels(reader, catalog, "pg_authid", "ROLE", &by_oid).await?;
+    members(reader, catalog, &by_oid).await
+}
+
+fn attributes(row: &Fields) -> Result<String> {
+    const FLAGS: [(&str, &str); 7] = [
+        ("rolsuper", "SUPERUSER"),
+        ("rolinherit", "INHERIT"),
+        ("rolcreaterole", "CREATEROLE"),
+        ("rolcreatedb", "CREATEDB"),
+        ("rolcanlogin", "LOGIN"),
+        ("rolreplication", "REPLICATION"),
+        ("rolbypassrls", "BYPASSRLS"),
+    ];
+    let mut words = Vec::new();
+    for (column, word) in FLAGS {
+        words.push(format!("{}{word}", if row.is(column)? { "" } else { "NO" }));
+    }
+    let limit = row.get::<i32>("rolconnlimit")?;
+    if limit != -1 {
+        words.push(format!("CONNECTION LIMIT {limit}"));
+    }
+    if let Some(hash) = row.maybe("password")? {
+        // As it is stored: the server takes it for what it is.
+        words.push(format!("PASSWORD {}", literal(hash)));
+    }
+    if let Some(until) = row.maybe("until")? {
+        words.push(format!("VALID UNTIL {}", literal(until)));
+    }
+    Ok(words.join(" "))
+}
+
+async fn labels(
+    reader: Reader<'_>,
+    catalog: &mut Catalog,
+    of: &str,
+    word: &str,
+    by_oid: &HashMap<u32, NodeId>,
+) -> Result<()> {
+    let sql = format!(
+        "SELECT l.objoid, l.provider, l.label FROM pg_catalog.pg_shseclabel l
+         WHERE l.classoid = 'pg_catalog.{of}'::pg_catalog.regclass ORDER BY l.objoid, l.provider"
+    );
+    for row in reader.rows(&sql).await? {
+        let Some(id) = by_oid.get(&row.oid("objoid")?) else { continue };
+        let node = catalog.node_mut(*id)?;
+        node.comments.push(format!(
+            "SECURITY LABEL FOR {} ON {word} {} IS {}",
+            ident(row.text("provider")?),
+            ident(&node.name),
+            literal(row.text("label")?)
+        ));
+    }
+    Ok(())
+}
+
+/// Who is a member of what. Whoever grants has to have the right to first.
+async fn members(reader: Reader<'_>, catalog: &mut Catalog, by_oid: &HashMap<u32, NodeId>) -> Result<()> {
+    let inherits = reader.since(16, "m.inherit_option", "u.rolinherit");
+    let sets = reader.since(16, "m.set_option", "true");
+    let sql = format!(
+        "SELECT m.roleid, m.member, m.grantor, g.rolname::text AS role, u.rolname::text AS name, b.rolname::text AS by,
+                m.admin_option, {inherits} AS inherits, u.rolinherit, {sets} AS sets
+         FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles g ON g.oid = m.roleid JOIN pg_catalog.pg_roles u ON u.oid = m.member
+         LEFT JOIN pg_catalog.pg_roles b ON b.oid = m.grantor ORDER BY g.rolname, u.rolname, b.rolname"
+    );
+    let mut left = reader.rows(&sql).await?;
+    let mut able: HashSet<(u32, u32)> = HashSet::new();
+    let mut granted: Vec<NodeId> = Vec::new();
+    while !left.is_empty() {
+        let (mut later, before) = (Vec::new(), left.len());
+        for row in left {
+            let (role, member, grantor) = (row.oid("roleid")?, row.oid("member")?, row.oid("grantor")?);
+            // Before version 16 it was only noted who granted.
+            let by = row.maybe("by")?.filter(|_| reader.version >= 160_000 && grantor != BOOTSTRAP);
+            if by.is_some() && !able.contains(&(role, grantor)) {
+                later.push(row);
+                continue;
+            }
+            if row.is("admin_option")? {
+                able.insert((role, member));
+            }
+            let mut node = membership(&row, by)?;
+            node.needs = BTreeSet::from_iter(granted.last().copied());
+            node.needs.extend([role, member].iter().filter_map(|oid| by_oid.get(oid)));
+            granted.push(catalog.push(node));
+        }
+        if later.len() == before {
+            for row in &later {
+                reader.ctx.warn(format!(
+                    "that {} is a member of {} is not in the backup: who granted it may not do so any more",
+                    row.text("name")?.escape_debug(),
+                    row.text("role")?.escape_debug()
+                ));
+            }
+            break;
+        }
+        left = later;
+    }
+    Ok(())
+}
+
+fn membership(row: &Fields, by: Option<&str>) -> Result<Node> {
+    let (role, member) = (row.text("role")?, row.text("name")?);
+    let mut options = Vec::new();
+    if row.is("admin_option")? {
+        options.push("ADMIN OPTION");
+    }
+    let (inherits, sets) = (row.is("inherits")?, row.is("sets")?);
+    if inherits != row.is("rolinherit")? {
+        options.push(if inherits { "INHERIT TRUE" } else { "INHERIT FALSE" });
+    }
+    if !sets {
+        options.push("SET FALSE");
+    }
+    let with = if options.is_empty() { String::new() } else { format!(" WITH {}", options.join(", ")) };
+    let by = by.map_or(String::new(), |by| format!(" GRANTED BY {}", ident(by)));
+    let grant = format!("GRANT {} TO {}{with}{by}", ident(role), ident(member));
+    let mut node = Node::sql("role membership", &format!("{member} in {role}"), Rank::Globals, vec![grant]);
+    if options.iter().any(|option| *option != "ADMIN OPTION") {
+        node.since(16, "a membership that is not inherited, or cannot be taken on");
+    }
+    node.global = Some(Global::Role(member.to_owned()));
+    Ok(node)
+}
+
+pub(super) async fn tablespaces(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
+    let sql = "SELECT s.oid, s.spcname::text AS name, pg_catalog.pg_get_userbyid(s.spcowner)::text AS owner, pg_catalog.pg_tablespace_location(s.oid) AS location,
+                      s.spcoptions AS options, s.spcacl::text[] AS acl, pg_catalog.acldefault('t', s.spcowner)::text[] AS base,
+                      pg_catalog.shobj_description(s.oid, 'pg_tablespace') AS comment
+               FROM pg_catalog.pg_tablespace s WHERE s.spcname !~ '^pg_' ORDER BY s.spcname";
+    let roles: BTreeSet<NodeId> =
+        catalog.nodes.iter().enumerate().filter(|(_, node)| node.kind == "role").map(|(id, _)| id).collect();
+    let mut by_oid = HashMap::new();
+    for row in reader.rows(sql).await? {
+        let (name, owner) = (row.text("name")?, row.text("owner")?);
+        let what = format!("TABLESPACE {}", ident(name));
+        // One within the data directory has a place that is not absolute.
+        let location = row.maybe("location")?.filter(|place| place.starts_with('/')).unwrap_or_default();
+        let mut statements = vec![format!("CREATE {what} LOCATION {}", literal(location))];
+        let options = super::relations::options(&row.list("options")?);
+        if !options.is_empty() {
+            statements.push(format!("ALTER {what} SET ({options})"));
+        }
+        let mut node = Node::sql("tablespace", name, Rank::Globals, statements).owned(&what, owner);
+        node.granted(&what, None, owner, row.get("acl")?, &row.list("base")?)?;
+        if let Some(comment) = row.maybe("comment")? {
+            node.comment(&what, comment);
+        }
+        node.needs.clone_from(&roles);
+        node.global = Some(Global::Tablespace(name.to_owned()));
+        by_oid.insert(row.oid("oid")?, catalog.push(node));
+    }
+    labels(reader, catalog, "pg_tablespace", "TABLESPACE", &by_oid).await
+}

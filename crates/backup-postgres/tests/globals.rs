@@ -1,0 +1,161 @@
+//! Roles and tablespaces, which a backup has and a restore makes only where that was asked for.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
+
+use std::sync::{Arc, Mutex};
+
+use backup_core::storage::MemoryStorage;
+use backup_core::{
+    BackupConfig, BackupManager, BackupOptions, BackupRef, Ctx, Event, Format, Progress, Registry,
+    RestoreOptions,
+};
+
+mod server;
+
+use server::Server;
+
+#[derive(Default)]
+struct Told(Mutex<Vec<String>>);
+
+impl Progress for Told {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Warning(warning) = event {
+            self.0.lock().unwrap().push(warning.to_owned());
+        }
+    }
+}
+
+fn manager(told: &Arc<Told>, format: Format) -> BackupManager {
+    let mut config = BackupConfig::default();
+    (config.format, config.jobs) = (format, 2);
+    BackupManager::new(config)
+        .with_registry(Registry::new().with(&backup_postgres::ENGINE))
+        .with_storage(Arc::new(MemoryStorage::new()))
+        .with_context(Ctx::new().with_progress(Arc::clone(told) as Arc<dyn Progress>))
+}
+
+fn globals() -> RestoreOptions {
+    let mut options = RestoreOptions::default();
+    (options.globals, options.create_database) = (true, true);
+    options
+}
+
+/// What pg_dumpall says of roles that begin like this.
+fn roles(server: &Server, prefix: &str) -> String {
+    let text = server.dump_roles();
+    text.lines().filter(|line| line.contains(prefix)).fold(String::new(), |text, line| text + line + "\n")
+}
+
+fn drop_roles(server: &Server, prefix: &str) {
+    server.psql(
+        "postgres",
+        &format!("SELECT 'DROP ROLE ' || string_agg(quote_ident(rolname), ', ') FROM pg_roles WHERE starts_with(rolname, '{prefix}') HAVING count(*) > 0 \\gexec"),
+    );
+}
+
+/// Roles whose names begin like `prefix`, and a database that needs them. `broken` lets its index be built nowhere else.
+fn source(server: &Server, prefix: &str, broken: bool) -> String {
+    let source = server.create();
+    let newer = if server.major() >= 16 {
+        format!(
+            "GRANT \"{prefix} b\" TO \"{prefix} c\" WITH INHERIT FALSE, SET FALSE GRANTED BY \"{prefix} a\";"
+        )
+    } else {
+        String::new()
+    };
+    server.psql(
+        &source,
+        &format!(
+            "CREATE ROLE \"{prefix} a\" LOGIN CREATEDB PASSWORD 'it''s' CONNECTION LIMIT 3 VALID UNTIL '2040-01-01 00:00:00+00';
+             CREATE ROLE \"{prefix} b\" NOINHERIT; CREATE ROLE \"{prefix} c\" BYPASSRLS REPLICATION;
+             ALTER ROLE \"{prefix} a\" SET search_path = public, \"odd 'path\"; ALTER ROLE \"{prefix} a\" SET work_mem = '3MB';
+             COMMENT ON ROLE \"{prefix} b\" IS 'it''s a group';
+             GRANT \"{prefix} b\" TO \"{prefix} a\" WITH ADMIN OPTION; GRANT pg_read_all_data TO \"{prefix} c\"; {newer}
+             CREATE TABLE t (x int); ALTER TABLE t OWNER TO \"{prefix} a\"; GRANT SELECT ON t TO \"{prefix} b\";
+             INSERT INTO t VALUES (1)"
+        ),
+    );
+    if broken {
+        server.psql(
+            &source,
+            &format!("CREATE FUNCTION here(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS
+                      'BEGIN IF current_database() <> ''{source}'' THEN RAISE ''not here''; END IF; RETURN 1; END';
+                      CREATE INDEX ON t (here(x))"),
+        );
+    }
+    source
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_come_back_where_that_is_asked_for_and_those_that_are_there_stay() {
+    for server in server::servers() {
+        for format in [Format::Binary, Format::Sql] {
+            let prefix = format!("lb_role_{}", std::process::id());
+            let source = source(&server, &prefix, false);
+            let (expected, content) = (roles(&server, &prefix), server.dump(&source));
+            let told = Arc::new(Told::default());
+            let manager = manager(&told, format);
+            let mut options = BackupOptions::default();
+            options.globals = true;
+            manager.backup_with(&server.url(&source), options).await.unwrap();
+            server.psql("postgres", &format!("DROP DATABASE {source}"));
+            drop_roles(&server, &prefix);
+            let target = server.url(&source);
+            let mut without = globals();
+            without.globals = false;
+            let refused = manager.restore(&BackupRef::Latest, &target, without).await.unwrap_err();
+            assert!(refused.to_string().contains(&prefix), "{refused}");
+            assert_eq!(roles(&server, &prefix), "");
+            manager.restore(&BackupRef::Latest, &target, globals()).await.unwrap();
+            assert_eq!(roles(&server, &prefix), expected);
+            assert_eq!(server.dump(&source), content);
+            // Once more, where one of them is another meanwhile.
+            server.psql(
+                "postgres",
+                &format!("ALTER ROLE \"{prefix} b\" LOGIN; ALTER ROLE \"{prefix} b\" SET work_mem = '4MB'"),
+            );
+            let expected = roles(&server, &prefix);
+            let copy = server.create();
+            manager.restore(&BackupRef::Latest, &server.url(&copy), globals()).await.unwrap();
+            assert_eq!(roles(&server, &prefix), expected);
+            let said = format!("role {prefix} b is there already");
+            assert!(told.0.lock().unwrap().iter().any(|warning| warning.contains(&said)));
+            for database in [source, copy] {
+                server.psql("postgres", &format!("DROP DATABASE {database}"));
+            }
+            drop_roles(&server, &prefix);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_fails_takes_its_roles_back() {
+    for server in server::servers() {
+        let prefix = format!("lb_gone_{}", std::process::id());
+        let source = source(&server, &prefix, true);
+        let manager = manager(&Arc::default(), Format::Binary);
+        let mut options = BackupOptions::default();
+        options.globals = true;
+        manager.backup_with(&server.url(&source), options).await.unwrap();
+        server.psql("postgres", &format!("DROP DATABASE {source}"));
+        drop_roles(&server, &prefix);
+        let copy = server.create();
+        let failed = manager.restore(&BackupRef::Latest, &server.url(&copy), globals()).await.unwrap_err();
+        assert!(failed.to_string().contains("not here"), "{failed}");
+        assert_eq!(roles(&server, &prefix), "");
+        assert_eq!(server.databases(&copy), [copy.as_str()]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_without_them_has_none_to_restore() {
+    let Some(server) = server::server() else { return };
+    let source = server.create();
+    let manager = manager(&Arc::default(), Format::Binary);
+    let backup = manager.backup(&server.url(&source)).await.unwrap();
+    let parts = manager.get_backup(&BackupRef::from(&backup.id)).await.unwrap().parts;
+    assert!(parts.iter().all(|record| record.part.object.kind != "role"));
+    let copy = server.create();
+    let refused = manager.restore(&BackupRef::Latest, &server.url(&copy), globals()).await.unwrap_err();
+    assert_eq!(refused.kind(), backup_core::ErrorKind::Usage);
+}

@@ -1,0 +1,94 @@
+//! A standby as the source, and servers told apart by what they are.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backup_core::storage::MemoryStorage;
+use backup_core::{BackupConfig, BackupManager, BackupRef, DatabaseUrl, Format, Registry, RestoreOptions};
+
+mod private;
+mod server;
+
+use private::Private;
+use server::Server;
+
+const HBA: &str = "local replication all trust\nhost all all 127.0.0.1/32 trust";
+
+fn manager() -> BackupManager {
+    let mut config = BackupConfig::default();
+    (config.format, config.jobs) = (Format::Binary, 2);
+    BackupManager::new(config)
+        .with_registry(Registry::new().with(&backup_postgres::ENGINE))
+        .with_storage(Arc::new(MemoryStorage::new()))
+}
+
+/// Waits until the standby has done what the primary did.
+fn catch_up(primary: &Private, standby: &Private) {
+    let end = primary.ask("postgres", "SELECT pg_current_wal_insert_lsn()");
+    let arrived = format!("SELECT pg_last_wal_replay_lsn() >= '{}'", end.trim());
+    let start = Instant::now();
+    while standby.ask("postgres", &arrived).trim() != "t" {
+        assert!(start.elapsed() < Duration::from_secs(60), "the standby does not follow");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_is_backed_up_and_told_from_its_primary() {
+    for bin in Private::programs() {
+        let primary = Private::start(&bin, HBA, "", &[]);
+        primary.ask("postgres", "CREATE DATABASE shop");
+        primary.ask(
+            "shop",
+            "CREATE TABLE orders (id serial PRIMARY KEY, at date, note text);
+             INSERT INTO orders (at, note) SELECT date '2024-01-01' + i % 700, repeat(md5(i::text), 40) FROM generate_series(1, 60000) i;
+             CREATE TABLE parts (id int, x text) PARTITION BY RANGE (id);
+             CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (1000); INSERT INTO parts SELECT i, i FROM generate_series(0, 999) i;
+             CREATE MATERIALIZED VIEW days AS SELECT at, count(*) FROM orders GROUP BY at;
+             CREATE UNLOGGED TABLE scratch (x int); CREATE SEQUENCE free; SELECT nextval('free');
+             SELECT lo_from_bytea(4711, 'large')",
+        );
+        let standby = primary.standby();
+        // It comes behind the copy, so it streams.
+        primary.ask(
+            "shop",
+            "INSERT INTO orders (note) VALUES ('late'); CREATE INDEX ON orders (at); REFRESH MATERIALIZED VIEW days",
+        );
+        // A sequence that counts is ahead on a standby: by what it may still give without being logged.
+        primary.ask("shop", "SELECT setval('free', 7), setval('orders_id_seq', 70000)");
+        catch_up(&primary, &standby);
+        let place = |server: &Private| format!("127.0.0.1:{}", server.port);
+        let url = |hosts: &str, attributes: &str| -> DatabaseUrl {
+            format!("postgres://owner@{hosts}/shop?target_session_attrs={attributes}").parse().unwrap()
+        };
+        let both = format!("{},{}", place(&primary), place(&standby));
+        let judge = Server::new(&format!("postgres://owner@{}/postgres", place(&primary)));
+        let expected = judge.dump("shop");
+
+        let manager = manager();
+        for attributes in ["standby", "read-only", "prefer-standby"] {
+            let backup = manager.backup(&url(&both, attributes)).await.unwrap();
+            // Only a standby lacks these rows.
+            let warnings = manager.get_backup(&BackupRef::from(&backup.id)).await.unwrap().warnings;
+            assert!(warnings.iter().any(|w| w.contains("scratch")), "{attributes}: {warnings:?}");
+        }
+        // Of the two only the primary can be restored into, which comes second here.
+        let back = format!("{},{}", place(&standby), place(&primary));
+        for attributes in ["primary", "read-write"] {
+            let mut options = RestoreOptions::default();
+            options.create_database = true;
+            options.target_database = Some(attributes.to_owned());
+            manager.restore(&BackupRef::Latest, &url(&back, attributes), options).await.unwrap();
+            assert_eq!(judge.dump(attributes), expected, "{attributes}");
+        }
+        let mut options = RestoreOptions::default();
+        (options.create_database, options.target_database) = (true, Some("none".to_owned()));
+        let alone = url(&place(&standby), "any");
+        let refused = manager.restore(&BackupRef::Latest, &alone, options).await.unwrap_err();
+        assert!(refused.to_string().contains("standby"), "{refused}");
+        let nowhere = manager.probe(&url(&place(&standby), "primary")).await.unwrap_err();
+        assert!(nowhere.to_string().contains("target_session_attrs"), "{nowhere}");
+    }
+}
