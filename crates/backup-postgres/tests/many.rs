@@ -10,18 +10,15 @@ use backup_core::{
     BackupConfig, BackupManager, BackupRef, Ctx, ErrorKind, Event, Format, Progress, Registry, RestoreOptions,
 };
 
+mod private;
 mod server;
 
+use private::Private;
 use server::Server;
 
-/// So many tables are more than half of what the lock table has room for.
-fn too_many(server: &Server) -> usize {
-    let room = server.ask(
-        "postgres",
-        "SELECT current_setting('max_locks_per_transaction')::int * (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int)",
-    );
-    room.trim().parse::<usize>().unwrap() / 2 + 50
-}
+/// A server whose lock table has room for few locks, and more tables than that.
+const SMALL: &str = "max_locks_per_transaction = 10\nmax_connections = 20\nmax_wal_senders = 0\nmax_worker_processes = 1\nautovacuum = off\nautovacuum_max_workers = 1";
+const TABLES: usize = 1000;
 
 fn manager(progress: impl Progress + 'static) -> BackupManager {
     let mut config = BackupConfig::default();
@@ -58,19 +55,26 @@ impl Progress for Meanwhile {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_tables_than_can_be_locked_are_backed_up_and_what_changes_meanwhile_is_named() {
-    let Some(server) = server::server() else { return };
+    for bin in Private::programs() {
+        let small = Private::start(&bin, "host all all 127.0.0.1/32 trust", SMALL, &[]);
+        more_than_can_be_locked(&format!("postgres://owner@127.0.0.1:{}/postgres", small.port)).await;
+    }
+}
+
+async fn more_than_can_be_locked(url: &str) {
+    let server = Server::new(url);
     let source = server.create();
-    let count = too_many(&server);
     let make = format!(
-        "DO $$ BEGIN FOR i IN 1..{count} LOOP EXECUTE format('CREATE TABLE t_%s (a int NOT NULL, b int)', i);
-           IF i % 500 = 0 THEN COMMIT; END IF; END LOOP; END $$;
+        "DO $$ BEGIN FOR i IN 1..{TABLES} LOOP EXECUTE format('CREATE TABLE t_%s (a int NOT NULL, b int)', i);
+           IF i % 50 = 0 THEN COMMIT; END IF; END LOOP; END $$;
          INSERT INTO t_42 VALUES (1, 2); INSERT INTO t_43 SELECT i, i FROM generate_series(1, 1000) i;"
     );
     server.psql(&source, &make);
-    let undisturbed = manager(Meanwhile::new(server::server().unwrap(), &source, ""));
+    assert!(!server.can_dump(&source), "pg_dump has room to lock all of them");
+    let undisturbed = manager(Meanwhile::new(Server::new(url), &source, ""));
     let backup = undisturbed.backup(&server.url(&source)).await.unwrap();
     let details = undisturbed.get_backup(&BackupRef::from(&backup.id)).await.unwrap();
-    assert_eq!(details.tables.len(), count);
+    assert_eq!(details.tables.len(), TABLES);
     assert_eq!(backup.rows, 1001);
     let copy = server.create();
     let mut options = RestoreOptions::default();
@@ -85,7 +89,7 @@ async fn more_tables_than_can_be_locked_are_backed_up_and_what_changes_meanwhile
         "CREATE FUNCTION evil() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'executed'; END $$;
          ALTER TABLE t_43 RENAME TO gone; CREATE VIEW t_43 AS SELECT evil() AS a, evil() AS b, evil() AS c",
     ] {
-        let disturbed = manager(Meanwhile::new(server::server().unwrap(), &source, sql));
+        let disturbed = manager(Meanwhile::new(Server::new(url), &source, sql));
         let error = disturbed.backup(&server.url(&source)).await.unwrap_err();
         let told = error.to_string();
         assert!(told.contains("t_43") && !told.contains("executed"), "{sql}: {told}");

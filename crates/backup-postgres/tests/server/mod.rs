@@ -160,6 +160,11 @@ impl Server {
         text.lines().filter(says).fold(String::new(), |text, line| text + line + "\n")
     }
 
+    /// Whether pg_dump gets anywhere.
+    pub(crate) fn can_dump(&self, database: &str) -> bool {
+        self.program("pg_dump", database).arg("--schema-only").output().unwrap().status.success()
+    }
+
     /// What pg_dumpall says of all roles.
     pub(crate) fn dump_roles(&self) -> String {
         let mut command = self.program("pg_dumpall", "postgres");
