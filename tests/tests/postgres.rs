@@ -85,7 +85,10 @@ fn sample_databases_come_back_from_every_format_under_another_name() {
 #[test]
 fn a_script_is_loaded_by_psql_whatever_the_names_are() {
     for server in server::servers() {
-        let source = server.create();
+        let source = format!("lb_{}_'; $$ */ \\! touch hacked\n\\! touch hacked", std::process::id());
+        let role = format!("{source} x");
+        server.psql("postgres", &format!("CREATE DATABASE \"{source}\"; CREATE ROLE \"{role}\""));
+        server.expect(&source);
         server.psql(
             &source,
             "CREATE SCHEMA \"a; \\! touch hacked\";
@@ -93,6 +96,7 @@ fn a_script_is_loaded_by_psql_whatever_the_names_are() {
              INSERT INTO \"a; \\! touch hacked\".\"x\n\\! touch hacked\n--\" VALUES ('\\.', E'\\\\.\\n\\\\! touch hacked'), (NULL, '');
              COMMENT ON SCHEMA \"a; \\! touch hacked\" IS E'two\\n\\\\! touch hacked\\nlines';",
         );
+        server.psql(&source, &format!("ALTER SCHEMA \"a; \\! touch hacked\" OWNER TO \"{role}\""));
         let place = Place::new();
         let id = backup(&place, &server, &source, &["--format", "sql", "--codec", "none"]);
         let script = place.path("exported.sql");
@@ -101,6 +105,15 @@ fn a_script_is_loaded_by_psql_whatever_the_names_are() {
         server.load(&copy, &script);
         assert_eq!(server.dump(&copy), server.dump(&source));
         assert!(!place.path("hacked").exists() && !std::path::Path::new("hacked").exists());
+        // What people read has no line that a name made.
+        for arguments in [&["list"][..], &["show", &id]] {
+            let said = place.run(arguments);
+            assert!(!said.lines().any(|line| line.trim_start().starts_with("\\!")), "{said}");
+        }
+        server.psql(
+            "postgres",
+            &format!("DROP DATABASE \"{source}\"; DROP DATABASE {copy}; DROP ROLE \"{role}\""),
+        );
     }
 }
 
