@@ -56,6 +56,11 @@ pub(crate) async fn of(
             let connection = reader.speak(ctx, false).await?;
             show(ctx, connection, &format!("{} {name}", routine.word()), 2).await?
         }
+        SqlSpec::View { invalid: true, stand_ins, .. } => {
+            let sql = show(ctx, reader.speak(ctx, false).await?, &format!("VIEW {name}"), 1).await?;
+            // Of columns that are not there the database is said, whatever is said of tables.
+            return Ok(stand_ins.around(unqualified(&sql, database)));
+        }
         SqlSpec::View { .. } => {
             let sql = show(ctx, reader.speak(ctx, false).await?, &format!("VIEW {name}"), 1).await?;
             if names_database(&sql, database) {

@@ -6,6 +6,7 @@ pub(crate) mod objects;
 mod order;
 pub(crate) mod plan;
 pub(crate) mod size;
+pub(crate) mod stand_in;
 pub(crate) mod table;
 
 use backup_core::{Error, Result};

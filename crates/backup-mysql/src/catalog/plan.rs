@@ -14,6 +14,7 @@ use super::context::Context;
 use super::objects::{Engine, Objects, RoutineKind};
 use super::order;
 use super::size;
+use super::stand_in::{StandIns, There};
 use super::table::{Details, Table};
 use crate::connect::Connection;
 use crate::ddl::lex::{Token, tokens};
@@ -40,6 +41,9 @@ pub(crate) enum SqlSpec {
     View {
         invalid: bool,
         context: Context,
+        /// What has to be there while an invalid one is made.
+        #[serde(default)]
+        stand_ins: StandIns,
     },
     Trigger {
         context: Context,
@@ -141,7 +145,7 @@ pub(crate) async fn plan(
     if request.content != Content::DataOnly {
         plan.keys(&tables)?;
         plan.foreign_keys(ctx, &tables)?;
-        plan.programs(objects)?;
+        plan.programs(objects, &tables)?;
     }
     Ok(plan.parts)
 }
@@ -286,7 +290,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    fn programs(&mut self, objects: &Objects) -> Result<()> {
+    fn programs(&mut self, objects: &Objects, tables: &[Table]) -> Result<()> {
         let mut functions = HashMap::new();
         let mut packages = HashMap::new();
         for routine in &objects.routines {
@@ -304,7 +308,9 @@ impl Plan<'_> {
             };
         }
         let mut views = HashMap::new();
-        for view in order::views(&objects.views, self.database) {
+        let (invalid, valid): (Vec<_>, Vec<_>) =
+            order::views(&objects.views, self.database).into_iter().partition(|view| view.invalid);
+        for view in valid {
             let needs = order::needs(view, self.database);
             let tables = needs.tables.iter().filter_map(|name| self.needs.get(name)?.made);
             let others = needs.tables.iter().filter_map(|name| views.get(name).copied());
@@ -313,7 +319,11 @@ impl Plan<'_> {
             let mut after: Vec<_> = tables.chain(others).chain(called).collect();
             after.sort_unstable();
             after.dedup();
-            let spec = SqlSpec::View { invalid: view.invalid, context: view.context.clone() };
+            let spec = SqlSpec::View {
+                invalid: false,
+                context: view.context.clone(),
+                stand_ins: StandIns::default(),
+            };
             let made = self.sql(Phase::PostData, self.object("view", &view.name), &spec, after)?;
             views.insert(view.name.clone(), made);
         }
@@ -329,6 +339,23 @@ impl Plan<'_> {
                 after,
             )?;
             before = Some((&trigger.table, made));
+        }
+        // One after the other, behind all else: while one is made, what it reads may be put aside.
+        let mut after: Vec<_> = self.parts.iter().map(|part| part.id).collect();
+        for view in invalid {
+            let there = |name: &str| {
+                if let Some(table) = tables.iter().find(|table| table.name == name) {
+                    There::Table(&table.names)
+                } else if objects.views.iter().any(|view| view.name == name) {
+                    There::View
+                } else {
+                    There::Nothing
+                }
+            };
+            let has_function = |name: &str| functions.contains_key(&name.to_lowercase());
+            let stand_ins = StandIns::of(view, self.database, there, has_function);
+            let spec = SqlSpec::View { invalid: true, context: view.context.clone(), stand_ins };
+            after = vec![self.sql(Phase::PostData, self.object("view", &view.name), &spec, after)?];
         }
         for event in &objects.events {
             let spec = SqlSpec::Event { context: event.context.clone() };

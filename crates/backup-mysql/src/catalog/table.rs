@@ -18,6 +18,8 @@ pub(crate) struct Table {
     pub(crate) versioned: bool,
     /// Those whose values are stored, in order.
     pub(crate) columns: Vec<Column>,
+    /// The names of all of them, generated ones too.
+    pub(crate) names: Vec<String>,
     /// The columns of the primary key.
     pub(crate) primary_key: Vec<String>,
     pub(crate) has_plain_keys: bool,
@@ -131,8 +133,9 @@ impl Details {
     /// The table `name`, taken out.
     pub(crate) fn table(&mut self, name: &str, engine: Engine, versioned: bool) -> Result<Table> {
         let mut columns = Vec::new();
-        let mut ends = Vec::new();
+        let (mut ends, mut names) = (Vec::new(), Vec::new());
         for raw in self.columns.remove(name).unwrap_or_default() {
+            names.push(raw.name.clone());
             let is_end = versioned && matches!(raw.generated.as_deref(), Some("ROW START" | "ROW END"));
             if raw.generated.is_some() && !is_end {
                 continue;
@@ -164,6 +167,7 @@ impl Details {
             engine,
             versioned,
             columns,
+            names,
             primary_key: self.primary_keys.remove(name).unwrap_or_default(),
             has_plain_keys: self.plain_keys.remove(name).is_some(),
             foreign_keys: self.foreign_keys.remove(name).unwrap_or_default(),

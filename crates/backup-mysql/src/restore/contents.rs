@@ -65,6 +65,10 @@ pub(super) async fn drop_all<'a>(
     };
     objects.sort_by_key(|(kind, name)| (name == MARKER, rank(kind)));
     connection.execute(ctx, "SET SESSION foreign_key_checks = 0, lock_wait_timeout = 60").await?;
+    if objects.iter().any(|(kind, _)| kind.starts_with("PACKAGE")) {
+        // Before MariaDB 11.4 nothing else knows the word.
+        connection.execute(ctx, "SET SESSION sql_mode = 'ORACLE'").await?;
+    }
     for (kind, name) in objects {
         let sql = format!("DROP {kind} IF EXISTS {}.{}", identifier(database), identifier(name));
         match connection.define(ctx, sql.as_bytes()).await {

@@ -124,6 +124,10 @@ impl Target {
         self.has_infile
     }
 
+    pub(super) fn is_whole(&self) -> bool {
+        self.mode == Mode::Whole
+    }
+
     pub(super) fn is_touched(&self) -> bool {
         self.touched.load(Ordering::SeqCst)
     }

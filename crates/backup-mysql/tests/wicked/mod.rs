@@ -88,6 +88,18 @@ const COMMON: &[&str] = &[
     "CREATE ALGORITHM = MERGE SQL SECURITY INVOKER VIEW aa AS SELECT t FROM zz WHERE t > 1",
     "CREATE VIEW checked AS SELECT id, a FROM kinds WHERE a < 100 WITH CASCADED CHECK OPTION",
     "CREATE VIEW `to` AS SELECT 1 AS `a``b`, 'x''y' AS c, aa.t FROM aa JOIN numbers ON numbers.a = aa.t",
+    // Invalid views: of a table, a column, a function and a view that are not there.
+    "CREATE TABLE soon_gone (a INT, b TEXT)",
+    "CREATE TABLE soon_less (a INT, b TEXT, KEY (a))",
+    "INSERT INTO soon_less VALUES (1, 'kept')",
+    "CREATE FUNCTION soon_no_more(a INT, b INT) RETURNS INT DETERMINISTIC RETURN 1",
+    "CREATE VIEW of_nothing AS SELECT x.a, CONCAT(x.b, 'y') AS c FROM soon_gone x WHERE x.a > 1",
+    "CREATE VIEW of_no_column AS SELECT b FROM soon_less",
+    "CREATE VIEW of_no_function AS SELECT soon_no_more(a, (1 + 2)) AS f FROM soon_less",
+    "CREATE VIEW a_of_nothing AS SELECT c FROM of_nothing",
+    "DROP TABLE soon_gone",
+    "ALTER TABLE soon_less DROP COLUMN b",
+    "DROP FUNCTION soon_no_more",
     // Events, one whose time has come and gone.
     "SET time_zone = 'SYSTEM'",
     "CREATE EVENT later ON SCHEDULE EVERY 1 DAY STARTS '2037-01-01 00:00:00' DISABLE COMMENT 'never; mind' DO BEGIN SELECT 1; SELECT 2; END",

@@ -1,0 +1,219 @@
+//! Invalid views. A server makes no view that reads what is not there; so for the moment in which it is made something stands in for what
+//! it reads, and what is really there under that name is put aside.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::objects::View;
+use crate::ddl::lex::{Token, tokens};
+use crate::ddl::quote::identifier;
+use crate::ddl::view;
+
+/// What a view reads that stands in the way of making it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StandIns {
+    tables: Vec<Table>,
+    functions: Vec<Function>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Table {
+    name: String,
+    columns: Vec<String>,
+    /// There is something of this name.
+    exists: bool,
+    /// It is a view: the server remembers the columns of one in another way than those of a table.
+    is_view: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Function {
+    name: String,
+    arguments: usize,
+}
+
+/// What there is under a name.
+pub(super) enum There<'a> {
+    Nothing,
+    /// A table with these columns.
+    Table(&'a [String]),
+    View,
+}
+
+impl StandIns {
+    /// Those that the definition of `view` needs, every name in it with its database.
+    pub(super) fn of<'a>(
+        view: &View,
+        database: &str,
+        there: impl Fn(&str) -> There<'a>,
+        has_function: impl Fn(&str) -> bool,
+    ) -> Self {
+        let all: Vec<_> =
+            tokens(&view.definition).filter(|token| !matches!(token, Token::Space(_))).collect();
+        let mut stand_ins = Self::default();
+        for name in view::tables(&view.definition, database) {
+            let columns: Vec<_> = columns(&all, database, &name).into_iter().collect();
+            let (exists, is_view) = match there(&name) {
+                There::Nothing => (false, false),
+                There::View => (true, true),
+                There::Table(has) => {
+                    let has = |column: &String| has.iter().any(|one| one.eq_ignore_ascii_case(column));
+                    if columns.iter().all(has) {
+                        continue;
+                    }
+                    (true, false)
+                }
+            };
+            stand_ins.tables.push(Table { name, columns, exists, is_view });
+        }
+        for (name, arguments) in calls(&all, database) {
+            if !has_function(&name) && !stand_ins.functions.iter().any(|function| function.name == name) {
+                stand_ins.functions.push(Function { name, arguments });
+            }
+        }
+        stand_ins
+    }
+
+    /// The statements before and behind the one that makes the view.
+    pub(crate) fn around(&self, view: String) -> Vec<String> {
+        let (mut before, mut behind) = (Vec::new(), Vec::new());
+        for (at, table) in self.tables.iter().enumerate() {
+            let (name, aside) = (identifier(&table.name), identifier(&format!("lifeboat_aside_{at}")));
+            if table.exists {
+                before.push(format!("RENAME TABLE {name} TO {aside}"));
+            }
+            let (kind, column) = if table.is_view { ("VIEW", "'' AS a") } else { ("TABLE", "a INT") };
+            let said = |column: &String| match identifier(column) {
+                column if table.is_view => format!("'' AS {column}"),
+                column => format!("{column} VARCHAR(64)"),
+            };
+            let columns: Vec<_> = table.columns.iter().map(said).collect();
+            let columns = if columns.is_empty() { column.to_owned() } else { columns.join(", ") };
+            before.push(if table.is_view {
+                format!("CREATE VIEW {name} AS SELECT {columns}")
+            } else {
+                format!("CREATE TABLE {name} ({columns})")
+            });
+            behind.push(format!("DROP {kind} {name}"));
+            if table.exists {
+                behind.push(format!("RENAME TABLE {aside} TO {name}"));
+            }
+        }
+        for function in &self.functions {
+            let name = identifier(&function.name);
+            let arguments: Vec<_> = (0..function.arguments).map(|at| format!("a{at} INT")).collect();
+            before.push(format!(
+                "CREATE FUNCTION {name}({}) RETURNS INT DETERMINISTIC NO SQL RETURN 1",
+                arguments.join(", ")
+            ));
+            behind.push(format!("DROP FUNCTION {name}"));
+        }
+        before.push(view);
+        before.extend(behind);
+        before
+    }
+}
+
+/// The columns of a table that are named with it or with one of its aliases.
+fn columns(all: &[Token<'_>], database: &str, table: &str) -> BTreeSet<String> {
+    let name = |at: usize| all.get(at).and_then(|token| token.name());
+    let dot = |at: usize| all.get(at) == Some(&Token::Other("."));
+    let is_table = |at: usize| {
+        name(at).as_deref() == Some(database) && dot(at + 1) && name(at + 2).as_deref() == Some(table)
+    };
+    let mut aliases: BTreeSet<_> =
+        (0..all.len()).filter(|at| is_table(*at)).filter_map(|at| name(at + 3)).collect();
+    // Of a view that is invalid the database is said of tables, and not always of columns.
+    aliases.insert(table.to_owned());
+    let mut found = BTreeSet::new();
+    for at in 0..all.len() {
+        if is_table(at) && dot(at + 3) {
+            found.extend(name(at + 4));
+        }
+        let begins = at.checked_sub(1).is_none_or(|before| !dot(before));
+        if begins && dot(at + 1) && !dot(at + 3) && name(at).is_some_and(|name| aliases.contains(&name)) {
+            found.extend(name(at + 2));
+        }
+    }
+    found
+}
+
+/// The functions that are called, each with the number of its arguments.
+fn calls(all: &[Token<'_>], database: &str) -> Vec<(String, usize)> {
+    let mut found = Vec::new();
+    for (at, pair) in all.windows(2).enumerate() {
+        // Of a function that is not there the database may not be said. Those of the server itself have no quotes.
+        let [called, Token::Other("(")] = pair else { continue };
+        let Some(called) = called.name() else { continue };
+        let before = |back: usize| at.checked_sub(back).and_then(|place| all.get(place));
+        let is_others = before(1) == Some(&Token::Other("."))
+            && before(2).and_then(|token| token.name()).as_deref() != Some(database);
+        if is_others {
+            continue;
+        }
+        let (mut depth, mut commas, mut is_empty) = (0usize, 0, true);
+        for token in all.iter().skip(at + 1) {
+            match token {
+                Token::Other("(") => depth += 1,
+                Token::Other(")") if depth <= 1 => break,
+                Token::Other(")") => depth -= 1,
+                Token::Other(",") if depth == 1 => commas += 1,
+                _ => {}
+            }
+            is_empty &= depth == 1 && *token == Token::Other("(");
+        }
+        found.push((called, if is_empty { 0 } else { commas + 1 }));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::context::Context;
+    use super::*;
+
+    #[test]
+    fn what_is_missing_gets_a_stand_in() {
+        let definition = "select `shop`.`gone`.`a` AS `q`,`x`.`b` AS `b`,`shop`.`f`(1,(2),`x`.`c`) AS `f`,`shop`.`g`() AS `g` \
+             from ((`shop`.`gone` join `shop`.`there` `x`) join `shop`.`whole`) where `shop`.`whole`.`id` = 1 and exists(select `seen`.`s` from `shop`.`seen`)";
+        let view = View {
+            name: "v".into(),
+            definition: definition.into(),
+            invalid: true,
+            context: Context::default(),
+        };
+        let (there, whole) = (["b".to_owned()], ["ID".to_owned()]);
+        let stand_ins = StandIns::of(
+            &view,
+            "shop",
+            |name| match name {
+                "there" => There::Table(&there),
+                "seen" => There::View,
+                "whole" => There::Table(&whole),
+                _ => There::Nothing,
+            },
+            |name| name == "h",
+        );
+        assert_eq!(
+            stand_ins.around("VIEW".to_owned()),
+            [
+                "CREATE TABLE `gone` (`a` VARCHAR(64))",
+                "RENAME TABLE `seen` TO `lifeboat_aside_1`",
+                "CREATE VIEW `seen` AS SELECT '' AS `s`",
+                "RENAME TABLE `there` TO `lifeboat_aside_2`",
+                "CREATE TABLE `there` (`b` VARCHAR(64), `c` VARCHAR(64))",
+                "CREATE FUNCTION `f`(a0 INT, a1 INT, a2 INT) RETURNS INT DETERMINISTIC NO SQL RETURN 1",
+                "CREATE FUNCTION `g`() RETURNS INT DETERMINISTIC NO SQL RETURN 1",
+                "VIEW",
+                "DROP TABLE `gone`",
+                "DROP VIEW `seen`",
+                "RENAME TABLE `lifeboat_aside_1` TO `seen`",
+                "DROP TABLE `there`",
+                "RENAME TABLE `lifeboat_aside_2` TO `there`",
+                "DROP FUNCTION `f`",
+                "DROP FUNCTION `g`",
+            ]
+        );
+    }
+}
