@@ -105,6 +105,11 @@ impl Ctx {
     pub fn warn(&self, message: impl AsRef<str>) {
         self.emit(Event::Warning(message.as_ref()));
     }
+
+    /// Tells the observer how something is being done, where there was a choice.
+    pub fn note(&self, message: impl AsRef<str>) {
+        self.emit(Event::Note(message.as_ref()));
+    }
 }
 
 impl Default for Ctx {

@@ -45,6 +45,8 @@ pub enum Event<'a> {
     },
     /// Something that a person should know and that is no failure.
     Warning(&'a str),
+    /// How something is being done, where there was a choice.
+    Note(&'a str),
 }
 
 /// A stage of an operation.

@@ -9,6 +9,7 @@ use backup_core::{
 
 use crate::backup::Backup;
 use crate::catalog::Reading;
+use crate::catalog::visible;
 use crate::config::Config;
 use crate::connect::Connection;
 use crate::restore::Restore;
@@ -61,6 +62,7 @@ impl Engine for MySql {
         let reader =
             snapshot.readers.first_mut().ok_or_else(|| Error::internal("a snapshot without a reader"))?;
         let database = enter(ctx, reader, &self.config.database).await?;
+        visible::check(ctx, reader, &database, request.filter.is_everything()).await?;
         Ok(Box::new(Backup::new(snapshot, database, request)))
     }
 

@@ -102,6 +102,7 @@ impl Taking<'_> {
         self.lock("BACKUP STAGE BLOCK_COMMIT").await?;
         self.begin_all().await?;
         self.control.execute(self.ctx, "BACKUP STAGE END").await?;
+        self.ctx.note("the snapshot was taken under BACKUP STAGE BLOCK_COMMIT");
         Ok(true)
     }
 
@@ -111,13 +112,17 @@ impl Taking<'_> {
         if !self.allowed_soon("FLUSH TABLES WITH READ LOCK").await? {
             return Ok(false);
         }
-        if !self.control.version.is_mariadb {
-            self.allowed("LOCK INSTANCE FOR BACKUP").await?;
-        }
+        let keeps_ddl_away =
+            !self.control.version.is_mariadb && self.allowed("LOCK INSTANCE FOR BACKUP").await?;
         // Not before: it waits for whoever has locked a table.
         self.hold().await?;
         self.begin_all().await?;
         self.control.execute(self.ctx, "UNLOCK TABLES").await?;
+        self.ctx.note(if keeps_ddl_away {
+            "the snapshot was taken under FLUSH TABLES WITH READ LOCK; LOCK INSTANCE FOR BACKUP keeps DDL waiting until the backup ends"
+        } else {
+            "the snapshot was taken under FLUSH TABLES WITH READ LOCK"
+        });
         Ok(true)
     }
 
@@ -159,6 +164,9 @@ impl Taking<'_> {
                 .flatten()
                 .any(|row| row.get(1).is_some_and(|value| value.as_ref().is_some_and(|v| !v.is_empty())));
             if is_known && places.windows(2).all(|pair| pair.first() == pair.get(1)) {
+                self.ctx.note(
+                    "no lock is allowed: the places in the binary log prove that all snapshots are one",
+                );
                 return Ok(());
             }
             for reader in &mut self.readers {

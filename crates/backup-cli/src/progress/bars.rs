@@ -61,6 +61,7 @@ impl Progress for Bars {
             Event::Advanced { bytes, .. } if self.counts_bytes() => self.advance(bytes),
             Event::PartFinished(_) if !self.counts_bytes() => self.advance(1),
             Event::Warning(text) => self.bar.suspend(|| self.output.warning(text)),
+            Event::Note(text) => self.note(text),
             _ => {}
         }
     }

@@ -112,6 +112,7 @@ impl Progress for Lines {
                 self.tell();
             }
             Event::Warning(text) => self.output.warning(text),
+            Event::Note(text) => self.output.note(text),
             _ => {}
         }
     }

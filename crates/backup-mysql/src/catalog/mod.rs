@@ -8,6 +8,7 @@ pub(crate) mod plan;
 pub(crate) mod size;
 pub(crate) mod stand_in;
 pub(crate) mod table;
+pub(crate) mod visible;
 
 use backup_core::{Error, Result};
 

@@ -1,0 +1,163 @@
+//! The locks of a snapshot: the lightest that an account may take, said; and a copy that its source's own dump program cannot tell from it,
+//! whatever the account.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
+
+use std::sync::{Arc, Mutex};
+
+use backup_core::storage::MemoryStorage;
+use backup_core::{
+    BackupConfig, BackupManager, BackupRef, Ctx, DatabaseUrl, ErrorKind, Event, Progress, Registry,
+    RestoreOptions, Secret,
+};
+
+mod server;
+mod wicked;
+
+use server::Server;
+
+/// Remembers what a person would be told.
+#[derive(Default)]
+struct Told(Mutex<Vec<String>>);
+
+impl Progress for Told {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Warning(text) | Event::Note(text) = event {
+            self.0.lock().unwrap().push(text.to_owned());
+        }
+    }
+}
+
+/// An account of this test alone.
+struct Account<'s> {
+    server: &'s Server,
+    name: String,
+}
+
+impl<'s> Account<'s> {
+    fn new(server: &'s Server, what: &str, grants: &[String]) -> Self {
+        let name = format!("lb_{what}_{}", std::process::id());
+        let made = [format!("CREATE USER '{name}'@'%' IDENTIFIED BY 'secret'")];
+        let grants = grants.iter().map(|grant| format!("GRANT {grant} TO '{name}'@'%'"));
+        server.run(None, &made.into_iter().chain(grants).collect::<Vec<_>>());
+        Self { server, name }
+    }
+
+    fn url(&self, database: &DatabaseUrl) -> DatabaseUrl {
+        let mut url = database.clone();
+        (url.user, url.password) = (Some(self.name.clone()), Some(Secret::new("secret")));
+        url
+    }
+}
+
+impl Drop for Account<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.server.run(None, &[format!("DROP USER '{}'@'%'", self.name)]);
+        }
+    }
+}
+
+/// Backs up as that account, restores as the usual one, and compares. Returns what was said of the backup, and what its manifest warns of.
+async fn round_trip(server: &Server, source: &DatabaseUrl, account: &Account<'_>) -> (String, String) {
+    let told = Arc::new(Told::default());
+    let mut config = BackupConfig::default();
+    config.jobs = 3;
+    let manager = BackupManager::new(config)
+        .with_registry(Registry::new().with(&backup_mysql::ENGINE))
+        .with_storage(Arc::new(MemoryStorage::new()))
+        .with_context(Ctx::new().with_progress(Arc::clone(&told) as Arc<dyn Progress>));
+    let made = manager.backup(&account.url(source)).await;
+    let made = made.unwrap_or_else(|error| panic!("{}: {error:?}", account.name));
+    let said = told.0.lock().unwrap().join("\n");
+    let target = server.empty();
+    let backup = BackupRef::from(&made.id);
+    manager.restore(&backup, &target, RestoreOptions::default()).await.unwrap();
+    assert_eq!(server.dump(&target.path), server.dump(&source.path), "as {}", account.name);
+    (said, manager.get_backup(&backup).await.unwrap().warnings.join("\n"))
+}
+
+/// What docs/mysql.md says that an account needs, up to its last line.
+fn documented(server: &Server, newer: bool, database: &str) -> Vec<String> {
+    let mut grants = vec![
+        format!("SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES ON `{database}`.*"),
+        "RELOAD ON *.*".to_owned(),
+    ];
+    grants.push(match (server.is_mariadb(), newer) {
+        (true, true) => format!("SHOW CREATE ROUTINE ON `{database}`.*"),
+        (true, false) => "SELECT ON mysql.proc".to_owned(),
+        (false, _) => "BACKUP_ADMIN, SHOW_ROUTINE ON *.*".to_owned(),
+    });
+    grants
+}
+
+async fn every_account(kind: &str) {
+    let Some(server) = Server::find(kind) else { return };
+    let newer = kind == "mariadb11";
+    let source = server.empty();
+    server.run(Some(&source.path), &wicked::statements(server.is_mariadb()));
+    let held = "writers of ";
+    let grants = documented(&server, newer, &source.path);
+
+    let account = Account::new(&server, "documented", &grants);
+    let (said, _) = round_trip(&server, &source, &account).await;
+    let lock = if server.is_mariadb() {
+        "under BACKUP STAGE BLOCK_COMMIT"
+    } else {
+        "LOCK INSTANCE FOR BACKUP keeps DDL"
+    };
+    assert!(said.contains(lock) && said.contains(held) && !said.contains("allowed"), "{said}");
+
+    // Without RELOAD.
+    let without: Vec<_> = grants.iter().filter(|grant| !grant.starts_with("RELOAD")).cloned().collect();
+    let account = Account::new(&server, "without_reload", &without);
+    let (said, _) = round_trip(&server, &source, &account).await;
+    assert!(said.contains("the tables were locked for a moment") && said.contains(held), "{said}");
+
+    // Without any lock: what has no snapshots may be of another moment, and the manifest says so.
+    let without: Vec<_> = without.iter().map(|grant| grant.replace(", LOCK TABLES", "")).collect();
+    let account = Account::new(&server, "without_locks", &without);
+    let (said, warned) = round_trip(&server, &source, &account).await;
+    assert!(
+        said.contains("one connection reads everything")
+            || said.contains("the places in the binary log prove"),
+        "{said}"
+    );
+    assert!(warned.contains("are not of one moment") && warned.contains("commas"), "{warned}");
+
+    // Of what an account has no privilege for the server says nothing at all: it makes no backup.
+    for lacks in ["ROUTINE", "mysql.proc", "EVENT, ", "TRIGGER, "] {
+        let grants: Vec<_> = match lacks {
+            "EVENT, " | "TRIGGER, " => without.iter().map(|grant| grant.replace(lacks, "")).collect(),
+            _ => without.iter().filter(|grant| !grant.contains(lacks)).cloned().collect(),
+        };
+        if grants == without {
+            continue;
+        }
+        let account = Account::new(&server, "half_blind", &grants);
+        let manager = BackupManager::new(BackupConfig::default())
+            .with_registry(Registry::new().with(&backup_mysql::ENGINE))
+            .with_storage(Arc::new(MemoryStorage::new()));
+        let made = manager.backup(&account.url(&source)).await;
+        let error = made.err().unwrap_or_else(|| panic!("a backup without {lacks}"));
+        assert!(
+            error.kind() == ErrorKind::PermissionDenied && error.to_string().contains("may not see"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_account_backs_up_what_there_is_by_the_lightest_lock_on_mariadb() {
+    every_account("mariadb").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_account_backs_up_what_there_is_by_the_lightest_lock_on_mariadb_11() {
+    every_account("mariadb11").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_account_backs_up_what_there_is_by_the_lightest_lock_on_mysql() {
+    every_account("mysql").await;
+}
