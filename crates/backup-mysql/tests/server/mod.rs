@@ -15,6 +15,8 @@ const DELIMITER: &str = "@@;lifeboat;@@";
 /// A server, and the databases that a test makes there.
 pub(crate) struct Server {
     url: DatabaseUrl,
+    /// The URL as it was given, up to the database's name.
+    base: String,
     is_mariadb: bool,
     client: String,
     dump: String,
@@ -49,6 +51,7 @@ impl Server {
         let (client, dump) = if is_mariadb { ("mariadb", "mariadb-dump") } else { ("mysql", "mysqldump") };
         let (client, dump) = (program(client), program(dump));
         Some(Self {
+            base: url.rsplit_once('/').unwrap().0.to_owned(),
             url: url.parse().unwrap(),
             is_mariadb,
             client,
@@ -69,6 +72,11 @@ impl Server {
         let mut url = self.url.clone();
         name.clone_into(&mut url.path);
         url
+    }
+
+    /// The URL of a database, as somebody would write it.
+    pub(crate) fn url_text(&self, name: &str) -> String {
+        format!("{}/{name}", self.base)
     }
 
     /// A new database.
