@@ -66,6 +66,13 @@ impl Job<'_> {
         let headers = std::mem::take(&mut listing.headers);
         ctx.emit(Event::Stage(Stage::Connect));
         let server = engine.probe(ctx).await?;
+        if self.options.globals && !server.capabilities.globals {
+            return Err(Error::unsupported(format!(
+                "what lies outside databases of {} cannot be backed up here",
+                server.product
+            ))
+            .hint("leave out --globals"));
+        }
         if self.options.backup_type != BackupType::Full {
             match self.continue_chain(&*engine, &server, &headers).await {
                 Ok(chain) => return self.back_up_log(started, &headers, server, chain).boxed().await,

@@ -15,6 +15,12 @@ pub async fn what_is_not_said_to_be_possible_is_unsupported(fixture: &dyn Engine
         !server.product.is_empty() && !server.version.is_empty() && !server.database.is_empty(),
         "{server:?}"
     );
+    if !server.capabilities.globals {
+        let mut options = BackupOptions::default();
+        options.globals = true;
+        let refused = Repository::new(fixture).manager().backup_with(&source, options).await;
+        assert_eq!(refused.expect_err("it says that it has none").kind(), ErrorKind::Unsupported);
+    }
     if server.log.is_some() {
         return;
     }
