@@ -47,6 +47,8 @@ fn without_core_dumps() {
 fn start(cli: Cli, output: Output, ctx: &Ctx) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        // Twice as many as so many jobs take, so that none waits for a thread that waits for it.
+        .max_blocking_threads(4 * lifeboat::MAX_JOBS)
         .build()
         .map_err(|error| Error::io("start the worker threads", error))?;
     let watcher = progress::watcher(output);

@@ -6,7 +6,7 @@ pub(crate) use read::ChunkReader;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -32,6 +32,9 @@ pub(crate) trait ChunkSink: Send + Sync {
 
     /// Tidies up when a manifest names what was put.
     async fn committed(&self) -> Result<()>;
+
+    /// Takes `entries` for known: backups vouch for them. They are looked for before they are relied on.
+    fn learn(&self, entries: Vec<ChunkEntry>);
 }
 
 /// Turns chunks into stored objects: names them, leaves out what is there, encodes, proves by decoding, seals, stores.
@@ -63,7 +66,7 @@ impl ChunkStore {
         let pending = seal.map(|seal| Pending::new(repository, backup, seal));
         let storage = Arc::clone(repository.storage());
         Ok(Self {
-            sink: Arc::new(RepositorySink { storage, key, pending, known }),
+            sink: Arc::new(RepositorySink { storage, key, pending, known: RwLock::new(known) }),
             key,
             encoder: Arc::new(encoder),
             sealer,
@@ -73,6 +76,12 @@ impl ChunkStore {
             stored_size: AtomicU64::new(0),
             new_size: AtomicU64::new(0),
         })
+    }
+
+    /// Forgets what was found to be there, and looks for it again before it is relied on: between two leases it may go.
+    pub(crate) fn look_again(&self) {
+        let found = std::mem::take(&mut *self.chunks.lock().unwrap_or_else(PoisonError::into_inner));
+        self.sink.learn(found.into_values().filter_map(|cell| cell.get().copied()).collect());
     }
 
     /// The key of chunk ids and cuts.
@@ -240,7 +249,7 @@ impl Drop for Stored {
 pub(crate) struct RepositorySink {
     storage: Arc<dyn Storage>,
     key: [u8; 32],
-    known: Known,
+    known: RwLock<Known>,
     /// What is about to be stored, where it is sealed.
     pending: Option<Pending>,
 }
@@ -277,15 +286,24 @@ impl RepositorySink {
 impl ChunkSink for RepositorySink {
     async fn find(&self, ctx: &Ctx, id: &Hash32) -> Result<Option<ChunkEntry>> {
         let sealed = self.is_sealed();
-        for known in self.known.candidates(id) {
+        let (candidates, is_known) = {
+            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            (known.candidates(id).copied().collect::<Vec<_>>(), known.chunks.contains_key(id))
+        };
+        for known in candidates {
             let meta = self.storage.head(&known.key(sealed)?).await?;
             // One that has lost bytes is written again.
             if meta.is_some_and(|meta| u64::from(known.stored_size) == meta.size) {
-                return Ok(Some(*known));
+                return Ok(Some(known));
             }
         }
         // Whoever seals cannot read, so what is there and nobody vouches for is sent again. Others prove it.
-        if sealed || self.known.chunks.contains_key(id) { Ok(None) } else { self.prove(ctx, id).await }
+        if sealed || is_known { Ok(None) } else { self.prove(ctx, id).await }
+    }
+
+    fn learn(&self, entries: Vec<ChunkEntry>) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.chunks.extend(entries.into_iter().map(|entry| (entry.id, entry)));
     }
 
     async fn put(&self, ctx: &Ctx, entry: &ChunkEntry, stored: Bytes) -> Result<ChunkEntry> {

@@ -144,6 +144,12 @@ pub trait BackupSession: Send + Sync {
     /// known, and then no incremental backup can continue this one.
     fn position(&self) -> Option<&LogPoint>;
 
+    /// How many parts can be dumped at once: of more, some would wait for others to end. A script's parts are taken in the order of the
+    /// plan, so that core does not begin more than these. Without a bound of its own an engine says nothing here.
+    fn readers(&self) -> usize {
+        usize::MAX
+    }
+
     /// Everything that `dump` will be called for, in the order of a script: a part's `after` come before it. The same for
     /// an unchanged database, whatever `jobs` is: ids, order, bounds and size hints.
     async fn plan(&self, ctx: &Ctx) -> Result<Vec<Part>>;

@@ -35,6 +35,7 @@ pub(crate) struct Backup {
 /// answer, and with it the backup: none is opened in its place.
 #[derive(Debug)]
 struct Readers {
+    count: usize,
     idle: Cell<Vec<Reader>>,
     free: Semaphore,
 }
@@ -75,13 +76,14 @@ fn lost() -> Error {
 
 impl Backup {
     pub(crate) fn new(snapshot: Snapshot, database: String, request: BackupRequest) -> Self {
-        let free = Semaphore::new(snapshot.readers.len());
+        let count = snapshot.readers.len();
+        let free = Semaphore::new(count);
         let reader = |connection| Reader { connection, raw: false };
         let readers = snapshot.readers.into_iter().map(reader);
         let (holder, held) =
             snapshot.holder.map_or_else(Default::default, |holder| (Some(holder.connection), holder.tables));
         Self {
-            readers: Readers { idle: Cell::new(readers.collect()), free },
+            readers: Readers { count, idle: Cell::new(readers.collect()), free },
             holder: tokio::sync::Mutex::new(holder.map(reader)),
             held,
             keeper: tokio::sync::Mutex::new(snapshot.keeper),
@@ -120,6 +122,11 @@ impl BackupSession for Backup {
     fn position(&self) -> Option<&LogPoint> {
         // Not before there is something that continues it: see the capability `log`.
         None
+    }
+
+    fn readers(&self) -> usize {
+        // Tables that are kept locked have one reader of their own.
+        if self.held.is_empty() { self.readers.count } else { 1 }
     }
 
     async fn plan(&self, ctx: &Ctx) -> Result<Vec<Part>> {

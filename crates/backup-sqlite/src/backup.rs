@@ -34,6 +34,10 @@ impl BackupSession for Backup {
         None
     }
 
+    fn readers(&self) -> usize {
+        self.readers.count()
+    }
+
     async fn plan(&self, ctx: &Ctx) -> Result<Vec<Part>> {
         let permit = self.readers.wait(ctx).await?;
         let (readers, request, inner) = (Arc::clone(&self.readers), self.request.clone(), ctx.clone());

@@ -55,6 +55,7 @@ pub(crate) fn journal_mode(connection: &Connection) -> Result<String> {
 #[derive(Debug)]
 pub(crate) struct Readers {
     layout: Option<Layout>,
+    count: usize,
     idle: Mutex<Vec<Connection>>,
     free: Arc<Semaphore>,
 }
@@ -76,7 +77,13 @@ impl Readers {
         }
         drop(gate);
         let layout = readers.first().and_then(Layout::of);
-        Ok(Self { layout, free: Arc::new(Semaphore::new(readers.len())), idle: Mutex::new(readers) })
+        let count = readers.len();
+        Ok(Self { layout, count, free: Arc::new(Semaphore::new(count)), idle: Mutex::new(readers) })
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count
     }
 
     /// What reading pages of the snapshot takes, where that can be done.

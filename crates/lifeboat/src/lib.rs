@@ -26,5 +26,5 @@ pub use backup_mysql as mysql;
 pub use backup_postgres as postgres;
 #[cfg(feature = "sqlite")]
 pub use backup_sqlite as sqlite;
-pub use config::{ConfigFile, SourceConfig};
+pub use config::{ConfigFile, MAX_JOBS, SourceConfig};
 pub use place::repository_directory;

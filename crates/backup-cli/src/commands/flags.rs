@@ -73,7 +73,7 @@ pub(super) fn codec() -> PossibleValuesParser {
 
 /// A number of parts to work on at once.
 pub(super) fn jobs() -> impl TypedValueParser<Value = usize> {
-    clap::value_parser!(u16).range(1..=256).map(usize::from)
+    clap::value_parser!(u16).range(1..=lifeboat::MAX_JOBS as i64).map(usize::from)
 }
 
 /// A tag: `K=V`.

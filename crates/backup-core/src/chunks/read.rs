@@ -217,4 +217,28 @@ mod tests {
         assert_eq!(item.expect("it does not wait for the other part").unwrap(), Some(Item::Bytes(&expected)));
         drop(waiting);
     }
+    /// Between two leases prune may have taken it.
+    #[tokio::test]
+    async fn what_was_stored_under_another_lease_is_looked_for_again() {
+        let (memory, ctx) = (Arc::new(MemoryStorage::new()), Ctx::new());
+        Repository::init(memory.clone(), None, &[]).await.unwrap();
+        let repository = Repository::open(memory.clone(), &Keys::default()).await.unwrap();
+        let encoder = ChunkEncoder { codec: Arc::new(NoCompression), level: Level::default() };
+        let id = BackupId::new(chrono::Utc::now()).unwrap();
+        let store = ChunkStore::new(&repository, &id, Known::default(), encoder, 1).unwrap();
+        let put = async || {
+            let segment = Segment { kind: SegmentKind::Bytes, bytes: 0..SIZE, rows: 0..0 };
+            let chunk = RawChunk { bytes: vec![7; SIZE], ends: Vec::new(), segments: vec![segment] };
+            store.put(&ctx, chunk, vec![Arc::default()]).await.unwrap()
+        };
+        let key = put().await.key(false).unwrap();
+        store.look_again();
+        put().await;
+        let (_, new) = store.sizes();
+        memory.delete(&key).await.unwrap();
+        store.look_again();
+        put().await;
+        assert!(memory.head(&key).await.unwrap().is_some(), "it is relied on and not there");
+        assert_eq!(store.sizes().1, 2 * new, "what is there was stored again");
+    }
 }

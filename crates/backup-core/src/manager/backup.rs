@@ -124,13 +124,8 @@ impl Job<'_> {
             Ok(store) => self.commit(&mut manifest, &store).await,
             Err(error) => Err(error),
         };
-        // A commit that failed may have arrived all the same, and then the manifest names the file.
-        if committed.is_err()
-            && let Some(file) = &manifest.header.file
-            && matches!(self.repository.has(&manifest.header.id).await, Ok(false))
-        {
-            // The error that led here is the one that counts.
-            let _ = self.repository.storage().delete(&file.key.parse()?).await;
+        if committed.is_err() {
+            self.repository.discard_file(&manifest.header).await;
         }
         committed.map(|()| Made { repository: self.repository, header: manifest.header, log: None })
     }
@@ -240,7 +235,7 @@ impl Job<'_> {
                 let mut script = ScriptBuilder {
                     ctx: self.ctx.clone(),
                     writer: writer().into(),
-                    jobs: self.config.jobs.max(1),
+                    jobs: self.config.jobs.min(session.readers()).max(1),
                     info: ScriptInfo::new(manifest.body.server.clone(), manifest.header.started),
                     frames,
                 };

@@ -30,7 +30,9 @@ use crate::info::{CopiedBackup, CopyReport};
 use crate::options::BackupRef;
 use crate::part::Part;
 use crate::progress::{Event, Progress, Stage};
-use crate::repository::{BackupId, ChunkEntry, Header, Lease, Manifest, PartRecord, Purpose, Repository};
+use crate::repository::{
+    BackupId, ChunkEntry, Header, Lease, Manifest, PartRecord, Purpose, Recipient, Repository,
+};
 
 impl BackupManager {
     /// Copies `backups`, or all there are if none is named, with everything that they continue, into the repository of `to`, which is made
@@ -63,6 +65,7 @@ impl BackupManager {
             match before.iter().find(|other| other.id == header.id) {
                 Some(other) => {
                     refuse_other(&header, other)?;
+                    self.verify_there(to, &there, other).await?;
                     report.there.push(header.id);
                 }
                 None => missing.push(header),
@@ -82,12 +85,12 @@ impl BackupManager {
         let to = to.clone().with_context(self.ctx.clone());
         for header in missing {
             let id = header.id.clone();
-            // An identity that opens what is sealed here need not open what is sealed there: then its stored bytes are verified.
-            let opened = match &copy {
-                Way::AsItIs(_) => there.opens(&header.recipients),
-                Way::Stored(_) => there.opens(&there.seal()?.map(|seal| seal.recipients).unwrap_or_default()),
+            let to = match &copy {
+                Way::AsItIs(_) => to.opening(&there, &header.recipients),
+                Way::Stored(_) => {
+                    to.opening(&there, &there.seal()?.map(|seal| seal.recipients).unwrap_or_default())
+                }
             };
-            let to = if opened { to.clone() } else { to.clone().without_identities() };
             if self.ctx.run(there.is_void(&id)).await? {
                 let message = format!(
                     "an earlier copy of {id} was stopped for too long, and its place is kept from it"
@@ -98,10 +101,23 @@ impl BackupManager {
             }
             // There it is a backup that is being made.
             let lease = to.lease(&there, Purpose::Backup(id.clone())).await?;
+            // Somebody else may have copied it just now.
+            if there.has(&id).await? {
+                lease.end(Ok(())).await?;
+                let (other, ..) = there.manifest_file(&self.ctx, &id).await?;
+                refuse_other(&header, &other)?;
+                self.verify_there(&to, &there, &other).await?;
+                report.there.push(id);
+                continue;
+            }
             let one = async {
                 let copied = match &copy {
                     Way::AsItIs(copy) => copy.one(&lease, header).await,
-                    Way::Stored(copy) => copy.one(&lease, header).await,
+                    Way::Stored(copy) => {
+                        // What other leases protected may be gone.
+                        copy.store.look_again();
+                        copy.one(&lease, header).await
+                    }
                 };
                 let copied = copied.during(|| format!("copy {id}"))?;
                 if to.config.verify {
@@ -115,6 +131,22 @@ impl BackupManager {
             report.copied.push(lease.end(one).await?);
         }
         Ok(report)
+    }
+
+    /// Verifies a backup that is there already, if an earlier copy of it was not verified and it is to be.
+    async fn verify_there(&self, to: &Self, there: &Repository, header: &Header) -> Result<()> {
+        if !to.config.verify || !there.trusts(header) || there.verified(header).await?.is_some() {
+            return Ok(());
+        }
+        let to = to.clone().with_context(self.ctx.clone()).opening(there, &header.recipients);
+        // Boxed: it is large.
+        let verified = Box::pin(to.verify(&BackupRef::from(&header.id))).await;
+        verified.map(drop).during(|| format!("verify the copy of {}", header.id))
+    }
+
+    /// The manager itself where its identities open what is sealed for `recipients`; otherwise one that verifies the stored bytes.
+    fn opening(&self, there: &Repository, recipients: &[Recipient]) -> Self {
+        if there.opens(recipients) { self.clone() } else { self.clone().without_identities() }
     }
 
     /// The headers of what is to be copied, each behind what it continues.
@@ -221,11 +253,8 @@ impl Copy {
             header.stored_size = distinct.values().map(|size| u64::from(*size)).sum();
         }
         let committed = lease.commit(&self.there, &mut manifest, &*self.codec).await;
-        if committed.is_err()
-            && let Some(file) = &manifest.header.file
-        {
-            // Nothing names it, and the error that led here is the one that counts.
-            let _ = self.there.storage().delete(&file.key.parse()?).await;
+        if committed.is_err() {
+            self.there.discard_file(&manifest.header).await;
         }
         committed?;
         self.store.committed(ctx).await;

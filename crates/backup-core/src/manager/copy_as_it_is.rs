@@ -41,11 +41,8 @@ impl AsItIs {
             file_sent = copy.as_it_is(&header.id, file).await?;
         }
         let committed = lease.commit_file(&self.there, &header.id, manifest).await;
-        if committed.is_err()
-            && let Some(file) = &header.file
-        {
-            // Nothing names it, and the error that led here is the one that counts.
-            let _ = self.there.storage().delete(&file.key.parse()?).await;
+        if committed.is_err() {
+            self.there.discard_file(&header).await;
         }
         committed?;
         let (chunks_sent, bytes_sent) = sent.so_far();

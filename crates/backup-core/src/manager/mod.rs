@@ -367,7 +367,9 @@ impl BackupManager {
                 .hint("delete the newer one first"));
         }
         let can_be_continued = header.log.is_some() || header.base.is_some();
-        if can_be_continued && let Some((key, error)) = all.unreadable.into_iter().next() {
+        // Nobody else deletes now: one that is listed and cannot be found is there.
+        let unread = all.unreadable.into_iter().chain(all.gone).next();
+        if can_be_continued && let Some((key, error)) = unread {
             return Err(unknown_manifest(&key, error));
         }
         let info = self.info(repository, header.clone()).await?;

@@ -57,8 +57,9 @@ impl BackupManager {
         options: PruneOptions,
     ) -> Result<PruneReport> {
         let dry_run = options.dry_run;
-        let Listing { headers, unreadable, .. } = repository.listing(&self.ctx).await?;
-        if let Some((key, error)) = unreadable.into_iter().next() {
+        let Listing { headers, unreadable, gone, .. } = repository.listing(&self.ctx).await?;
+        // Nobody else deletes now: one that is listed and cannot be found is there.
+        if let Some((key, error)) = unreadable.into_iter().chain(gone).next() {
             return Err(unknown_manifest(&key, error));
         }
         // Whoever forges backups shall not fill the places of real ones: they do not count, and are left alone.

@@ -198,8 +198,12 @@ impl Repository {
             if holder.key == own.key {
                 continue;
             }
-            let conflicts = own.record.exclusive || holder.record.exclusive;
             let standing = holder.standing(now);
+            // Two copies of one backup would write each other's file. (A stale one cannot commit any more, and taking it over would
+            // keep this one from committing too.)
+            let is_same = own.record.backup.is_some() && own.record.backup == holder.record.backup;
+            let conflicts =
+                own.record.exclusive || holder.record.exclusive || is_same && standing == Standing::Good;
             let may_go = standing == Standing::Gone || conflicts && standing == Standing::Stale;
             if may_go && self.take_over(&holder, &own.record.holder).await? {
                 ctx.warn(holders::left_behind(&holder, standing, now));
@@ -260,24 +264,28 @@ impl Held {
             let record = LeaseRecord { renewed: Utc::now().trunc_subsecs(3), ..self.record.clone() };
             let good_until = uptime() + good_for(self.length);
             let put = self.storage.put(&self.key, record.to_bytes()?, PutMode::Update(version.clone()));
-            let put = tokio::time::timeout(self.length.max(PATIENCE), put).await;
-            let put =
-                put.unwrap_or_else(|_| Err(Error::new(ErrorKind::TimedOut, "the store does not answer")));
-            match put {
+            match self.answer(put).await {
                 Ok(meta) => {
                     *version = meta.version;
                     self.good_until.store(good_until, Ordering::SeqCst);
                     return Ok(meta.modified);
                 }
                 // A renewal whose answer got lost changed the version as well.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => match self.version_if_ours().await?
-                {
-                    Some(ours) if ours != *version => *version = ours,
-                    _ => return Err(self.lose("somebody took it over")),
-                },
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    match self.answer(self.version_if_ours()).await? {
+                        Some(ours) if ours != *version => *version = ours,
+                        _ => return Err(self.lose("somebody took it over")),
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// What the store says, if it says something before it is of no use any more.
+    async fn answer<T>(&self, asked: impl Future<Output = Result<T>>) -> Result<T> {
+        let answer = tokio::time::timeout(self.length.max(PATIENCE), asked).await;
+        answer.unwrap_or_else(|_| Err(Error::new(ErrorKind::TimedOut, "the store does not answer")))
     }
 
     async fn version_if_ours(&self) -> Result<Option<Version>> {

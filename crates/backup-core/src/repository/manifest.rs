@@ -325,7 +325,13 @@ impl Manifest {
         let mut body = Vec::new();
         self.body.chunk_key = seal.map(|seal| seal.chunk_key);
         self.header.recipients = seal.map(|seal| seal.recipients.clone()).unwrap_or_default();
-        codec.encode(&serde_json::to_vec(&self.body).map_err(not_json)?, &[], Level::default(), &mut body)?;
+        let json = serde_json::to_vec(&self.body).map_err(not_json)?;
+        if json.len() > BODY_MAX {
+            return Err(Error::unsupported(
+                "the manifest's body is larger than 64 MiB: there are too many warnings",
+            ));
+        }
+        codec.encode(&json, &[], Level::default(), &mut body)?;
         if let Some(seal) = seal {
             body = seal.sealer.seal(&body)?;
         }

@@ -71,6 +71,8 @@ pub(crate) struct Listing {
     /// All whose hashes fit, in their order: in a sealed repository also those that nobody known signed, see [`Repository::trusts`].
     pub(crate) headers: Vec<Header>,
     pub(crate) unreadable: Vec<(Key, Error)>,
+    /// Those that were listed and could not be found: somebody has deleted them meanwhile, unless nobody else can.
+    pub(crate) gone: Vec<(Key, Error)>,
     /// How many were left out since nobody known signed them.
     pub(crate) unsigned: usize,
 }
@@ -250,29 +252,30 @@ impl Repository {
                 let meta = meta?;
                 let range = 0..meta.size.min(manifest::HEADER_MAX);
                 let header = match ctx.run(self.storage.get(&meta.key, Some(range))).await {
-                    Ok(head) if holders::is_void(&head, meta.key.name()) => Err(missing(meta.key.name())),
+                    Ok(head) if holders::is_void(&head, meta.key.name()) => return Ok(None),
                     Ok(head) => Header::parse(&head).map(|(header, _)| header),
                     Err(error) => Err(error),
                 };
-                Ok((meta.key, header))
+                Ok(Some((meta.key, header)))
             })
             .buffer_unordered(AT_ONCE);
-        let Listing { mut headers, mut unreadable, .. } = Listing::default();
+        let Listing { mut headers, mut unreadable, mut gone, .. } = Listing::default();
         while let Some(read) = reads.next().await {
-            match read? {
-                (key, Ok(header)) if header.id.as_str() == key.name() => headers.push(header),
-                (key, Ok(header)) => {
+            // Never to be committed.
+            let Some((key, read)) = read? else { continue };
+            match read {
+                Ok(header) if header.id.as_str() == key.name() => headers.push(header),
+                Ok(header) => {
                     unreadable.push((key, Error::damaged(format!("it says that it is {}", header.id))));
                 }
-                // Deleted by somebody meanwhile, or never to be committed.
-                (_, Err(error)) if error.kind() == ErrorKind::NotFound => {}
-                (_, Err(error)) if error.kind() == ErrorKind::Cancelled => return Err(error),
-                (key, Err(error)) => unreadable.push((key, error)),
+                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+                Err(error) if error.kind() == ErrorKind::NotFound => gone.push((key, error)),
+                Err(error) => unreadable.push((key, error)),
             }
         }
         headers.sort_by(|a, b| (a.ordinal, a.started, &a.id).cmp(&(b.ordinal, b.started, &b.id)));
         unreadable.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Ok(Listing { headers, unreadable, unsigned: 0 })
+        Ok(Listing { headers, unreadable, gone, unsigned: 0 })
     }
 
     /// What backups there are that count: see [`Self::headers`]. Nobody is warned.
@@ -386,6 +389,19 @@ impl Repository {
             self.storage.delete(&file.key.parse()?).await?;
         }
         Ok(())
+    }
+
+    /// Deletes the single file of a backup whose commit failed, unless a manifest names it: the commit may have arrived all the same, or
+    /// another process has made the same copy. What cannot be deleted is left to prune.
+    pub(crate) async fn discard_file(&self, header: &Header) {
+        if let Some(file) = &header.file
+            && file.belongs_to(&header.id)
+            && let Ok(key) = file.key.parse()
+            && matches!(self.has(&header.id).await, Ok(false))
+        {
+            // The error that led here is the one that counts.
+            let _ = self.storage.delete(&key).await;
+        }
     }
 
     /// The entries of one chunk list, checked.

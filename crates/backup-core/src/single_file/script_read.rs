@@ -21,7 +21,7 @@ use crate::script::PlaceKind;
 /// The last line is no longer.
 const LAST_LINE_MAX: usize = 4096;
 /// Nor the manifest.
-const MANIFEST_MAX: u64 = 1 << 30;
+pub(super) const MANIFEST_MAX: u64 = 1 << 30;
 
 /// A script file, whether of a repository or carried from elsewhere.
 #[derive(Debug, Clone)]
@@ -336,7 +336,7 @@ impl Batch<'_> {
         while lines.read_until(b'\n', &mut self.chunk.bytes).map_err(unreadable)? > 0 {
             self.end_row(kind)?;
         }
-        Ok(())
+        if lines.get_ref().limit() > 0 { Err(cut_off()) } else { Ok(()) }
     }
 
     /// What was read into the chunk since its last row is a row.

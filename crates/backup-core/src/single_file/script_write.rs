@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::frames::{Finished, FrameWriter};
+use super::script_read::MANIFEST_MAX;
 use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::part::Part;
@@ -73,6 +74,10 @@ impl Render {
                 let rendered = script.into_places();
                 written.map_err(|error| error.during(format!("write {} as SQL", self.part.object)))?;
                 out.flush().map_err(super::source::into_error)?;
+                // The end of a part is where its rows are found complete.
+                if source.next()?.is_some() {
+                    return Err(Error::internal(format!("rows of {} were left unwritten", self.part.object)));
+                }
                 Ok(rendered)
             })
             .await
@@ -182,6 +187,10 @@ impl ScriptBuilder {
             self.frames.write(b"\n").await?;
         }
         let script = self.frames.raw_size();
+        if script - start > MANIFEST_MAX {
+            return Err(Error::unsupported("the script has more statements than its manifest can name")
+                .hint("use --format binary or compressed"));
+        }
         let end = End { hash: self.frames.raw_hash(), manifest: script - start, script };
         self.frames.write(end.line()?.as_bytes()).await?;
         self.frames.finish().await

@@ -13,6 +13,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -26,6 +27,9 @@ use crate::error::{During, Error, ErrorKind, Result};
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// How long another process is waited for that has locked a directory.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+
 const DIRECTORY_MODE: Mode = Mode::RWXU;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
@@ -129,7 +133,11 @@ impl Root {
                         // Whatever the umask took away.
                         rustix::fs::chmodat(&directory, *word, DIRECTORY_MODE, AtFlags::empty())
                             .and_then(|()| rustix::fs::fsync(&directory))
-                            .map_err(failed)?;
+                            .map_err(|errno| {
+                                // Who finds it takes it for durable. (It stays if somebody has used it already.)
+                                let _ = rustix::fs::unlinkat(&directory, *word, AtFlags::REMOVEDIR);
+                                failed(errno)
+                            })?;
                     }
                     Err(Errno::EXIST) => {}
                     Err(errno) => return Err(failed(errno)),
@@ -191,8 +199,8 @@ impl Root {
         let failed = |errno| io_error(errno, self.doing("delete", key));
         let Some(parent) = self.parent(key, false)? else { return Ok(()) };
         match rustix::fs::unlinkat(&parent, key.name(), AtFlags::empty()) {
-            Ok(()) => rustix::fs::fsync(&parent).map_err(failed),
-            Err(Errno::NOENT) => Ok(()),
+            // Also if it is gone already: that may not be durable yet.
+            Ok(()) | Err(Errno::NOENT) => rustix::fs::fsync(&parent).map_err(failed),
             Err(errno) => Err(failed(errno)),
         }
     }
@@ -352,9 +360,8 @@ impl LocalWriter {
                 }
             }
             PutMode::Update(expected) => {
-                // Held until the directory is closed, so that of several processes one comes first.
-                rustix::fs::flock(&self.parent, FlockOperation::LockExclusive)
-                    .map_err(|errno| self.failed(errno))?;
+                // Of several processes one comes first.
+                self.lock_directory()?;
                 let present = match rustix::fs::statat(&self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
                     Ok(stat) => Some(meta(self.key.clone(), &stat).version),
                     Err(Errno::NOENT) => None,
@@ -364,12 +371,46 @@ impl LocalWriter {
                     return Err(super::conflict(&self.key, mode));
                 }
                 self.rename(temporary)?;
+                // Not held while the disk works: whoever is suspended then would keep everybody waiting.
+                rustix::fs::flock(&self.parent, FlockOperation::Unlock)
+                    .map_err(|errno| self.failed(errno))?;
             }
         }
         self.temporary = None;
-        rustix::fs::fsync(&self.parent).map_err(|errno| self.failed(errno))?;
+        if let Err(errno) = rustix::fs::fsync(&self.parent) {
+            if *mode == PutMode::Create {
+                // It failed, so the object is not there: who finds it would take it for durable.
+                let _ = rustix::fs::unlinkat(&self.parent, &self.name, AtFlags::empty());
+            }
+            return Err(self.failed(errno));
+        }
         let stat = rustix::fs::fstat(&self.file).map_err(|errno| self.failed(errno))?;
         Ok(meta(self.key.clone(), &stat))
+    }
+
+    /// Locks the directory until it is closed or unlocked. A lock is held for no longer than it takes to look and to rename.
+    fn lock_directory(&self) -> Result<()> {
+        let until = Instant::now() + LOCK_TIMEOUT;
+        loop {
+            match rustix::fs::flock(&self.parent, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(()),
+                Err(Errno::WOULDBLOCK) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(Errno::WOULDBLOCK) => {
+                    return Err(Error::new(
+                        ErrorKind::TimedOut,
+                        "another process has locked the directory and does not let go",
+                    )
+                    .during(format!("write {}", self.path.display()))
+                    .hint(
+                        "it is suspended: continue or kill it (`fuser` or `lsof` on the directory names it)",
+                    ));
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(self.failed(errno)),
+            }
+        }
     }
 
     fn rename(&self, temporary: &str) -> Result<()> {
@@ -475,6 +516,26 @@ mod tests {
                 & 0o777
         };
         assert_eq!((mode(""), mode("chunks/ab"), mode("chunks/ab/x")), (0o700, 0o700, 0o600));
+    }
+
+    #[tokio::test]
+    async fn a_process_that_is_suspended_with_a_lock_holds_nobody_up_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = LocalStorage::create(directory.path()).unwrap();
+        let old = storage.put(&key("locks/x"), Bytes::from_static(b"1"), PutMode::Create).await.unwrap();
+        let locks = std::fs::File::open(directory.path().join("locks")).unwrap();
+        rustix::fs::flock(&locks, FlockOperation::LockExclusive).unwrap();
+        let update = async || {
+            let mode = PutMode::Update(old.version.clone());
+            storage.put(&key("locks/x"), Bytes::from_static(b"2"), mode).await
+        };
+        assert_eq!(update().await.unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(&*storage.get(&key("locks/x"), None).await.unwrap(), b"1");
+        drop(locks);
+        update().await.unwrap();
+        // Nor does whoever has updated.
+        let locks = std::fs::File::open(directory.path().join("locks")).unwrap();
+        rustix::fs::flock(&locks, FlockOperation::NonBlockingLockExclusive).unwrap();
     }
 
     #[tokio::test]

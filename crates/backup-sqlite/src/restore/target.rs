@@ -111,6 +111,10 @@ impl Exclusive {
         }
         let this = Self { connection, was_write_ahead, replaced: false, copied: None };
         this.connection.execute_batch("BEGIN EXCLUSIVE").doing(doing)?;
+        // Somebody may have made it so in between; then this lock keeps out no reader, and what they commit is not in the file yet.
+        if journal_mode(&this.connection)? == "wal" {
+            return Err(Error::new(ErrorKind::Locked, "the database is in use").during(doing()));
+        }
         Ok(this)
     }
 

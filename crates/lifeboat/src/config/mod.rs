@@ -18,7 +18,7 @@ use crate::keys::SecretSource;
 use section::{Section, Text};
 
 pub use rate::parse_rate;
-pub use source::SourceConfig;
+pub use source::{MAX_JOBS, SourceConfig};
 
 /// Keys of the design that this version does not honour yet, each refused by name.
 const LATER: &[&str] = &["schedule", "hooks"];

@@ -17,7 +17,7 @@ use super::section::Section;
 const LATER: &[&str] = &["schedule", "type", "full-every", "hooks"];
 
 /// How many parts may be worked on at once.
-const MAX_JOBS: usize = 256;
+pub const MAX_JOBS: usize = 256;
 
 /// A source or target: its URL, and how it is backed up where that is said.
 #[derive(Debug, Clone)]
