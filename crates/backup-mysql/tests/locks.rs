@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use backup_core::storage::MemoryStorage;
@@ -145,6 +146,43 @@ async fn every_account(kind: &str) {
             "{error}"
         );
     }
+}
+
+/// Somebody who flushes tables waits for those that the backup keeps locked; and the backup does not wait for him.
+async fn beside_flushes(kind: &str) {
+    let Some(server) = Server::find(kind) else { return };
+    let source = server.empty();
+    server.run(Some(&source.path), &wicked::statements(server.is_mariadb()));
+    let account =
+        Account::new(&server, "beside_flushes", &documented(&server, kind == "mariadb11", &source.path));
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let flushing = scope.spawn(|| {
+            let mut flushed = 0;
+            while !over.load(Ordering::SeqCst) {
+                server.run(None, &["FLUSH TABLES".to_owned()]);
+                flushed += 1;
+            }
+            flushed
+        });
+        let backups = async {
+            for _ in 0..5 {
+                round_trip(&server, &source, &account).await;
+            }
+        };
+        let done = tokio::task::block_in_place(|| {
+            let backups =
+                std::panic::AssertUnwindSafe(|| tokio::runtime::Handle::current().block_on(backups));
+            std::panic::catch_unwind(backups)
+        });
+        over.store(true, Ordering::SeqCst);
+        assert!(flushing.join().unwrap() > 0 && done.is_ok());
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_does_not_wait_for_who_flushes_tables_on_mysql() {
+    beside_flushes("mysql").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
