@@ -245,6 +245,9 @@ impl Drop for Stored {
     }
 }
 
+/// How often a damaged chunk is tried to be mended, when others do so too.
+const MENDS: usize = 5;
+
 /// Chunks in a repository, of which some are known from the backups that have them.
 pub(crate) struct RepositorySink {
     storage: Arc<dyn Storage>,
@@ -315,14 +318,23 @@ impl ChunkSink for RepositorySink {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             done => return done.map(|_| *entry),
         }
-        // A sealed chunk of another encoding has another name.
-        if !self.is_sealed()
-            && let Some(found) = self.prove(ctx, &entry.id).await?
-        {
-            return Ok(found);
+        if self.is_sealed() {
+            // One of another encoding has another name, so these are the right bytes.
+            return self.storage.put(&object, stored, PutMode::Overwrite).await.map(|_| *entry);
         }
-        // It is damaged, so this mends it.
-        self.storage.put(&object, stored, PutMode::Overwrite).await.map(|_| *entry)
+        for _ in 0..MENDS {
+            let there = self.storage.head(&object).await?;
+            if let Some(found) = self.prove(ctx, &entry.id).await? {
+                return Ok(found);
+            }
+            // It is damaged, so this mends it: unless another backup has done so meanwhile, otherwise encoded perhaps, and relies on it.
+            let mode = there.map_or(PutMode::Create, |there| PutMode::Update(there.version));
+            match self.storage.put(&object, stored.clone(), mode).await {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                done => return done.map(|_| *entry),
+            }
+        }
+        Err(damaged(entry, "is damaged, and somebody else keeps writing it"))
     }
 
     async fn committed(&self) -> Result<()> {

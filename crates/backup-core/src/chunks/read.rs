@@ -241,4 +241,28 @@ mod tests {
         assert!(memory.head(&key).await.unwrap().is_some(), "it is relied on and not there");
         assert_eq!(store.sizes().1, 2 * new, "what is there was stored again");
     }
+    #[cfg(feature = "zstd")]
+    #[tokio::test]
+    async fn two_that_mend_one_chunk_have_the_same() {
+        let (memory, ctx) = (Arc::new(MemoryStorage::new()), Ctx::new());
+        Repository::init(memory.clone(), None, &[]).await.unwrap();
+        let repository = Repository::open(memory.clone(), &Keys::default()).await.unwrap();
+        let put = async |codec: Arc<dyn crate::codec::Codec>| {
+            let id = BackupId::new(chrono::Utc::now()).unwrap();
+            let encoder = ChunkEncoder { codec, level: Level::default() };
+            let store = ChunkStore::new(&repository, &id, Known::default(), encoder, 1).unwrap();
+            let segment = Segment { kind: SegmentKind::Bytes, bytes: 0..SIZE, rows: 0..0 };
+            let chunk = RawChunk { bytes: vec![7; SIZE], ends: Vec::new(), segments: vec![segment] };
+            store.put(&ctx, chunk, vec![Arc::default()]).await.unwrap()
+        };
+        let zstd = || crate::codec::codec("zstd").unwrap();
+        let key = put(Arc::new(NoCompression)).await.key(false).unwrap();
+        for _ in 0..50 {
+            memory.put(&key, "damaged".into(), crate::storage::PutMode::Overwrite).await.unwrap();
+            let (one, other) = tokio::join!(put(Arc::new(NoCompression)), put(zstd()));
+            assert_eq!(one, other, "one of the two has a chunk that is not there");
+            let stored = memory.get(&key, None).await.unwrap();
+            assert_eq!(Hash32::of(&stored), one.stored_hash);
+        }
+    }
 }
