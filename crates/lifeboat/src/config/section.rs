@@ -72,7 +72,14 @@ impl<'a> Section<'a> {
     pub(super) fn take<T: DeserializeOwned>(&mut self, key: &'static str) -> Result<Option<T>> {
         let Some((_, offset, value)) = self.take_entry(key) else { return Ok(None) };
         let value = T::deserialize(ValueDeserializer::from(value));
-        value.map(Some).map_err(|error| self.text.error(offset, format!("{key}: {}", error.message())))
+        value.map(Some).map_err(|error| {
+            // Not what it is, which may be a password in the wrong place.
+            let wrong = error.message();
+            let wrong = wrong
+                .rsplit_once(", expected ")
+                .map_or_else(|| wrong.to_owned(), |(_, good)| format!("expected {good}"));
+            self.text.error(offset, format!("{key}: {wrong}"))
+        })
     }
 
     /// Takes the value of `key` out, if it is there, and refuses it for `why` unless it is `good`.
