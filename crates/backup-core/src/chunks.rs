@@ -349,3 +349,6 @@ fn damaged(entry: &ChunkEntry, what: &str) -> Error {
     Error::damaged(format!("chunk {} {what}", entry.id))
         .hint("delete that file and back up again: what the database still has is stored anew")
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -80,6 +81,15 @@ impl Ctx {
             () = self.cancel.cancelled() => Err(Error::cancelled()),
             result = work => result,
         }
+    }
+
+    /// Waits for so long, unless it is cancelled.
+    pub async fn sleep(&self, time: Duration) -> Result<()> {
+        self.run(async {
+            tokio::time::sleep(time).await;
+            Ok(())
+        })
+        .await
     }
 
     /// Runs CPU work or blocking calls on a thread that may block. `work` itself must watch for cancellation

@@ -251,11 +251,7 @@ impl Taking<'_> {
                 Err(error) if error.kind() == ErrorKind::Locked && left > 0 => {
                     // Half of it is held even so.
                     self.control.execute(self.ctx, "UNLOCK TABLES").await?;
-                    let pause = async {
-                        tokio::time::sleep(PAUSE).await;
-                        Ok(())
-                    };
-                    self.ctx.run(pause).await?;
+                    self.ctx.sleep(PAUSE).await?;
                 }
                 other => break other?,
             }

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a fixture that fails is a panic")]
 
-use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -10,10 +9,12 @@ use backup_core::codec::Level;
 use backup_core::storage::MemoryStorage;
 use backup_core::{
     BackupConfig, BackupManager, BackupRef, BackupRequest, BackupSession, Column, Ctx, DatabaseUrl, Engine,
-    EngineFactory, Error, Format, Item, LogPoint, Object, Part, PartKind, PartReader, PartSource, PartWriter,
-    Phase, Registry, RestoreOptions, RestoreRequest, RestoreSession, Result, RowLayout, Script, ScriptInfo,
-    ScriptWriter, ServerInfo, async_trait,
+    EngineFactory, Error, Format, Item, LogPoint, Object, Part, PartKind, PartReader, PartWriter, Phase,
+    Registry, RestoreOptions, RestoreRequest, RestoreSession, Result, RowLayout, ServerInfo, async_trait,
 };
+
+mod statements;
+use statements::Statements;
 
 /// A database with one value, `giant:BYTES`, that is made up as it is read; a restore into it compares what comes.
 static GIANT: EngineFactory = EngineFactory::new("giant", &["giant"], "giant:4294967296", |url| {
@@ -169,48 +170,6 @@ impl RestoreSession for Session {
     }
 
     async fn abort(self: Box<Self>, _ctx: &Ctx) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// A row a statement, which is the row itself.
-#[derive(Debug)]
-struct Statements;
-
-impl ScriptWriter for Statements {
-    fn client(&self) -> &'static str {
-        "nothing but lifeboat loads FILE"
-    }
-
-    fn header(&self, _info: &ScriptInfo, _script: &mut Script<'_>) -> Result<()> {
-        Ok(())
-    }
-
-    fn part(&self, _part: &Part, source: &mut dyn PartSource, script: &mut Script<'_>) -> Result<()> {
-        let failed = |error| Error::io("write the script", error);
-        loop {
-            let (first, mut whole) = match source.next()? {
-                None => return Ok(()),
-                Some(Item::Row(row)) => (row.to_vec(), true),
-                Some(Item::Fragment { bytes, last, .. }) => (bytes.to_vec(), last),
-                Some(_) => return Err(Error::internal("bytes among rows")),
-            };
-            script.statement(|script| {
-                script.write_all(&first).map_err(failed)?;
-                while !whole {
-                    let Some(Item::Fragment { bytes, last, .. }) = source.next()? else {
-                        return Err(Error::internal("a row without its end"));
-                    };
-                    script.write_all(bytes).map_err(failed)?;
-                    whole = last;
-                }
-                Ok(())
-            })?;
-            script.write_all(b"\n").map_err(failed)?;
-        }
-    }
-
-    fn footer(&self, _info: &ScriptInfo, _script: &mut Script<'_>) -> Result<()> {
         Ok(())
     }
 }

@@ -8,14 +8,16 @@ use std::time::Duration;
 use backup_core::storage::MemoryStorage;
 use backup_core::{
     BackupConfig, BackupManager, BackupRequest, BackupSession, Ctx, DatabaseUrl, Engine, EngineFactory,
-    Error, Format, Item, LogPoint, Object, Part, PartSource, PartWriter, Phase, Registry, RestoreRequest,
-    RestoreSession, Result, Script, ScriptInfo, ScriptWriter, ServerInfo, async_trait,
+    Error, Format, LogPoint, Object, Part, PartWriter, Phase, Registry, RestoreRequest, RestoreSession,
+    Result, ServerInfo, async_trait,
 };
-use std::io::Write;
 use tokio::sync::Semaphore;
 
+mod statements;
+use statements::Statements;
+
 static NARROW: EngineFactory = EngineFactory::new("narrow", &["narrow"], "narrow:", |_| Ok(Arc::new(Narrow)))
-    .with_script(|| Box::new(Lines));
+    .with_script(|| Box::new(Statements));
 
 const PARTS: u32 = 4;
 /// More than is ever on its way.
@@ -74,35 +76,6 @@ impl BackupSession for Session {
     }
 
     async fn finish(self: Box<Self>, _ctx: &Ctx) -> Result<()> {
-        Ok(())
-    }
-}
-
-#[derive(Debug)]
-struct Lines;
-
-impl ScriptWriter for Lines {
-    fn client(&self) -> &'static str {
-        "nothing loads FILE"
-    }
-
-    fn header(&self, _info: &ScriptInfo, _script: &mut Script<'_>) -> Result<()> {
-        Ok(())
-    }
-
-    fn part(&self, _part: &Part, source: &mut dyn PartSource, script: &mut Script<'_>) -> Result<()> {
-        while let Some(item) = source.next()? {
-            let Item::Row(row) = item else { return Err(Error::internal("no row")) };
-            let row = row.to_vec();
-            script.statement(|script| {
-                script.write_all(&row).map_err(|error| Error::io("write the script", error))
-            })?;
-            script.write_all(b"\n").map_err(|error| Error::io("write the script", error))?;
-        }
-        Ok(())
-    }
-
-    fn footer(&self, _info: &ScriptInfo, _script: &mut Script<'_>) -> Result<()> {
         Ok(())
     }
 }

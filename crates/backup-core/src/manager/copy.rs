@@ -59,18 +59,19 @@ impl BackupManager {
         let there = self.ctx.run(place_for(&source, to)).await.during(|| to.place("open the repository"))?;
         self.ctx.emit(Event::Stage(Stage::Copy));
         let before = there.headers(&self.ctx).await?;
+        let to = to.clone().with_context(self.ctx.clone());
         let mut report = CopyReport::default();
-        let mut missing = Vec::new();
+        let (mut missing, mut present) = (Vec::new(), Vec::new());
         for header in wanted {
             match before.iter().find(|other| other.id == header.id) {
                 Some(other) => {
                     refuse_other(&header, other)?;
-                    self.verify_there(to, &there, other).await?;
-                    report.there.push(header.id);
+                    present.push(other.clone());
                 }
                 None => missing.push(header),
             }
         }
+        report.there.extend(to.verify_there(&there, present).await?);
         let Some(first) = missing.first() else { return Ok(report) };
         let jobs = to.config.jobs.max(1);
         let copy = match are_sealed_twins(&source, &there) {
@@ -82,7 +83,6 @@ impl BackupManager {
                 Way::Stored(Copy { source, there: there.clone(), store, codec: encoder.codec, alike, jobs })
             }
         };
-        let to = to.clone().with_context(self.ctx.clone());
         for header in missing {
             let id = header.id.clone();
             let to = match &copy {
@@ -106,8 +106,7 @@ impl BackupManager {
                 lease.end(Ok(())).await?;
                 let (other, ..) = there.manifest_file(&self.ctx, &id).await?;
                 refuse_other(&header, &other)?;
-                self.verify_there(&to, &there, &other).await?;
-                report.there.push(id);
+                report.there.extend(to.verify_there(&there, vec![other]).await?);
                 continue;
             }
             let one = async {
@@ -133,15 +132,20 @@ impl BackupManager {
         Ok(report)
     }
 
-    /// Verifies a backup that is there already, if an earlier copy of it was not verified and it is to be.
-    async fn verify_there(&self, to: &Self, there: &Repository, header: &Header) -> Result<()> {
-        if !to.config.verify || !there.trusts(header) || there.verified(header).await?.is_some() {
-            return Ok(());
+    /// The ids of backups that are `there` already, each verified if an earlier copy was not, and it is to be.
+    async fn verify_there(&self, there: &Repository, headers: Vec<Header>) -> Result<Vec<BackupId>> {
+        let ids = headers.iter().map(|header| header.id.clone()).collect();
+        if self.config.verify {
+            for backup in self.infos(there, headers).await? {
+                if backup.trusted && backup.verified.is_none() {
+                    let to = self.opening(there, &backup.recipients);
+                    // Boxed: it is large.
+                    let verified = Box::pin(to.verify(&BackupRef::from(&backup.id))).await;
+                    verified.during(|| format!("verify the copy of {}", backup.id))?;
+                }
+            }
         }
-        let to = to.clone().with_context(self.ctx.clone()).opening(there, &header.recipients);
-        // Boxed: it is large.
-        let verified = Box::pin(to.verify(&BackupRef::from(&header.id))).await;
-        verified.map(drop).during(|| format!("verify the copy of {}", header.id))
+        Ok(ids)
     }
 
     /// The manager itself where its identities open what is sealed for `recipients`; otherwise one that verifies the stored bytes.

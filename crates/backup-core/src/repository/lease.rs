@@ -177,14 +177,8 @@ impl Repository {
                 own.remove().await;
             }
             let jitter = u64::from(random::<1>()?[0]) + 256;
-            if let Err(error) = ctx
-                .run(async {
-                    let until = (Instant::now() + pause.mul_f64(jitter as f64 / 256.0)).min(deadline);
-                    tokio::time::sleep_until(until).await;
-                    Ok(())
-                })
-                .await
-            {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if let Err(error) = ctx.sleep(pause.mul_f64(jitter as f64 / 256.0).min(left)).await {
                 return own.give_up(error).await;
             }
             pause = (pause * 3 / 2).min(terms.length / 6).min(Duration::from_secs(5));

@@ -27,11 +27,11 @@ use crate::error::{During, Error, ErrorKind, Result};
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-/// How long another process is waited for that has locked a directory.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
-
 const DIRECTORY_MODE: Mode = Mode::RWXU;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// How long another process is waited for that has locked a directory.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Objects as files below a directory: files of mode 0600 in directories of mode 0700.
 #[derive(Debug, Clone)]

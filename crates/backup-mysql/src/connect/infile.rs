@@ -4,8 +4,8 @@
 use backup_core::{Ctx, Error, ErrorKind, Result};
 
 use super::Connection;
-use super::statement::{DEADLOCKS, Done, Reply, after_deadlock, doing};
-use crate::error::{is_deadlock, malformed};
+use super::statement::{Deadlocks, Done, Reply, doing};
+use crate::error::malformed;
 
 /// The name of the file that there is not.
 pub(crate) const NAME: &str = "lifeboat";
@@ -19,14 +19,11 @@ pub(crate) struct Infile<'c>(&'c mut Connection);
 impl Connection {
     /// Runs a LOAD DATA LOCAL INFILE of the file [`NAME`], whose contents are then written.
     pub(crate) async fn infile(&mut self, ctx: &Ctx, sql: &str) -> Result<Infile<'_>> {
-        let mut tries = DEADLOCKS;
+        let mut deadlocks = Deadlocks::default();
         let asked = loop {
-            match ctx.run(self.ask(sql.as_bytes())).await {
-                Err(error) if is_deadlock(&error) && tries > 0 => {
-                    tries -= 1;
-                    ctx.run(after_deadlock()).await?;
-                }
-                asked => break asked,
+            let asked = ctx.run(self.ask(sql.as_bytes())).await;
+            if !deadlocks.again(ctx, &asked).await? {
+                break asked;
             }
         };
         match asked.map_err(|error| error.during(doing(sql.as_bytes())))? {

@@ -1,5 +1,7 @@
 //! Running statements.
 
+use std::time::Duration;
+
 use backup_core::{Ctx, Error, Result};
 
 use super::Connection;
@@ -27,8 +29,9 @@ pub(super) enum Reply {
 const QUERY: u8 = 3;
 const QUIT: u8 = 1;
 const MORE_RESULTS: u64 = 8;
-/// How often a statement is tried again that was broken off to let another's go on.
-pub(super) const DEADLOCKS: u32 = 20;
+/// How often a statement is tried again that was broken off to let another's go on, and how long after.
+const DEADLOCKS: u32 = 20;
+const AFTER_DEADLOCK: Duration = Duration::from_millis(100);
 /// The most that is held of a result that is not streamed.
 const MOST: usize = 1 << 30;
 
@@ -93,13 +96,13 @@ impl Connection {
     /// Runs a statement that makes or alters something: again, if it was broken off before it began so that another's could go on, as happens
     /// beside a FLUSH TABLES WITH READ LOCK.
     pub(crate) async fn define(&mut self, ctx: &Ctx, sql: &[u8]) -> Result<Done> {
-        for _ in 0..DEADLOCKS {
-            match self.execute_bytes(ctx, sql).await {
-                Err(error) if is_deadlock(&error) => ctx.run(after_deadlock()).await?,
-                done => return done,
+        let mut deadlocks = Deadlocks::default();
+        loop {
+            let done = self.execute_bytes(ctx, sql).await;
+            if !deadlocks.again(ctx, &done).await? {
+                return done;
             }
         }
-        self.execute_bytes(ctx, sql).await
     }
 
     /// Asks for rows, whole.
@@ -151,9 +154,20 @@ impl Connection {
     }
 }
 
-pub(super) async fn after_deadlock() -> Result<()> {
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    Ok(())
+/// How often what was broken off so that another's statement could go on has begun anew.
+#[derive(Default)]
+pub(super) struct Deadlocks(u32);
+
+impl Deadlocks {
+    /// Whether what ended so is to begin anew; then it waits a little first.
+    pub(super) async fn again<T>(&mut self, ctx: &Ctx, done: &Result<T>) -> Result<bool> {
+        let again = self.0 < DEADLOCKS && done.as_ref().err().is_some_and(is_deadlock);
+        if again {
+            self.0 += 1;
+            ctx.sleep(AFTER_DEADLOCK).await?;
+        }
+        Ok(again)
+    }
 }
 
 /// For people: the beginning of a statement.

@@ -16,13 +16,12 @@ const BOOTSTRAP: u32 = 10;
 pub(super) async fn roles(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
     let readable = "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT') AS readable";
     let readable = reader.rows(readable).await?.first().map(|row| row.is("readable")).transpose()?;
-    let from = if readable.unwrap_or_default() {
-        "pg_catalog.pg_authid"
+    let (from, password) = if readable.unwrap_or_default() {
+        ("pg_catalog.pg_authid", "r.rolpassword")
     } else {
         reader.ctx.warn("roles are in the backup without their passwords: only a superuser may read those");
-        "(SELECT r.*, NULL::text AS hidden FROM pg_catalog.pg_roles r)"
+        ("pg_catalog.pg_roles", "NULL::text")
     };
-    let password = if readable.unwrap_or_default() { "r.rolpassword" } else { "r.hidden" };
     let sql = format!(
         "SELECT r.oid, r.rolname::text AS name, r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin, r.rolreplication,
                 r.rolbypassrls, r.rolconnlimit, r.rolvaliduntil::text AS until, {password} AS password,

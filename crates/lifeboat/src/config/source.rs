@@ -76,14 +76,14 @@ impl SourceConfig {
     /// (`_FILE`, `_COMMAND`) if it names a host or a user. A command is waited for until `ctx` is cancelled, at most two minutes.
     pub async fn url_with_password(&self, ctx: &Ctx) -> Result<DatabaseUrl> {
         let mut url = self.url.clone();
-        let found = match &self.name {
-            Some(name) => self.password.clone().or_environment(&password_variable(name))?,
+        let variable = match &self.name {
+            Some(name) => password_variable(name),
             None if url.password.is_none() && (!url.hosts.is_empty() || url.user.is_some()) => {
-                self.password.clone().or_environment("LIFEBOAT_PASSWORD")?
+                "LIFEBOAT_PASSWORD".to_owned()
             }
             None => return Ok(url),
         };
-        if let Some(password) = found.read(ctx).await? {
+        if let Some(password) = self.password.clone().or_environment(&variable)?.read(ctx).await? {
             url.password = Some(password);
         }
         Ok(url)
