@@ -141,7 +141,8 @@ pub struct Capabilities {
 #[async_trait]
 pub trait BackupSession: Send + Sync {
     /// The snapshot's exact place in the change log: what is before it is in the snapshot, and nothing else. `None` if it is not exactly
-    /// known, and then no incremental backup can continue this one.
+    /// known, and then no incremental backup can continue this one. An engine that does not read the log may know it: then it is
+    /// kept for who replays the log by other means.
     fn position(&self) -> Option<&LogPoint>;
 
     /// How many parts can be dumped at once: of more, some would wait for others to end. A script's parts are taken in the order of the

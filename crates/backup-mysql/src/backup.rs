@@ -1,6 +1,6 @@
 //! One running backup.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex as Cell;
 use std::sync::PoisonError;
 
@@ -10,9 +10,11 @@ use backup_core::{
 };
 use tokio::sync::Semaphore;
 
+use crate::catalog::Reading;
 use crate::catalog::objects::Objects;
 use crate::catalog::plan::{self, RowsSpec, SqlSpec, spec};
 use crate::connect::Connection;
+use crate::ddl::quote::identifier;
 use crate::rows::read;
 use crate::snapshot::Snapshot;
 use crate::statements;
@@ -26,7 +28,11 @@ pub(crate) struct Backup {
     held: BTreeSet<String>,
     keeper: tokio::sync::Mutex<Option<Connection>>,
     database: String,
+    place: Option<LogPoint>,
     request: BackupRequest,
+    part_size: u64,
+    /// How many rows were read of tables that are split by a collation.
+    counted: Cell<BTreeMap<String, u64>>,
     /// What there was when the plan was made.
     planned: tokio::sync::Mutex<Option<Objects>>,
 }
@@ -75,7 +81,7 @@ fn lost() -> Error {
 }
 
 impl Backup {
-    pub(crate) fn new(snapshot: Snapshot, database: String, request: BackupRequest) -> Self {
+    pub(crate) fn new(snapshot: Snapshot, database: String, request: BackupRequest, part_size: u64) -> Self {
         let count = snapshot.readers.len();
         let free = Semaphore::new(count);
         let reader = |connection| Reader { connection, raw: false };
@@ -88,7 +94,10 @@ impl Backup {
             held,
             keeper: tokio::sync::Mutex::new(snapshot.keeper),
             database,
+            place: snapshot.place,
             request,
+            part_size,
+            counted: Cell::default(),
             planned: tokio::sync::Mutex::default(),
         }
     }
@@ -111,6 +120,24 @@ impl Backup {
         Ok(done)
     }
 
+    /// Ranges of texts are as right as the order of the index is: one that was built by another version of its collation would hide rows.
+    async fn count(&self, ctx: &Ctx) -> Result<()> {
+        let counted = std::mem::take(&mut *self.counted.lock().unwrap_or_else(PoisonError::into_inner));
+        for (table, read) in counted {
+            let sql = format!("SELECT COUNT(*) FROM {}", identifier(&table));
+            let count = async |reader: &mut Reader| reader.connection.row(ctx, &sql).await;
+            let rows = Reading::new(self.readers.lend(ctx, count).await?).number()?;
+            if rows != read {
+                let table = table.escape_debug();
+                let wrong =
+                    format!("{read} of {rows} rows of table {table} were found by ranges of its primary key");
+                return Err(Error::new(ErrorKind::Database, wrong)
+                    .hint("its index is damaged, or its collation changed with a new version of the server: OPTIMIZE TABLE builds it anew"));
+            }
+        }
+        Ok(())
+    }
+
     async fn objects(&self, ctx: &Ctx, reader: &mut Reader) -> Result<Objects> {
         let connection = reader.speak(ctx, false).await?;
         Objects::read(ctx, connection, &self.database, &self.request.filter).await
@@ -120,8 +147,7 @@ impl Backup {
 #[async_trait]
 impl BackupSession for Backup {
     fn position(&self) -> Option<&LogPoint> {
-        // Not before there is something that continues it: see the capability `log`.
-        None
+        self.place.as_ref()
     }
 
     fn readers(&self) -> usize {
@@ -143,7 +169,7 @@ impl BackupSession for Backup {
                 let holder = holder.as_mut().map(|holder| &mut holder.connection);
                 let shared = reader.speak(ctx, false).await?;
                 let mut readers = plan::Readers { shared, holder, held: &self.held };
-                let parts = plan::plan(ctx, &mut readers, &self.database, &objects, &self.request).await?;
+                let parts = plan::plan(ctx, &mut readers, &self.database, &objects, &self.request, self.part_size).await?;
                 *self.planned.lock().await = Some(objects);
                 Ok(parts)
             })
@@ -155,7 +181,14 @@ impl BackupSession for Backup {
         match &part.kind {
             PartKind::Rows { .. } => {
                 let spec: RowsSpec = spec(part)?;
-                self.lend(ctx, &part.object, async |reader| read::rows(ctx, reader, &spec, out).await).await
+                let rows = self
+                    .lend(ctx, &part.object, async |reader| read::rows(ctx, reader, &spec, out).await)
+                    .await?;
+                if spec.by_collation {
+                    let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+                    *counted.entry(part.object.name.clone()).or_default() += rows;
+                }
+                Ok(())
             }
             PartKind::Sql => {
                 let spec: SqlSpec = spec(part)?;
@@ -174,12 +207,18 @@ impl BackupSession for Backup {
     }
 
     async fn finish(self: Box<Self>, ctx: &Ctx) -> Result<()> {
+        self.count(ctx).await?;
         // Definitions are read as they are at the time, and not as of the snapshot: none may have changed.
         let planned = self.planned.lock().await.take();
         if let Some(planned) = planned {
-            let now = self.readers.lend(ctx, async |reader| self.objects(ctx, reader).await).await;
-            let now = now.during(|| "look whether something was altered meanwhile")?;
-            if let Some(changed) = planned.changed(&now) {
+            let look = || self.readers.lend(ctx, async |reader| self.objects(ctx, reader).await);
+            let doing = || "look whether something was altered meanwhile";
+            let mut changed = planned.changed(&look().await.during(doing)?);
+            if changed.is_some() {
+                // What a server does not know at the first look it knows at the second.
+                changed = planned.changed(&look().await.during(doing)?);
+            }
+            if let Some(changed) = changed {
                 return Err(Error::new(
                     ErrorKind::Database,
                     format!("{changed} was made, altered or dropped during the backup"),

@@ -6,9 +6,11 @@ use std::time::Duration;
 use backup_core::{DatabaseUrl, Error, Result, Secret};
 use backup_tls::{Authorities, ClientCertificate, SslMode, Tls};
 
+use crate::catalog::split::PART;
 use crate::my_cnf::Defaults;
 
-const OPTIONS: [&str; 6] = ["sslmode", "sslrootcert", "sslcert", "sslkey", "socket", "connect-timeout"];
+const OPTIONS: [&str; 7] =
+    ["sslmode", "sslrootcert", "sslcert", "sslkey", "socket", "connect-timeout", "part-size"];
 const PORT: u16 = 3306;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const SOCKET: &str = "/run/mysqld/mysqld.sock";
@@ -22,6 +24,8 @@ pub(crate) struct Config {
     pub(crate) database: String,
     pub(crate) tls: Tls,
     pub(crate) connect_timeout: Duration,
+    /// About how many bytes of a large table a part has.
+    pub(crate) part_size: u64,
 }
 
 /// Where the server listens.
@@ -81,6 +85,12 @@ impl Config {
                     .because(error)
             })?,
         };
+        let part_size = match url.option("part-size") {
+            None => PART,
+            Some(text) => text.parse().ok().filter(|size| *size > 0).ok_or_else(|| {
+                Error::usage("part-size is not a number of bytes").hint("write it like part-size=33554432")
+            })?,
+        };
         Ok(Self {
             address,
             user,
@@ -88,6 +98,7 @@ impl Config {
             database,
             tls: tls(url)?,
             connect_timeout,
+            part_size,
         })
     }
 
@@ -167,6 +178,7 @@ mod tests {
             "mysql://me@h/d?socket=/s",
             "mysql://me@h/d?tls=1",
             "mysql://me@h/d?connect-timeout=soon",
+            "mysql://me@h/d?part-size=0",
         ] {
             assert!(config(url).is_err(), "{url}");
         }

@@ -11,9 +11,8 @@
 //! | `rows` | rows out of tables and into tables |
 //! | `restore` | one running restore, in place |
 //! | `ddl` | SQL: quoting, taking apart what the server prints, and the script for the `mariadb` and `mysql` clients |
+//! | `log` | places in the binary log, which is not read yet: there are only full backups |
 //! | `error` | the server's errors in the words of the core |
-//!
-//! There is no `log` yet, so there are only full backups.
 
 mod backup;
 mod catalog;
@@ -22,6 +21,7 @@ mod connect;
 mod ddl;
 mod engine;
 mod error;
+mod log;
 mod my_cnf;
 mod restore;
 mod rows;

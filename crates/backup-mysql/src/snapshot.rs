@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use backup_core::{Ctx, Error, ErrorKind, Result};
+use backup_core::{Ctx, Error, ErrorKind, LogPoint, Result};
 
 use crate::catalog::Reading;
 use crate::config::Config;
 use crate::connect::Connection;
 use crate::ddl::quote::{identifier, text};
 use crate::error::code;
+use crate::log;
 
 /// How long to wait for a lock, in seconds, before the backup gives up: behind us every writer waits too.
 const LOCK_WAIT: u32 = 60;
@@ -29,6 +30,8 @@ pub(crate) struct Snapshot {
     pub(crate) holder: Option<Holder>,
     /// Keeps DDL away.
     pub(crate) keeper: Option<Connection>,
+    /// Its exact place in the binary log, if there is one and it can be known.
+    pub(crate) place: Option<LogPoint>,
 }
 
 /// Keeps tables locked that have no snapshots, and is the one that reads them: where somebody flushes tables meanwhile, any other would
@@ -66,6 +69,8 @@ impl Snapshot {
             readers,
             unsafe_tables,
             holder: None,
+            is_one_moment: true,
+            place: None,
             why: String::new(),
         };
         if !(taking.stages().await? || taking.global_lock().await? || taking.table_locks().await?) {
@@ -84,6 +89,9 @@ struct Taking<'a> {
     /// Tables whose rows are read as they are at that moment.
     unsafe_tables: Vec<String>,
     holder: Option<Holder>,
+    /// No table is read as it is at another moment.
+    is_one_moment: bool,
+    place: Option<LogPoint>,
     /// Which locks could not be had, and why.
     why: String,
 }
@@ -101,6 +109,7 @@ impl Taking<'_> {
         }
         self.lock("BACKUP STAGE BLOCK_COMMIT").await?;
         self.begin_all().await?;
+        self.note_place(true).await?;
         self.control.execute(self.ctx, "BACKUP STAGE END").await?;
         self.ctx.note("the snapshot was taken under BACKUP STAGE BLOCK_COMMIT");
         Ok(true)
@@ -117,6 +126,7 @@ impl Taking<'_> {
         // Not before: it waits for whoever has locked a table.
         self.hold().await?;
         self.begin_all().await?;
+        self.note_place(true).await?;
         self.control.execute(self.ctx, "UNLOCK TABLES").await?;
         self.ctx.note(if keeps_ddl_away {
             "the snapshot was taken under FLUSH TABLES WITH READ LOCK; LOCK INSTANCE FOR BACKUP keeps DDL waiting until the backup ends"
@@ -139,6 +149,7 @@ impl Taking<'_> {
             return Ok(false);
         }
         self.begin_all().await?;
+        self.note_place(false).await?;
         self.control.execute(self.ctx, "UNLOCK TABLES").await?;
         self.ctx.warn(format!(
             "the tables were locked for a moment to begin the backup, since no lighter lock is allowed: {}",
@@ -149,21 +160,14 @@ impl Taking<'_> {
 
     /// Snapshots without a lock: several if the server proves that nobody committed between them, or else one.
     async fn without_lock(&mut self) -> Result<()> {
-        let log = "SHOW STATUS LIKE 'binlog_snapshot_%'";
         for _ in 0..TRIES {
             if self.readers.len() < 2 || !self.control.version.is_mariadb {
                 break;
             }
-            let mut places = Vec::new();
-            for reader in &mut self.readers {
-                reader.execute(self.ctx, SNAPSHOT).await?;
-                places.push(reader.rows(self.ctx, log).await?);
-            }
-            let is_known = places
-                .iter()
-                .flatten()
-                .any(|row| row.get(1).is_some_and(|value| value.as_ref().is_some_and(|v| !v.is_empty())));
-            if is_known && places.windows(2).all(|pair| pair.first() == pair.get(1)) {
+            self.begin_all().await?;
+            let places = log::of_readers(self.ctx, &mut self.readers).await?;
+            if places.are_one() {
+                self.note_place(false).await?;
                 self.ctx.note(
                     "no lock is allowed: the places in the binary log prove that all snapshots are one",
                 );
@@ -172,7 +176,7 @@ impl Taking<'_> {
             for reader in &mut self.readers {
                 reader.execute(self.ctx, "ROLLBACK").await?;
             }
-            if !is_known {
+            if places.are_unknown() {
                 break;
             }
         }
@@ -182,9 +186,24 @@ impl Taking<'_> {
         for unused in self.readers.drain(1..) {
             unused.close().await;
         }
-        for reader in &mut self.readers {
-            reader.execute(self.ctx, SNAPSHOT).await?;
+        self.begin_all().await?;
+        self.note_place(false).await
+    }
+
+    /// Finds out where in the binary log the snapshot is: what its transactions know of it themselves on MariaDB; on MySQL what the
+    /// server says while nobody can commit. Rows of another moment have no place.
+    async fn note_place(&mut self, nobody_commits: bool) -> Result<()> {
+        if !self.is_one_moment {
+            return Ok(());
         }
+        self.place = if self.control.version.is_mariadb {
+            let places = log::of_readers(self.ctx, &mut self.readers).await?;
+            log::of_mariadb(self.ctx, &mut self.control, &places).await?
+        } else if nobody_commits {
+            log::of_mysql(self.ctx, &mut self.control).await?
+        } else {
+            None
+        };
         Ok(())
     }
 
@@ -215,6 +234,7 @@ impl Taking<'_> {
             }
             Err(error) if is_denied(&error) => {
                 holder.close().await;
+                self.is_one_moment = false;
                 self.ctx.warn(format!(
                     "the rows of {} are not of one moment: the engine has no snapshots, and no lock is allowed: {}",
                     listed(&unsafe_tables), error.message()
@@ -265,14 +285,14 @@ impl Taking<'_> {
     }
 
     async fn done(self) -> Result<Snapshot> {
-        let Self { readers, holder, control, .. } = self;
+        let Self { readers, holder, control, place, .. } = self;
         let keeper = if control.version.is_mariadb {
             control.close().await;
             None
         } else {
             Some(control)
         };
-        Ok(Snapshot { readers, holder, keeper })
+        Ok(Snapshot { readers, holder, keeper, place })
     }
 }
 
@@ -297,7 +317,7 @@ async fn lock(ctx: &Ctx, connection: &mut Connection, sql: &str) -> Result<()> {
 }
 
 /// No privilege, or no such statement on this server.
-fn is_denied(error: &Error) -> bool {
+pub(crate) fn is_denied(error: &Error) -> bool {
     matches!(code(error), Some(1044 | 1045 | 1064 | 1142 | 1143 | 1227 | 1290 | 1370))
 }
 

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a fixture that fails is a panic")]
 
 mod fixture;
+mod places;
 mod server;
+mod splitting;
 mod wicked;
 
 mod mariadb {

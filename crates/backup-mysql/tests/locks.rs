@@ -59,8 +59,9 @@ impl Drop for Account<'_> {
     }
 }
 
-/// Backs up as that account, restores as the usual one, and compares. Returns what was said of the backup, and what its manifest warns of.
-async fn round_trip(server: &Server, source: &DatabaseUrl, account: &Account<'_>) -> (String, String) {
+/// Backs up as that account, restores as the usual one, and compares. Returns what was said of the backup, what its manifest warns of, and
+/// whether it knows its place in the binary log.
+async fn round_trip(server: &Server, source: &DatabaseUrl, account: &Account<'_>) -> (String, String, bool) {
     let told = Arc::new(Told::default());
     let mut config = BackupConfig::default();
     config.jobs = 3;
@@ -75,7 +76,7 @@ async fn round_trip(server: &Server, source: &DatabaseUrl, account: &Account<'_>
     let backup = BackupRef::from(&made.id);
     manager.restore(&backup, &target, RestoreOptions::default()).await.unwrap();
     assert_eq!(server.dump(&target.path), server.dump(&source.path), "as {}", account.name);
-    (said, manager.get_backup(&backup).await.unwrap().warnings.join("\n"))
+    (said, manager.get_backup(&backup).await.unwrap().warnings.join("\n"), made.position.is_some())
 }
 
 /// What docs/mysql.md says that an account needs, up to its last line.
@@ -87,7 +88,7 @@ fn documented(server: &Server, newer: bool, database: &str) -> Vec<String> {
     grants.push(match (server.is_mariadb(), newer) {
         (true, true) => format!("SHOW CREATE ROUTINE ON `{database}`.*"),
         (true, false) => "SELECT ON mysql.proc".to_owned(),
-        (false, _) => "BACKUP_ADMIN, SHOW_ROUTINE ON *.*".to_owned(),
+        (false, _) => "BACKUP_ADMIN, SHOW_ROUTINE, REPLICATION CLIENT ON *.*".to_owned(),
     });
     grants
 }
@@ -101,24 +102,27 @@ async fn every_account(kind: &str) {
     let grants = documented(&server, newer, &source.path);
 
     let account = Account::new(&server, "documented", &grants);
-    let (said, _) = round_trip(&server, &source, &account).await;
+    let (said, _, is_placed) = round_trip(&server, &source, &account).await;
     let lock = if server.is_mariadb() {
         "under BACKUP STAGE BLOCK_COMMIT"
     } else {
         "LOCK INSTANCE FOR BACKUP keeps DDL"
     };
     assert!(said.contains(lock) && said.contains(held) && !said.contains("allowed"), "{said}");
+    assert!(is_placed, "{said}");
 
     // Without RELOAD.
     let without: Vec<_> = grants.iter().filter(|grant| !grant.starts_with("RELOAD")).cloned().collect();
     let account = Account::new(&server, "without_reload", &without);
-    let (said, _) = round_trip(&server, &source, &account).await;
+    let (said, _, is_placed) = round_trip(&server, &source, &account).await;
+    assert!(server.is_mariadb() || !is_placed, "other databases go on");
     assert!(said.contains("the tables were locked for a moment") && said.contains(held), "{said}");
 
     // Without any lock: what has no snapshots may be of another moment, and the manifest says so.
     let without: Vec<_> = without.iter().map(|grant| grant.replace(", LOCK TABLES", "")).collect();
     let account = Account::new(&server, "without_locks", &without);
-    let (said, warned) = round_trip(&server, &source, &account).await;
+    let (said, warned, is_placed) = round_trip(&server, &source, &account).await;
+    assert!(!is_placed, "rows of another moment have no place");
     assert!(
         said.contains("one connection reads everything")
             || said.contains("the places in the binary log prove"),

@@ -52,6 +52,8 @@ pub(crate) struct Objects {
     pub(crate) events: Vec<Event>,
     /// When each was made or changed, or what it is made of, by kind and name.
     pub(crate) changes: BTreeMap<(&'static str, String), String>,
+    /// When all this was read, by the server's clock.
+    read_at: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,9 +142,11 @@ impl Objects {
         objects.read_programs(ctx, connection, &of, &selects).await?;
         objects.refuse_others(ctx, connection, &of).await?;
         let sql = format!(
-            "SELECT DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {of}"
+            "SELECT DEFAULT_COLLATION_NAME, SYSDATE() FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {of}"
         );
-        let collation = Reading::new(connection.row(ctx, &sql).await?).text()?;
+        let mut row = Reading::new(connection.row(ctx, &sql).await?);
+        let collation = row.text()?;
+        objects.read_at = row.text()?;
         let triggers = objects.triggers.iter_mut().map(|trigger| &mut trigger.context);
         let routines = objects.routines.iter_mut().map(|routine| &mut routine.context);
         let events = objects.events.iter_mut().map(|event| &mut event.context);
@@ -305,7 +309,12 @@ impl Objects {
 
     /// The first difference between two readings, for people.
     pub(crate) fn changed(&self, later: &Self) -> Option<String> {
-        let gone = self.changes.iter().find(|(key, value)| later.changes.get(*key) != Some(*value));
+        // Of a table that it has just opened MariaDB does not always know when it was made: then by the look at it before.
+        let is_same = |(kind, _): &(&str, String), was: &String, is: &String| {
+            was == is || *kind == "table" && was.is_empty() && *is <= self.read_at
+        };
+        let mut all = self.changes.iter();
+        let gone = all.find(|(key, was)| !later.changes.get(*key).is_some_and(|is| is_same(key, was, is)));
         let new = later.changes.keys().find(|key| !self.changes.contains_key(*key));
         let (kind, name) = gone.map(|(key, _)| key).or(new)?;
         Some(format!("{} {}", kind.to_ascii_lowercase(), name.escape_debug()))

@@ -14,6 +14,7 @@ use super::context::Context;
 use super::objects::{Engine, Objects, RoutineKind};
 use super::order;
 use super::size;
+use super::split::{self, Slice};
 use super::stand_in::{StandIns, There};
 use super::table::{Details, Table};
 use crate::connect::Connection;
@@ -75,6 +76,9 @@ pub(crate) struct RowsSpec {
     /// Its last two columns are the times of a version of the row.
     #[serde(default)]
     pub(crate) versioned: bool,
+    /// These are rows between two texts, in the order of a collation: all parts together must have as many as the table.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) by_collation: bool,
 }
 
 /// Who reads which table.
@@ -101,8 +105,9 @@ pub(crate) async fn plan(
     database: &str,
     objects: &Objects,
     request: &BackupRequest,
+    part_size: u64,
 ) -> Result<Vec<Part>> {
-    let mut plan = Plan { parts: Vec::new(), database, needs: HashMap::new() };
+    let mut plan = Plan { parts: Vec::new(), database, part_size, needs: HashMap::new() };
     let mut details = Details::read(ctx, readers.shared, database).await?;
     let mut tables = Vec::new();
     for entry in &objects.tables {
@@ -169,6 +174,8 @@ impl Needs {
 struct Plan<'a> {
     parts: Vec<Part>,
     database: &'a str,
+    /// About how large a part of a large table may be.
+    part_size: u64,
     needs: HashMap<String, Needs>,
 }
 
@@ -231,24 +238,31 @@ impl Plan<'_> {
         }
         let columns: Vec<_> =
             table.columns.iter().map(|column| PartColumn::new(&column.name, &column.declared)).collect();
-        let bytes = if size::is_small(rows) {
-            rows * 16 * table.columns.len() as u64
+        let slices = if size::is_small(rows) {
+            vec![Slice { condition: None, bytes: rows * 16 * table.columns.len() as u64 }]
         } else {
-            size::estimate(ctx, connection, table).await?
+            let size = size::estimate(ctx, connection, table).await?;
+            split::slices(ctx, connection, table, size, self.part_size).await?
         };
-        let spec = RowsSpec {
-            columns: table.columns.iter().map(|column| column.kind).collect(),
-            select: table.select(),
-            versioned: table.versioned,
-        };
-        let needs = self.needs.entry(table.name.clone()).or_default().made;
-        let object = self.object("table", &table.name);
-        let part = Part::rows(self.next_id()?, object, RowLayout::LengthEncoded, columns)
-            .after(needs)
-            .size_hint(bytes)
-            .spec(json(&spec)?);
-        self.needs.entry(table.name.clone()).or_default().rows.push(part.id);
-        self.parts.push(part);
+        let slices_by_collation =
+            slices.len() > 1 && table.key.iter().any(|column| !column.collation.is_empty());
+        for slice in slices {
+            let whole = table.select();
+            let spec = RowsSpec {
+                columns: table.columns.iter().map(|column| column.kind).collect(),
+                select: slice.condition.map_or(whole.clone(), |rows| format!("{whole} WHERE {rows}")),
+                versioned: table.versioned,
+                by_collation: slices_by_collation,
+            };
+            let needs = self.needs.entry(table.name.clone()).or_default().made;
+            let object = self.object("table", &table.name);
+            let part = Part::rows(self.next_id()?, object, RowLayout::LengthEncoded, columns.clone())
+                .after(needs)
+                .size_hint(slice.bytes)
+                .spec(json(&spec)?);
+            self.needs.entry(table.name.clone()).or_default().rows.push(part.id);
+            self.parts.push(part);
+        }
         Ok(())
     }
 

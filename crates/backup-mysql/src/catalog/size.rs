@@ -40,8 +40,18 @@ pub(crate) fn is_small(rows: u64) -> bool {
     rows < FEW
 }
 
-/// The bytes of the rows of a table that is not small.
-pub(crate) async fn estimate(ctx: &Ctx, connection: &mut Connection, table: &Table) -> Result<u64> {
+/// About how large a table is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) bytes: u64,
+    /// The length of a row, by those at its start.
+    pub(crate) row_bytes: u64,
+    /// There are more rows than were counted.
+    pub(crate) has_more: bool,
+}
+
+/// The size of a table that is not small.
+pub(crate) async fn estimate(ctx: &Ctx, connection: &mut Connection, table: &Table) -> Result<Size> {
     let from = table.from();
     let names: Vec<_> = table.columns.iter().map(|column| identifier(&column.name)).collect();
     let lengths: Vec<_> = names.iter().map(|name| format!("COALESCE(OCTET_LENGTH({name}),0)+1")).collect();
@@ -55,6 +65,7 @@ pub(crate) async fn estimate(ctx: &Ctx, connection: &mut Connection, table: &Tab
     let count = format!("SELECT COUNT(*) FROM (SELECT 1 FROM {from} LIMIT {COUNTED}) counted");
     let count = super::Reading::new(connection.row(ctx, &count).await?).number()?;
     // Where counting stopped there may be many more: such a table should start early.
-    let count = if count < COUNTED { count } else { count.saturating_mul(16) };
-    Ok(bytes.saturating_mul(count) / rows)
+    let has_more = count >= COUNTED;
+    let count = if has_more { count.saturating_mul(16) } else { count };
+    Ok(Size { bytes: bytes.saturating_mul(count) / rows, row_bytes: bytes / rows, has_more })
 }

@@ -20,10 +20,31 @@ pub(crate) struct Table {
     pub(crate) columns: Vec<Column>,
     /// The names of all of them, generated ones too.
     pub(crate) names: Vec<String>,
-    /// The columns of the primary key.
-    pub(crate) primary_key: Vec<String>,
+    pub(crate) has_primary_key: bool,
+    /// The columns of the primary key, as far as whole values of theirs are in it.
+    pub(crate) key: Vec<KeyColumn>,
     pub(crate) has_plain_keys: bool,
     pub(crate) foreign_keys: Vec<ForeignKey>,
+}
+
+/// A column of the primary key, and how its values are compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeyColumn {
+    pub(crate) name: String,
+    pub(crate) data_type: String,
+    /// Of texts alone.
+    pub(crate) charset: String,
+    pub(crate) collation: String,
+}
+
+impl KeyColumn {
+    /// How a text in the place of `?` is compared with the values of the column, in their own collation.
+    pub(crate) fn collated(&self) -> String {
+        let word = |name: &str| -> String {
+            name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
+        };
+        format!("CONVERT(_utf8mb4 ? USING {}) COLLATE {}", word(&self.charset), word(&self.collation))
+    }
 }
 
 /// A foreign key of the table.
@@ -47,12 +68,14 @@ impl Table {
     /// What stands behind FROM. An InnoDB table is read in the order of its primary key, whatever other keys it has.
     pub(crate) fn from(&self) -> String {
         let all = if self.versioned { " FOR SYSTEM_TIME ALL" } else { "" };
-        let force = if self.engine == Engine::InnoDb && !self.primary_key.is_empty() {
-            " FORCE INDEX (PRIMARY)"
-        } else {
-            ""
-        };
+        let force =
+            if self.engine == Engine::InnoDb && self.has_primary_key { " FORCE INDEX (PRIMARY)" } else { "" };
         format!("{}{all}{force}", identifier(&self.name))
+    }
+
+    /// Whether it can be read in ranges of its primary key.
+    pub(crate) fn splits(&self) -> bool {
+        self.engine == Engine::InnoDb && !self.key.is_empty() && !self.versioned
     }
 }
 
@@ -60,7 +83,8 @@ impl Table {
 #[derive(Debug, Default)]
 pub(crate) struct Details {
     columns: HashMap<String, Vec<RawColumn>>,
-    primary_keys: HashMap<String, Vec<String>>,
+    /// Columns, and whether only the start of a value is in the key.
+    primary_keys: HashMap<String, Vec<(String, bool)>>,
     plain_keys: HashMap<String, u64>,
     foreign_keys: HashMap<String, Vec<ForeignKey>>,
 }
@@ -71,6 +95,7 @@ struct RawColumn {
     data_type: String,
     declared: String,
     charset: Option<String>,
+    collation: Option<String>,
     default: Option<String>,
     generated: Option<String>,
 }
@@ -80,8 +105,8 @@ impl Details {
         let mut details = Self::default();
         let of = text(database);
         let sql = format!(
-            "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, CHARACTER_SET_NAME, COLUMN_DEFAULT, \
-             GENERATION_EXPRESSION, EXTRA FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {of} \
+            "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, CHARACTER_SET_NAME, COLLATION_NAME, \
+             COLUMN_DEFAULT, GENERATION_EXPRESSION, EXTRA FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {of} \
              ORDER BY TABLE_NAME, ORDINAL_POSITION"
         );
         for row in connection.rows(ctx, &sql).await? {
@@ -92,20 +117,21 @@ impl Details {
                 data_type: row.text()?.to_ascii_lowercase(),
                 declared: row.text()?,
                 charset: row.maybe()?,
+                collation: row.maybe()?,
                 default: row.maybe()?,
                 generated: row.maybe()?.filter(|expression| !expression.is_empty()),
             };
             details.columns.entry(table).or_default().push(column);
         }
         let sql = format!(
-            "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = {of} \
+            "SELECT TABLE_NAME, COLUMN_NAME, SUB_PART IS NOT NULL FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = {of} \
              AND INDEX_NAME = 'PRIMARY' ORDER BY TABLE_NAME, SEQ_IN_INDEX"
         );
         for row in connection.rows(ctx, &sql).await? {
             let mut row = Reading::new(row);
             let table = row.text()?;
-            // A functional key part has no column.
-            details.primary_keys.entry(table).or_default().push(row.maybe()?.unwrap_or_default());
+            let column = (row.text()?, row.number()? == 1);
+            details.primary_keys.entry(table).or_default().push(column);
         }
         let sql = format!(
             "SELECT TABLE_NAME, COUNT(*) FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = {of} \
@@ -134,7 +160,20 @@ impl Details {
     pub(crate) fn table(&mut self, name: &str, engine: Engine, versioned: bool) -> Result<Table> {
         let mut columns = Vec::new();
         let (mut ends, mut names) = (Vec::new(), Vec::new());
-        for raw in self.columns.remove(name).unwrap_or_default() {
+        let raws = self.columns.remove(name).unwrap_or_default();
+        let key = self.primary_keys.remove(name).unwrap_or_default();
+        let has_primary_key = !key.is_empty();
+        // Behind the start of a value, what the server finds by ranges is not all that there is.
+        let key = key.iter().take_while(|(_, is_start)| !is_start);
+        let key = key.filter_map(|(name, _)| raws.iter().find(|raw| raw.name == *name));
+        let key = key.map(|raw| KeyColumn {
+            name: raw.name.clone(),
+            data_type: raw.data_type.clone(),
+            charset: raw.charset.clone().unwrap_or_default(),
+            collation: raw.collation.clone().unwrap_or_default(),
+        });
+        let key = key.collect();
+        for raw in raws {
             names.push(raw.name.clone());
             let is_end = versioned && matches!(raw.generated.as_deref(), Some("ROW START" | "ROW END"));
             if raw.generated.is_some() && !is_end {
@@ -168,7 +207,8 @@ impl Details {
             versioned,
             columns,
             names,
-            primary_key: self.primary_keys.remove(name).unwrap_or_default(),
+            has_primary_key,
+            key,
             has_plain_keys: self.plain_keys.remove(name).is_some(),
             foreign_keys: self.foreign_keys.remove(name).unwrap_or_default(),
         })

@@ -6,19 +6,25 @@ use crate::backup::Reader;
 use crate::catalog::plan::RowsSpec;
 use crate::connect::Piece;
 
+/// Reads the rows of a part, and says how many there were.
 pub(crate) async fn rows(
     ctx: &Ctx,
     reader: &mut Reader,
     spec: &RowsSpec,
     out: &mut PartWriter,
-) -> Result<()> {
+) -> Result<u64> {
     let connection = reader.speak(ctx, true).await?;
     let copy = async {
         let mut rows = connection.stream(&spec.select).await?;
+        let mut count = 0;
         while let Some(piece) = rows.next().await? {
             match piece {
-                Piece::Whole(row) => out.row(row).await?,
+                Piece::Whole(row) => {
+                    count += 1;
+                    out.row(row).await?;
+                }
                 Piece::First(bytes) => {
+                    count += 1;
                     out.begin_row()?;
                     out.fragment(&bytes).await?;
                 }
@@ -26,7 +32,7 @@ pub(crate) async fn rows(
                 Piece::End => out.end_row().await?,
             }
         }
-        Ok(())
+        Ok(count)
     };
     ctx.run(copy).await
 }

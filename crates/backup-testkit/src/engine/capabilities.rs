@@ -28,8 +28,7 @@ pub async fn what_is_not_said_to_be_possible_is_unsupported(fixture: &dyn Engine
     let error = engine.open_log(&Ctx::new(), &position).await.err().expect("it says that it has no log");
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     let repository = Repository::new(fixture);
-    let full = repository.backup(&source).await;
-    assert_eq!(full.position, None, "without a log there is no place in it");
+    repository.backup(&source).await;
     for backup_type in [BackupType::Incremental, BackupType::Differential] {
         let mut options = BackupOptions::default();
         options.backup_type = backup_type;
