@@ -134,6 +134,36 @@ fn a_truncated_or_missing_stored_file_is_caught_before_the_target_is_touched() {
     }
 }
 
+/// An object that was made larger than any memory is damage like any other: its size is looked at before it is read.
+#[test]
+fn an_object_made_huge_is_not_read_into_memory() {
+    let (place, id) = with_backup("binary");
+    let mut made = 0;
+    for (path, contents) in place.files("backups") {
+        let name = path.strip_prefix(place.path("backups")).unwrap().to_owned();
+        // Sparse: it takes no room on the disk.
+        fs::File::options().write(true).open(&path).unwrap().set_len(1 << 43).unwrap();
+        // A mark only says when a backup was last verified.
+        let is_mark = name.starts_with("marks");
+        let expected = if name == Path::new("lifeboat.json") { 10 } else { 4 };
+        for arguments in
+            [&["verify", &id][..], &["check", "--read-data"], &["restore", &id, "--target", "sqlite:copy.db"]]
+        {
+            let code = place.code(arguments).unwrap();
+            assert_eq!(code, if is_mark { 0 } else { expected }, "{}: {arguments:?}", name.display());
+        }
+        if is_mark {
+            fs::remove_file(place.path("copy.db")).unwrap();
+        }
+        assert!(!place.path("copy.db").exists(), "{}", name.display());
+        fs::write(&path, contents).unwrap();
+        made += 1;
+    }
+    place.run(&["verify", &id]);
+    println!("{made} objects made huge, {made} caught");
+    assert!(made >= 5, "{made}");
+}
+
 #[test]
 fn a_damaged_or_truncated_file_carried_from_elsewhere_is_refused() {
     for (format, file) in

@@ -7,11 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backup_testkit::faults::{Call, Faulty, Slow};
-use lifeboat::storage::{MemoryStorage, Storage};
+use backup_core::async_trait;
+use backup_testkit::faults::{Call, Fault, Faulty, Slow, keys};
+use lifeboat::storage::{Key, MemoryStorage, Storage};
 use lifeboat::{
-    BackupConfig, BackupManager, BackupRef, DatabaseUrl, Format, HostKey, Identity, Keys, RestoreOptions,
+    BackupConfig, BackupManager, BackupRef, DatabaseUrl, ErrorKind, Format, HostKey, Identity, Keys,
+    RestoreOptions,
 };
+use tokio::sync::Notify;
 
 /// A source with a backup in `format`, an empty repository, and who may copy into it and read it.
 struct Place {
@@ -91,6 +94,52 @@ async fn a_backup_that_two_copy_at_once_is_whole() {
     println!("{runs} pairs of copies at once: one copy each, whole");
 }
 
+/// Holds a call up until it is let go on, like a process that is suspended.
+#[derive(Debug, Default)]
+struct Suspended {
+    reached: Notify,
+    wake: Notify,
+}
+
+#[async_trait]
+impl Fault for Suspended {
+    async fn before(&self, call: Call, key: &Key) -> lifeboat::Result<()> {
+        if call == Call::Finish && key.is_below(&"files".parse()?) {
+            self.reached.notify_one();
+            self.wake.notified().await;
+        }
+        Ok(())
+    }
+}
+
+/// Whoever copies is suspended with a file all but written, its lease ends and is taken away, and somebody else makes the copy.
+#[tokio::test]
+async fn a_copy_that_wakes_up_too_late_leaves_the_copy_of_another_whole() {
+    let mut runs = 0;
+    for format in [Format::Sql, Format::Compressed] {
+        for sealed in [false, true] {
+            let place = Place::new(format, sealed).await;
+            let suspended = Arc::new(Suspended::default());
+            let late = place.to(Faulty::around(Arc::clone(&place.there), suspended.clone()), false);
+            let (source, backups) = (place.source.clone(), [place.backup.clone()]);
+            let late = tokio::spawn(async move { source.copy(&late, &backups).await });
+            suspended.reached.notified().await;
+            for lease in keys(&*place.there, &"locks".parse().unwrap()).await {
+                place.there.delete(&lease).await.unwrap();
+            }
+            let there = place.to(Arc::clone(&place.there), true);
+            let what = format!("{format:?}, sealed: {sealed}");
+            assert_eq!(place.source.copy(&there, &[]).await.unwrap().copied.len(), 1, "{what}");
+            suspended.wake.notify_one();
+            let late = late.await.unwrap();
+            assert_eq!(late.map(|_| ()).map_err(|error| error.kind()), Err(ErrorKind::Locked), "{what}");
+            there.verify(&place.backup).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+            runs += 1;
+        }
+    }
+    println!("{runs} copies that woke up too late: the other's whole each time");
+}
+
 #[tokio::test]
 async fn a_copy_that_was_not_verified_is_when_it_is_asked_for_again() {
     let place = Place::new(Format::Binary, false).await;
@@ -104,9 +153,9 @@ async fn a_copy_that_was_not_verified_is_when_it_is_asked_for_again() {
     // One that is damaged is not called there.
     let place = Place::new(Format::Binary, false).await;
     place.source.copy(&place.to(Arc::clone(&place.there), false), &[]).await.unwrap();
-    for chunk in backup_testkit::faults::keys(&*place.there, &"chunks".parse().unwrap()).await {
+    for chunk in keys(&*place.there, &"chunks".parse().unwrap()).await {
         place.there.delete(&chunk).await.unwrap();
     }
     let error = place.source.copy(&place.to(Arc::clone(&place.there), true), &[]).await.unwrap_err();
-    assert_eq!(error.kind(), lifeboat::ErrorKind::Damaged, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
 }

@@ -117,6 +117,38 @@ fn a_script_is_loaded_by_psql_whatever_the_names_are() {
     }
 }
 
+/// Behind each tenth line of a script and in the middle of it, so also within the rows of a table, where psql takes the end of the file for the
+/// end of the rows.
+#[test]
+fn a_script_that_is_cut_off_is_refused_before_the_target_is_touched() {
+    let Some(server) = server::servers().into_iter().next() else { return };
+    let source = server.create();
+    server.psql(&source, "CREATE TABLE t (id int PRIMARY KEY, note text); INSERT INTO t SELECT i, 'note ' || i FROM generate_series(1, 60) i");
+    let place = Place::new();
+    let id = backup(&place, &server, &source, &["--format", "sql", "--codec", "none"]);
+    let whole = place.path("whole.sql");
+    place.run(&["export", &id, "--output", whole.to_str().unwrap()]);
+    let script = std::fs::read_to_string(&whole).unwrap();
+    let rows = script.find("1\tnote 1\n").unwrap()..script.find("\n\\.\n").unwrap();
+    let copy = server.create();
+    let target = server.url_text(&copy);
+    let (mut cut, mut within) = (0, 0);
+    let ends: Vec<usize> =
+        script.match_indices('\n').map(|(at, _)| at + 1).filter(|at| *at < script.len()).collect();
+    for end in ends.iter().step_by(10).flat_map(|end| [*end, end - 2]).chain(ends.last().copied()) {
+        std::fs::write(place.path("cut.sql"), &script[..end]).unwrap();
+        let said = place.fails(4, &["restore", "./cut.sql", "--target", &target]);
+        assert!(said.contains("cut.sql"), "{said}");
+        (cut, within) = (cut + 1, within + usize::from(rows.contains(&end)));
+    }
+    let tables = server.psql(&copy, "SELECT count(*) FROM pg_class WHERE relname = 't'");
+    assert_eq!(tables.trim(), "0");
+    place.run(&["restore", whole.to_str().unwrap(), "--target", &target]);
+    assert_eq!(server.dump(&copy), server.dump(&source));
+    println!("{cut} scripts cut off, {within} of them within rows: all refused");
+    assert!(within > 5, "{within}");
+}
+
 #[test]
 fn a_second_backup_stores_what_has_changed_and_each_restores_to_its_own_time() {
     for server in server::servers() {

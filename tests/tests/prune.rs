@@ -9,10 +9,14 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use backup_testkit::faults::{Call, Counting, FailNth, Faulty, StopNth, keys};
+use backup_core::async_trait;
+use backup_testkit::faults::{Call, Counting, FailNth, Fault, Faulty, StopNth, keys};
 use end_to_end::{Place, dump, has, noise_table, shop};
 use lifeboat::storage::{Key, MemoryStorage, PutMode, Storage};
-use lifeboat::{BackupConfig, BackupManager, BackupRef, Format, PruneOptions, Retention, RetentionPolicy};
+use lifeboat::{
+    BackupConfig, BackupManager, BackupRef, Error, ErrorKind, Format, PruneOptions, Retention,
+    RetentionPolicy,
+};
 use serde_json::Value;
 
 /// A lease of half a second, and so a waiting time of three.
@@ -223,6 +227,38 @@ async fn a_prune_that_fails_at_any_call_leaves_every_listed_backup_whole() {
     println!(
         "{points} of {calls} calls failed on purpose, {failed} prunes failed, every listed backup verified each time"
     );
+}
+
+/// Does not find one object that it lists, as a store does whose copies do not agree yet.
+#[derive(Debug)]
+struct Behind(Key);
+
+#[async_trait]
+impl Fault for Behind {
+    async fn before(&self, call: Call, key: &Key) -> lifeboat::Result<()> {
+        let missing = call == Call::Get && *key == self.0;
+        if missing { Err(Error::new(ErrorKind::NotFound, "it is not there yet")) } else { Ok(()) }
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_listed_and_cannot_be_found_keeps_prune_from_deleting_anything() {
+    let place = Place::new();
+    let (storage, config) = history(&place.path("shop.db")).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let manager = |storage: Arc<dyn Storage>| BackupManager::new(config.clone()).with_storage(storage);
+    let manifests = keys(&*storage, &"manifests".parse().unwrap()).await;
+    let before = keys(&*storage, &Key::ROOT).await;
+    for manifest in &manifests {
+        let behind = Faulty::around(storage.clone(), Arc::new(Behind(manifest.clone())));
+        let refused = manager(behind).prune(PruneOptions::default()).await.unwrap_err();
+        assert!(refused.to_string().contains(manifest.as_str()), "{refused}");
+        assert_eq!(keys(&*storage, &Key::ROOT).await, before);
+    }
+    // What kept it was that alone.
+    let report = manager(storage).prune(PruneOptions::default()).await.unwrap();
+    assert!(report.collected.chunks.objects > 0 && report.plan.dropped().len() == 2, "{report:?}");
+    println!("{} manifests not found, nothing deleted each time", manifests.len());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
-use crate::block::{ChunkEncoder, RawChunk, TableHints, decode_chunk};
+use crate::block::{ChunkEncoder, MAX_CHUNK_BYTES, RawChunk, TableHints, decode_chunk};
 use crate::context::Ctx;
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::pool::Pool;
@@ -245,6 +245,8 @@ impl Drop for Stored {
     }
 }
 
+/// A chunk is stored in fewer bytes than this, whatever is in it.
+const STORED_MAX: u64 = 4 * MAX_CHUNK_BYTES as u64;
 /// How often a damaged chunk is tried to be mended, when others do so too.
 const MENDS: usize = 5;
 
@@ -265,10 +267,14 @@ impl RepositorySink {
     /// The chunk `id` as it lies there, if it is whole. No manifest vouches for it, so it is read and proven before it is used.
     async fn prove(&self, ctx: &Ctx, id: &Hash32) -> Result<Option<ChunkEntry>> {
         let object = id.key("chunks")?;
-        if self.storage.head(&object).await?.is_none() {
-            return Ok(None);
-        }
-        let stored = self.storage.get(&object, None).await?;
+        let stored = match self.storage.get_at_most(&object, STORED_MAX).await {
+            Ok(stored) => stored,
+            // It will be stored anew.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Damaged) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
         let (id, key) = (*id, self.key);
         ctx.blocking(move || {
             let Ok(chunk) = decode_chunk(&stored) else { return Ok(None) };

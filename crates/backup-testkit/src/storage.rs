@@ -50,6 +50,7 @@ macro_rules! storage_conformance {
             an_empty_object_is_an_object
             overwriting_replaces_the_whole_object
             a_range_is_read_and_one_outside_is_refused
+            an_object_larger_than_expected_is_not_read
             a_missing_object_is_not_found
             head_knows_what_put_returned
             every_put_makes_another_version
@@ -150,6 +151,18 @@ mod cases {
                 read.map(|bytes| bytes.len())
             );
         }
+    }
+
+    pub async fn an_object_larger_than_expected_is_not_read(fixture: &dyn StorageFixture) {
+        let storage = fixture.empty().await;
+        let bytes = noise(4, 10_000);
+        put(&*storage, "a/x", &bytes).await;
+        assert_eq!(storage.get_at_most(&key("a/x"), 10_000).await.unwrap(), bytes);
+        assert_eq!(storage.get_at_most(&key("a/x"), u64::MAX).await.unwrap(), bytes);
+        let larger = storage.get_at_most(&key("a/x"), 9_999).await.unwrap_err();
+        assert_eq!(larger.kind(), ErrorKind::Damaged, "{larger}");
+        let missing = storage.get_at_most(&key("a/y"), 10_000).await.unwrap_err();
+        assert_eq!(missing.kind(), ErrorKind::NotFound, "{missing}");
     }
 
     pub async fn a_missing_object_is_not_found(fixture: &dyn StorageFixture) {

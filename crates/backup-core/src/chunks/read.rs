@@ -9,7 +9,7 @@ use futures::stream::FuturesOrdered;
 use tokio::sync::{OnceCell, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::damaged;
+use super::{STORED_MAX, damaged};
 use crate::block::{RawChunk, decode_chunk};
 use crate::context::Ctx;
 use crate::error::{During, Error, ErrorKind, Result};
@@ -145,12 +145,17 @@ impl ChunkReader {
     /// Fetches the chunk at `place` of the lists and checks the hash of its stored bytes.
     pub(crate) async fn fetch(&self, ctx: &Ctx, place: u32) -> Result<Bytes> {
         let entry = *self.entry(place)?;
-        let stored = match ctx.run(self.0.storage.get(&entry.key(self.0.sealed)?, None)).await {
+        let key = entry.key(self.0.sealed)?;
+        let most = u64::from(entry.stored_size).min(STORED_MAX);
+        let stored = match ctx.run(self.0.storage.get_at_most(&key, most)).await {
             Ok(stored) => stored,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(damaged(&entry, "is missing").because(error));
+            Err(error) => {
+                return Err(match error.kind() {
+                    ErrorKind::NotFound => damaged(&entry, "is missing").because(error),
+                    ErrorKind::Damaged => damaged(&entry, "is not what was stored").because(error),
+                    _ => error,
+                });
             }
-            Err(error) => return Err(error),
         };
         ctx.blocking(move || {
             if stored.len() != entry.stored_size as usize || Hash32::of(&stored) != entry.stored_hash {

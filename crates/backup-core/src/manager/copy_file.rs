@@ -33,7 +33,8 @@ impl FileCopy<'_> {
             }
         };
         let seal = self.there.seal()?.map(|seal| seal.sealer.stream()).transpose()?;
-        self.send(backup, file, unsealer, seal).await
+        let place = if seal.is_some() { file.anew(backup)? } else { file.key.clone() };
+        self.send(backup, file, place, unsealer, seal).await
     }
 
     /// Sends the file as it is stored, unless it is there. Returns how much was sent.
@@ -47,13 +48,14 @@ impl FileCopy<'_> {
                 Err(error) => return Err(error),
             }
         }
-        self.send(backup, file, None, None).await.map(|sent| sent.size)
+        self.send(backup, file, file.key.clone(), None, None).await.map(|sent| sent.size)
     }
 
     async fn send(
         &self,
         backup: &BackupId,
         file: &FileRecord,
+        place: String,
         unsealer: Option<Unsealer>,
         mut seal: Option<SealStream>,
     ) -> Result<FileRecord> {
@@ -64,7 +66,7 @@ impl FileCopy<'_> {
                 .hint("somebody made that manifest up: do not copy it, and do not restore it"));
         }
         let source = FileSource::object(self.source.storage(), file.key.parse()?).await?;
-        let key = file.key.parse()?;
+        let key = place.parse()?;
         let mut writer = ctx.run(self.there.storage().writer(&key)).await?;
         let (sender, mut pieces) = mpsc::channel(1);
         let (reader, record) = (source.reader(ctx), file.clone());
@@ -91,7 +93,7 @@ impl FileCopy<'_> {
             ctx.run(writer.write(rest)).await?;
         }
         ctx.run(writer.finish()).await?;
-        Ok(FileRecord { key: file.key.clone(), size, hash: Hash32(*hasher.finalize().as_bytes()) })
+        Ok(FileRecord { key: place, size, hash: Hash32(*hasher.finalize().as_bytes()) })
     }
 }
 

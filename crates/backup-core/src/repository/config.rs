@@ -119,11 +119,13 @@ impl RepositoryConfig {
 
     /// Reads the description; `None` if there is none.
     pub(crate) async fn read(storage: &dyn Storage) -> Result<Option<Self>> {
-        let key = Self::key()?;
-        match storage.head(&key).await? {
-            None => Ok(None),
-            Some(meta) if meta.size > MAX_SIZE => Err(not_ours("its lifeboat.json is too large")),
-            Some(_) => Self::parse(&storage.get(&key, None).await?).map(Some),
+        match storage.get_at_most(&Self::key()?, MAX_SIZE).await {
+            Ok(json) => Self::parse(&json).map(Some),
+            Err(error) => match error.kind() {
+                ErrorKind::NotFound => Ok(None),
+                ErrorKind::Damaged => Err(not_ours("its lifeboat.json is too large").because(error)),
+                _ => Err(error),
+            },
         }
     }
 

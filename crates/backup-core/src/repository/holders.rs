@@ -15,7 +15,7 @@ pub(super) const FOLDER: &str = "locks";
 /// No lease holds longer without being renewed, whatever it says: a day.
 const LENGTH_MAX: f64 = 86_400.0;
 /// A larger object is no lease.
-const SIZE_MAX: u64 = 64 << 10;
+pub(super) const SIZE_MAX: u64 = 64 << 10;
 
 /// Somebody's lease, as it was found.
 #[derive(Debug, Clone)]
@@ -141,12 +141,14 @@ impl Repository {
         let mut listed = self.storage().list(&folder);
         let mut holders = Vec::new();
         while let Some(meta) = listed.next().await.transpose()? {
-            let read =
-                if meta.size <= SIZE_MAX { self.storage().get(&meta.key, None).await } else { Ok("".into()) };
-            match read {
+            match self.storage().get_at_most(&meta.key, SIZE_MAX).await {
                 Ok(json) => holders.push(Holder::new(meta, &json)),
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+                Err(error) => match error.kind() {
+                    ErrorKind::NotFound => {}
+                    // Like one that cannot be understood.
+                    ErrorKind::Damaged => holders.push(Holder::new(meta, b"")),
+                    _ => return Err(error),
+                },
             }
         }
         Ok(holders)

@@ -284,13 +284,13 @@ impl Held {
 
     async fn version_if_ours(&self) -> Result<Option<Version>> {
         let Some(meta) = self.storage.head(&self.key).await? else { return Ok(None) };
-        match self.storage.get(&self.key, None).await {
+        match self.storage.get_at_most(&self.key, holders::SIZE_MAX).await {
             Ok(json) => {
                 let ours = LeaseRecord::parse(&json)
                     .is_some_and(|record| record.holder == self.record.holder && record.taken_by.is_none());
                 Ok(ours.then_some(meta.version))
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Damaged) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::config::{FORMAT_VERSION, newer};
-use super::id::{BackupId, Hash32};
+use super::id::{BackupId, Hash32, random};
 use super::seal::{AGE, Recipient, Sealer, Unsealer};
 use super::sign::{Author, Proof, Purpose, SigningKey};
 use crate::codec::{Codec, Level, codec};
@@ -135,7 +135,21 @@ pub(crate) struct FileRecord {
 impl FileRecord {
     /// Whether it is where the file of the backup `id` is.
     pub(crate) fn belongs_to(&self, id: &BackupId) -> bool {
-        self.key.strip_prefix("files/").is_some_and(|name| name.starts_with(&format!("{id}.")))
+        self.rest(id).is_some()
+    }
+
+    /// What its name says after the backup `id`.
+    fn rest(&self, id: &BackupId) -> Option<&str> {
+        self.key.strip_prefix("files/")?.strip_prefix(id.as_str())?.strip_prefix('.')
+    }
+
+    /// Where this file of the backup `id` is put when it is sealed again. What is sealed is other bytes each time, so nobody else may write
+    /// there: not even who was suspended while making the same copy, and wakes up when somebody else has made it.
+    pub(crate) fn anew(&self, id: &BackupId) -> Result<String> {
+        let rest = self.rest(id).unwrap_or_default();
+        let is_word = |word: &str| word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let kind = rest.split_once('.').filter(|(word, _)| is_word(word)).map_or(rest, |(_, kind)| kind);
+        Ok(format!("files/{id}.{}.{kind}", hex::encode(random::<4>()?)))
     }
 }
 

@@ -9,6 +9,9 @@ use super::sign::{Author, Proof, Purpose, SigningKey};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::{Key, PutMode, Storage};
 
+/// A mark is at most this long.
+const MARK_MAX: u64 = 64 << 10;
+
 /// What was found out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -55,8 +58,8 @@ pub(super) async fn read(
     header: &Header,
     counts: impl Fn(Author) -> bool,
 ) -> Result<Option<Mark>> {
-    let file = match storage.get(&key(&header.id)?, None).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+    let file = match storage.get_at_most(&key(&header.id)?, MARK_MAX).await {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Damaged) => return Ok(None),
         read => read?,
     };
     Ok(parse(&file, counts).filter(|mark| mark.body == header.body.hash))

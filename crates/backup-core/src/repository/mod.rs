@@ -316,14 +316,10 @@ impl Repository {
     pub(crate) async fn manifest_file(&self, ctx: &Ctx, id: &BackupId) -> Result<(Header, Bytes, usize)> {
         let key = Self::manifest_key(id)?;
         let doing = || format!("read the manifest of {id}");
-        let meta = self.storage.head(&key).await?;
-        let meta = meta.ok_or_else(|| missing(id.as_str()))?;
-        if meta.size > MANIFEST_MAX {
-            return Err(
-                Error::damaged("the manifest is larger than any that lifeboat writes").during(doing())
-            );
-        }
-        let file = ctx.run(self.storage.get(&key, None)).await.during(doing)?;
+        let file = match ctx.run(self.storage.get_at_most(&key, MANIFEST_MAX)).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(missing(id.as_str())),
+            read => read.during(doing)?,
+        };
         if holders::is_void(&file, id.as_str()) {
             return Err(missing(id.as_str()));
         }
@@ -369,7 +365,7 @@ impl Repository {
         match self.storage.put(&key, file.clone(), PutMode::Create).await {
             // A store that tried again after its answer got lost meets its own work.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let there = self.storage.get(&key, None).await.during(doing)?;
+                let there = self.storage.get_at_most(&key, MANIFEST_MAX).await.during(doing)?;
                 if there == file { Ok(()) } else { Err(error.during(doing())) }
             }
             other => other.map(drop).during(doing),
@@ -379,7 +375,7 @@ impl Repository {
     /// Makes a backup not exist any more: notes when, then deletes its manifest, then what belongs to it alone.
     pub(crate) async fn delete(&self, lease: &Lease, header: &Header) -> Result<()> {
         let key = Self::manifest_key(&header.id)?;
-        let manifest = self.storage.get(&key, None).await?;
+        let manifest = self.storage.get_at_most(&key, MANIFEST_MAX).await?;
         self.storage.put(&deleted::key(&header.id)?, manifest, PutMode::Overwrite).await?;
         lease.check().await?;
         self.storage.delete(&key).await?;

@@ -191,10 +191,7 @@ impl Repository {
         let listed: Vec<_> = ctx.run(self.storage().list(&folder).try_collect()).await?;
         let mut reads = stream::iter(listed)
             .map(|meta| async move {
-                if meta.size > SIZE_MAX {
-                    return Err(Error::damaged("it is too large"));
-                }
-                let file = ctx.run(self.storage().get(&meta.key, None)).await?;
+                let file = ctx.run(self.storage().get_at_most(&meta.key, SIZE_MAX)).await?;
                 parse(&file, |signer| self.access().signers.contains(signer))
             })
             .buffer_unordered(AT_ONCE);

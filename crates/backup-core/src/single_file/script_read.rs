@@ -60,7 +60,8 @@ impl ScriptFile {
             let n = fill(&mut *script.decoded(&context)?, first).unwrap_or(0);
             let head = first.get(..n).unwrap_or_default();
             if !head.starts_with(FIRST_LINE.as_bytes()) {
-                return Err(foreign(head));
+                let begun = !head.is_empty() && FIRST_LINE.as_bytes().starts_with(head);
+                return Err(if begun { cut_off() } else { foreign(head) });
             }
             let end = read_to_end(&mut *script.decoded(&context)?)?;
             let mut decoded = script.decoded(&context)?;

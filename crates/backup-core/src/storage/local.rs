@@ -181,13 +181,17 @@ impl Root {
         Ok(Some((file.into(), stat)))
     }
 
-    fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Bytes> {
+    /// Reads an object of at most `most` bytes, or the bytes of it in `range`.
+    fn get(&self, key: &Key, range: Option<Range<u64>>, most: u64) -> Result<Bytes> {
         let doing = || self.doing("read", key);
         let (mut file, stat) = self.open_file(key)?.ok_or_else(|| super::missing(key).during(doing()))?;
         let size = stat.st_size as u64;
         let range = range.unwrap_or(0..size);
         if range.start > range.end || range.end > size {
             return Err(super::outside(key, &range, size));
+        }
+        if range.end - range.start > most {
+            return Err(super::too_large(key, size, most));
         }
         let mut bytes = vec![0; (range.end - range.start) as usize];
         file.seek(SeekFrom::Start(range.start)).during(doing)?;
@@ -255,7 +259,12 @@ impl Storage for LocalStorage {
 
     async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Bytes> {
         let key = key.clone();
-        self.blocking(move |root| root.get(&key, range)).await
+        self.blocking(move |root| root.get(&key, range, u64::MAX)).await
+    }
+
+    async fn get_at_most(&self, key: &Key, most: u64) -> Result<Bytes> {
+        let key = key.clone();
+        self.blocking(move |root| root.get(&key, None, most)).await
     }
 
     async fn head(&self, key: &Key) -> Result<Option<ObjectMeta>> {

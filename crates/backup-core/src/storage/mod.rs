@@ -77,6 +77,17 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// error, a missing object is `NotFound`.
     async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Bytes>;
 
+    /// Reads an object of at most `most` bytes; a larger one is `Damaged`, and is not read. This is how lifeboat reads what has to be in
+    /// memory whole, so that an object that somebody made huge takes none. A store that learns the size while it reads can do this in one
+    /// call.
+    async fn get_at_most(&self, key: &Key, most: u64) -> Result<Bytes> {
+        let meta = self.head(key).await?.ok_or_else(|| missing(key))?;
+        if meta.size > most {
+            return Err(too_large(key, meta.size, most));
+        }
+        self.get(key, None).await
+    }
+
     /// What is known of an object; `None` if there is none.
     async fn head(&self, key: &Key) -> Result<Option<ObjectMeta>>;
 
@@ -113,6 +124,12 @@ fn missing(key: &Key) -> Error {
 
 fn outside(key: &Key, range: &Range<u64>, size: u64) -> Error {
     Error::damaged(format!("the object {key} has {size} bytes, not {}..{}", range.start, range.end))
+}
+
+fn too_large(key: &Key, size: u64, most: u64) -> Error {
+    Error::damaged(format!(
+        "the object {key} has {size} bytes, and none that lifeboat wrote has more than {most}"
+    ))
 }
 
 fn conflict(key: &Key, mode: &PutMode) -> Error {

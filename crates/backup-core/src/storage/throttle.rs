@@ -77,6 +77,12 @@ impl Storage for Throttled {
         Ok(bytes)
     }
 
+    async fn get_at_most(&self, key: &Key, most: u64) -> Result<Bytes> {
+        let bytes = self.inner.get_at_most(key, most).await?;
+        self.limit.spend(bytes.len()).await;
+        Ok(bytes)
+    }
+
     async fn head(&self, key: &Key) -> Result<Option<ObjectMeta>> {
         self.inner.head(key).await
     }
