@@ -349,7 +349,13 @@ fn a_table_that_may_not_be_read_is_named_and_the_backup_is_not_made() {
     let said = place.fails(1, &["backup", &limited, "--format", "binary"]);
     assert!(said.contains("orders") && said.contains("42501"), "{said}");
     assert_eq!(place.run(&["list", "--quiet"]).matches(&source).count(), 0);
-    // What it may read can be had.
+    // What it may read can be had, by name or by leaving out the rest.
+    let left_out = ["backup", &limited, "--format", "binary", "--skip-unreadable"];
+    let output = place.command(&left_out).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("public.orders") && !output.stdout.is_empty(), "{said}");
+    place.run(&["verify", "latest"]);
     place.run(&["backup", &limited, "--format", "binary", "--include", "customer"]);
     server.psql(&source, &format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }
@@ -364,7 +370,8 @@ fn the_account_of_the_documentation_backs_up_everything() {
              ALTER TABLE hidden.secured FORCE ROW LEVEL SECURITY; CREATE POLICY own ON hidden.secured USING (owner = current_user);
              INSERT INTO hidden.secured VALUES ('a', 1), ('b', 2); REVOKE ALL ON SCHEMA hidden FROM PUBLIC;
              CREATE SEQUENCE hidden.numbers; SELECT nextval('hidden.numbers');
-             CREATE MATERIALIZED VIEW hidden.sums AS SELECT sum(x) FROM hidden.secured",
+             CREATE MATERIALIZED VIEW hidden.sums AS SELECT sum(x) FROM hidden.secured;
+             SELECT lo_from_bytea(700001, 'large')",
         );
         let account = format!("lb_least_{}", std::process::id());
         server.psql("postgres", &grants(&account, &source));
@@ -372,12 +379,48 @@ fn the_account_of_the_documentation_backs_up_everything() {
         let (_, at) =
             server.url_text(&source).rsplit_once('@').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
         let url = format!("postgres://{account}:only%20for%20tests@{at}");
-        let id = place.run(&["backup", &url, "--quiet", "--format", "binary", "-j", "2"]);
+        let backup = ["backup", &url, "--quiet", "--format", "binary", "-j", "2"];
+        // No role reads all large objects.
+        let said = place.fails(1, &backup);
+        assert!(said.contains("700001"), "{said}");
+        server.psql(&source, &format!("GRANT SELECT ON LARGE OBJECT 700001 TO {account}"));
+        let id = place.run(&backup);
         // What was granted goes with the backup only as far as it lies within the database: nothing does.
         let copy = server.create();
         restore(&place, &server, id.trim(), &copy, &[]);
+        for database in [&source, &copy] {
+            server.psql(database, &format!("REVOKE SELECT ON LARGE OBJECT 700001 FROM {account}"));
+        }
         let same = server.dump(&copy) == server.dump(&source);
         server.psql(&source, &format!("DROP OWNED BY {account}; DROP ROLE {account}"));
         assert!(same, "on {}", server.major());
+    }
+}
+
+#[test]
+fn a_backup_comes_back_on_a_newer_server_and_an_older_one_is_told_what_it_does_not_know() {
+    let mut servers = server::servers();
+    servers.sort_by_key(Server::major);
+    let [older, .., newer] = &servers[..] else {
+        return server::missing("two servers are needed for a restore into another version");
+    };
+    assert!(older.major() < newer.major());
+    let place = Place::new();
+    for (from, to) in [(older, newer), (newer, older)] {
+        let source = shop(from);
+        let id = backup(&place, from, &source, &["--format", "binary"]);
+        let copy = to.create();
+        restore(&place, to, &id, &copy, &[]);
+        assert_eq!(to.contents(&copy), from.contents(&source), "from {} to {}", from.major(), to.major());
+    }
+    if newer.major() >= 18 {
+        let source = newer.create();
+        newer.psql(&source, "CREATE TABLE t (a int, twice int GENERATED ALWAYS AS (a * 2) VIRTUAL); CREATE TABLE plain (a int)");
+        let id = backup(&place, newer, &source, &["--format", "binary"]);
+        let copy = new_name(older, &source, "older");
+        let said = place.fails(1, &["restore", &id, "--target", &older.url_text(&copy), "--create-database"]);
+        assert!(said.contains("public.t") && said.contains("virtual") && !said.contains("plain"), "{said}");
+        assert_eq!(older.databases(&copy), [""; 0]);
+        restore(&place, older, &id, &copy, &["--create-database", "--table", "plain"]);
     }
 }

@@ -181,3 +181,55 @@ fn one_table_that_is_replaced_is_the_old_or_the_new_whatever_the_moment() {
         assert_eq!(server.ask(&target, "SELECT x FROM precious").trim(), "1");
     }
 }
+
+#[test]
+fn a_backup_is_proven_by_a_restore_of_which_nothing_is_left_however_it_ends() {
+    for server in server::servers() {
+        let (source, target, place) = (source(&server), target(&server), Place::new());
+        server.psql(
+            &source,
+            "CREATE VIEW seen AS SELECT count(*) FROM noise; CREATE SEQUENCE counted START 7;
+             CREATE TABLE parts (a int) PARTITION BY LIST (a); CREATE TABLE part PARTITION OF parts FOR VALUES IN (1);
+             INSERT INTO parts VALUES (1)",
+        );
+        let before = server.dump(&target);
+        let id = place.run(&["backup", &server.url_text(&source), "--format", "binary", "--quiet"]);
+        let url = server.url_text(&target);
+        let arguments = ["verify", id.trim(), "--restore", "--target", &url];
+        let scratch = format!("{}-scratch-", target.get(..19).unwrap_or(&target));
+        let left = || server.databases(&scratch);
+        let said = place.run(&arguments);
+        assert!(said.contains("equal"), "{said}");
+        assert!(left().is_empty(), "{:?}", left());
+        // While it is there, others leave it alone.
+        let mut stopped =
+            place.command(&arguments).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        wait_until("a scratch database", || !left().is_empty());
+        place.run(&arguments);
+        assert!(stopped.wait().unwrap().success());
+        for signal in ["-TERM", "-KILL"] {
+            let mut child =
+                place.command(&arguments).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+            wait_until("a scratch database", || !left().is_empty());
+            let pid = child.id().to_string();
+            assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+            let status = child.wait().unwrap();
+            if signal == "-TERM" {
+                assert_eq!(status.code(), Some(130));
+                assert!(left().is_empty(), "{:?}", left());
+            }
+        }
+        // The server may still be making the database of the one that was killed, or hear only now that it has gone.
+        wait_until("the end of what was left behind", || {
+            place.run(&arguments);
+            left().is_empty()
+        });
+        // Whatever is not marked is somebody's.
+        let precious = format!("{scratch}0123456789abcdef");
+        server.psql("postgres", &format!("CREATE DATABASE \"{precious}\""));
+        place.run(&arguments);
+        assert_eq!(left(), [precious.as_str()]);
+        server.psql("postgres", &format!("DROP DATABASE \"{precious}\""));
+        assert_eq!(server.dump(&target), before);
+    }
+}

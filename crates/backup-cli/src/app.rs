@@ -54,10 +54,15 @@ fn start(cli: Cli, output: Output, ctx: &Ctx) -> Result<()> {
     let watcher = progress::watcher(output);
     let watched = ctx.clone().with_progress(watcher.clone());
     let session = Session::new(cli.global, output, watched, Arc::clone(&watcher));
-    let result = runtime.block_on(async {
-        signals::watch(ctx.clone(), Arc::clone(&watcher))?;
+    let (ctx, signalled) = (ctx.clone(), Arc::clone(&watcher));
+    // A task of the workers: this thread would have to be woken, by system calls, for whatever it waits for.
+    let command = async move {
+        signals::watch(ctx, signalled)?;
         cli.command.run(&session).await
-    });
+    };
+    let result = runtime.block_on(async { tokio::spawn(command).await });
+    let result =
+        result.unwrap_or_else(|error| Err(Error::internal("the command did not end").because(error)));
     watcher.close();
     // What is still being written to a temporary name may end, but not keep us.
     runtime.shutdown_timeout(Duration::from_secs(10));

@@ -18,11 +18,10 @@ pub(crate) fn impossible(what: &str) -> Error {
 
 /// Asks on the terminal; an error unless the answer is yes.
 pub(crate) async fn ask(ctx: &Ctx, question: &str) -> Result<()> {
-    let mut stderr = std::io::stderr().lock();
+    let mut stderr = std::io::stderr();
     write!(stderr, "{} [y/N] ", crate::output::plain(question))
         .and_then(|()| stderr.flush())
         .map_err(|error| Error::io("ask", error))?;
-    drop(stderr);
     // On a thread of its own, which nobody waits for: reading a terminal cannot be cancelled.
     let (send, receive) = oneshot::channel();
     std::thread::spawn(move || {

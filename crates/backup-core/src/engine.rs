@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::Ctx;
 use crate::error::{Error, Result};
-use crate::part::Part;
+use crate::part::{Object, Part};
 use crate::position::{LogInfo, LogPoint, LogSegment, Position, Replay, Until};
 use crate::reader::PartReader;
 use crate::request::{BackupRequest, RestoreRequest};
@@ -149,6 +149,11 @@ pub trait BackupSession: Send + Sync {
     /// plan, so that core does not begin more than these. Without a bound of its own an engine says nothing here.
     fn readers(&self) -> usize {
         usize::MAX
+    }
+
+    /// The tables that are not in the plan because the account may not read them; there are some only where the request says so.
+    fn left_out(&self) -> Vec<Object> {
+        Vec::new()
     }
 
     /// Everything that `dump` will be called for, in the order of a script: a part's `after` come before it. The same for

@@ -1,5 +1,6 @@
 //! Patterns that select tables.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -127,6 +128,8 @@ impl fmt::Display for Pattern {
 pub struct Filter {
     include: Arc<[(Pattern, AtomicBool)]>,
     exclude: Arc<[(Pattern, AtomicBool)]>,
+    /// Tables that are not selected whatever the patterns say.
+    left_out: Arc<BTreeSet<(Option<String>, String)>>,
 }
 
 impl Filter {
@@ -139,12 +142,24 @@ impl Filter {
         Self {
             include: include.into_iter().map(with_memory).collect(),
             exclude: exclude.into_iter().map(with_memory).collect(),
+            left_out: Arc::default(),
         }
+    }
+
+    /// The same without these tables, by schema and name.
+    #[must_use]
+    pub fn without(&self, tables: impl IntoIterator<Item = (Option<String>, String)>) -> Self {
+        Self { left_out: Arc::new(tables.into_iter().collect()), ..self.clone() }
+    }
+
+    /// Whether there are patterns to include: then nothing comes that was not asked for, and is not needed.
+    pub fn has_includes(&self) -> bool {
+        !self.include.is_empty()
     }
 
     /// Whether it selects everything.
     pub fn is_everything(&self) -> bool {
-        self.include.is_empty() && self.exclude.is_empty()
+        self.include.is_empty() && self.exclude.is_empty() && self.left_out.is_empty()
     }
 
     /// Whether it selects the table called `name` in `schema` of `database`.
@@ -156,6 +171,26 @@ impl Filter {
                 matched.fetch_or(matches, Ordering::Relaxed);
                 any | matches
             })
+        };
+        let excluded = any(&self.exclude);
+        let included = any(&self.include) || self.include.is_empty();
+        let is_left_out = !self.left_out.is_empty()
+            && self.left_out.contains(&(schema.map(str::to_owned), name.to_owned()));
+        included && !excluded && !is_left_out
+    }
+
+    /// Whether it selects something that is no table and not of one, called `name` in `schema` of `database`: a pattern speaks of such
+    /// things only if it names their schema. The schema itself is what has no name in it.
+    pub fn selects_in_schema(&self, database: Option<&str>, schema: Option<&str>, name: &str) -> bool {
+        let any = |patterns: &[(Pattern, AtomicBool)]| {
+            patterns.iter().filter(|(pattern, _)| pattern.words.len() > 1).fold(
+                false,
+                |any, (pattern, matched)| {
+                    let matches = schema.is_some() && pattern.matches(database, schema, name);
+                    matched.fetch_or(matches && !name.is_empty(), Ordering::Relaxed);
+                    any | matches
+                },
+            )
         };
         let excluded = any(&self.exclude);
         let included = any(&self.include) || self.include.is_empty();
@@ -216,6 +251,31 @@ mod tests {
         for text in ["", ".", "a.", "a.b.c.d", "\"open"] {
             assert!(text.parse::<Pattern>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn only_a_pattern_with_a_schema_speaks_of_what_is_no_table() {
+        let filter = |include: &[&str], exclude: &[&str]| {
+            let parse =
+                |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<Pattern>>();
+            Filter::new(parse(include), parse(exclude))
+        };
+        let selects = |filter: &Filter, name| filter.selects_in_schema(Some("db"), Some("s"), name);
+        assert!(selects(&filter(&[], &["f"]), "f"));
+        assert!(!selects(&filter(&[], &["s.f"]), "f"));
+        assert!(!selects(&filter(&["f"], &[]), "f"));
+        assert!(selects(&filter(&["s.*"], &["s.g"]), "f"));
+        // The schema goes with all that is in it.
+        assert!(!selects(&filter(&[], &["s.*"]), ""));
+        assert!(selects(&filter(&[], &["s.f*"]), ""));
+    }
+
+    #[test]
+    fn a_table_is_left_out_by_its_name_alone() {
+        let filter = Filter::default().without([(Some("s".to_owned()), "a*".to_owned())]);
+        assert!(!filter.is_everything() && !filter.has_includes());
+        assert!(!filter.selects(None, Some("s"), "a*"));
+        assert!(filter.selects(None, Some("s"), "ab") && filter.selects(None, Some("t"), "a*"));
     }
 
     #[test]

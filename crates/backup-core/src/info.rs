@@ -65,6 +65,10 @@ pub struct BackupInfo {
     pub content: Content,
     /// Whether patterns selected what is in it.
     pub partial: bool,
+    /// The tables that were left out of it because the account may not read them. Known only to whoever has just made it; warnings are
+    /// kept.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
     /// The backup that it continues.
     pub parent: Option<BackupId>,
     /// The full backup at the start of its chain, if it is not that itself.
@@ -94,6 +98,7 @@ impl BackupInfo {
             backup_type: header.backup_type,
             format: header.format,
             path,
+            left_out: Vec::new(),
             size: header.stored_size,
             new_size: header.new_size,
             raw_size: header.raw_size,

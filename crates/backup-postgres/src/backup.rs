@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use backup_core::{
-    BackupRequest, BackupSession, Ctx, Error, ErrorKind, LogPoint, Part, PartKind, PartWriter, Result,
-    async_trait,
+    BackupRequest, BackupSession, Ctx, Error, ErrorKind, LogPoint, Object, Part, PartKind, PartWriter,
+    Result, async_trait,
 };
 use tokio::sync::Semaphore;
 
+use crate::ahead::{self, Ahead};
 use crate::catalog::{self, Plan, Reader};
 use crate::config::Config;
-use crate::connect::{Session, column};
+use crate::connect::{HeldRows, Session, column};
+use crate::error::sql_state;
 use crate::rows;
 
 /// How often the backup begins anew because objects changed between its snapshot and its reading of them.
@@ -35,6 +37,8 @@ pub(crate) struct Backup {
     idle: Mutex<Vec<Session>>,
     free: Semaphore,
     plan: Plan,
+    left_out: Vec<Object>,
+    ahead: Ahead,
     /// If there was no room to lock all tables: what they were like in the snapshot, and how to look again.
     unlocked: Option<(HashMap<u32, i64>, Config)>,
 }
@@ -72,6 +76,19 @@ impl Backup {
         }
         let reader = Reader { ctx, session: &main, version: main.version };
         let relations = catalog::relations(reader).await?;
+        let (mut request, mut left_out) = (request.clone(), Vec::new());
+        if request.skip_unreadable {
+            let selects = |(schema, name): &(String, String)| {
+                request.filter.selects(Some(&config.database), Some(schema), name)
+            };
+            let unreadable = catalog::unreadable(reader, &relations).await?;
+            let unreadable: Vec<_> = unreadable.into_iter().filter(selects).collect();
+            let object = |(schema, name): &(String, String)| Object::new("table", name).in_schema(schema);
+            left_out.extend(unreadable.iter().map(object));
+            let names = unreadable.into_iter().map(|(schema, name)| (Some(schema), name));
+            request.filter = request.filter.without(names);
+        }
+        let request = &request;
         let locked = catalog::lock(reader, &relations, request, &config.database).await?;
         main.execute(ctx, SAVEPOINT).await?;
         let unlocked = if locked { None } else { Some((catalog::shapes(reader).await?, config.clone())) };
@@ -91,11 +108,49 @@ impl Backup {
         main.execute(ctx, RELEASE).await?;
         sessions.push(main);
         let free = Semaphore::new(sessions.len());
-        Ok(Some(Self { idle: Mutex::new(sessions), free, plan: plan?, unlocked }))
+        let plan = plan?;
+        let ahead = Ahead::new(&plan.parts);
+        Ok(Some(Self { idle: Mutex::new(sessions), free, plan, left_out, ahead, unlocked }))
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Session>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locks the tables of parts, for as long as they are read, if they are not locked all the while.
+    async fn lock(&self, ctx: &Ctx, session: &Session, parts: &[&Part]) -> Result<()> {
+        let table = |part: &&Part| Some((*self.plan.tables.get(&part.id)?, rows::table(part)));
+        let tables: Vec<(u32, String)> = parts.iter().filter_map(table).collect();
+        catalog::lock_some(Reader { ctx, session, version: session.version }, &tables).await
+    }
+
+    /// Reads a small part together with small ones behind it, which are likely to be wanted next. None if it has to be read alone.
+    async fn read_ahead(&self, ctx: &Ctx, session: &Session, part: &Part) -> Result<Option<HeldRows>> {
+        let parts = self.ahead.choose(&self.plan.parts, part.id);
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        let read = async {
+            if self.unlocked.is_some() {
+                self.lock(ctx, session, &parts).await?;
+            }
+            let mut sql = String::new();
+            for part in &parts {
+                sql += &rows::reading(part)?;
+                sql += "; ";
+            }
+            session.copies_out(ctx, &(sql + RELEASE), parts.len(), ahead::HELD).await
+        };
+        match read.await {
+            Ok(held) => Ok(self.ahead.keep(&parts, held)),
+            Err(error) if sql_state(&error).is_some() && error.kind() != ErrorKind::Cancelled => {
+                // Whichever of them it was, it is to be named: from here on each is read by itself.
+                self.ahead.stop();
+                session.execute(ctx, RELEASE).await?;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// An error that names the tables of the backup that are not what they were in the snapshot.
@@ -123,31 +178,42 @@ impl BackupSession for Backup {
         None
     }
 
+    fn left_out(&self) -> Vec<Object> {
+        self.left_out.clone()
+    }
+
     async fn plan(&self, ctx: &Ctx) -> Result<Vec<Part>> {
         ctx.check()?;
         Ok(self.plan.parts.clone())
     }
 
     async fn dump(&self, ctx: &Ctx, part: &Part, out: &mut PartWriter) -> Result<()> {
-        let PartKind::Rows { columns, .. } = &part.kind else {
+        if !matches!(part.kind, PartKind::Rows { .. }) {
             for statement in self.plan.statements.get(&part.id).into_iter().flatten() {
                 out.statement(statement).await?;
             }
             return Ok(());
-        };
+        }
+        if let Some(rows) = self.ahead.take(part.id) {
+            return rows.write_to(out).await;
+        }
         let permit = self.free.acquire();
         let permit = ctx.run(async { permit.await.map_err(|_| Self::lost()) }).await?;
         let session = self.idle().pop().ok_or_else(Self::lost)?;
         // A session that failed is not used again: its transaction is over.
-        if let (Some(_), Some(oid)) = (&self.unlocked, self.plan.tables.get(&part.id)) {
-            let reader = Reader { ctx, session: &session, version: session.version };
-            catalog::lock_one(reader, *oid, &rows::table(part)).await?;
+        let rows = self.read_ahead(ctx, &session, part).await?;
+        if rows.is_none() {
+            if self.unlocked.is_some() {
+                self.lock(ctx, &session, &[part]).await?;
+            }
+            session.copy_out(ctx, &format!("{}; {RELEASE}", rows::reading(part)?), out).await?;
         }
-        rows::dump(ctx, &session, part, columns, out).await?;
-        session.execute(ctx, RELEASE).await?;
         self.idle().push(session);
         drop(permit);
-        Ok(())
+        match rows {
+            Some(rows) => rows.write_to(out).await,
+            None => Ok(()),
+        }
     }
 
     async fn finish(self: Box<Self>, ctx: &Ctx) -> Result<()> {

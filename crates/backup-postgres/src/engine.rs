@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use backup_core::{
     BackupRequest, BackupSession, Capabilities, Ctx, Engine, Part, RestoreRequest, RestoreSession, Result,
-    ServerInfo, async_trait,
+    Scratch, ServerInfo, async_trait,
 };
 
 use crate::backup::Backup;
 use crate::config::Config;
 use crate::connect::{Session, choose, column};
 use crate::restore;
+use crate::scratch::ScratchDatabase;
 
 /// A PostgreSQL database.
 #[derive(Debug)]
@@ -62,5 +63,10 @@ impl Engine for Postgres {
         };
         let config = choose(ctx, &config, &restore::ADMINISTERED_FROM).await?;
         Ok(Box::new(restore::Restore::begin(ctx, config, request, parts).await?))
+    }
+
+    async fn scratch(&self, ctx: &Ctx) -> Result<Box<dyn Scratch>> {
+        let config = choose(ctx, &self.config, &restore::ADMINISTERED_FROM).await?;
+        Ok(Box::new(ScratchDatabase::beside(ctx, &config).await?))
     }
 }

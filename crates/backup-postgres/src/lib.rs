@@ -6,14 +6,17 @@
 //! | `connect` | one session with a server, its settings pinned; no password in clear; rows past the driver |
 //! | `catalog` | what is in a database, in which order, and the parts that it is backed up as |
 //! | `backup` | one running backup: sessions that share a snapshot |
+//! | `ahead` | small tables, read many at a time |
 //! | `rows` | rows out of tables and into tables, by COPY |
 //! | `restore` | one running restore: a new database that takes the target's place, or one transaction in it |
+//! | `scratch` | databases that are made only to be compared with |
 //! | `ddl` | SQL: quoting, privileges, and the script for psql |
 //! | `spec` | what a part says of itself for the restore |
 //! | `error` | PostgreSQL's errors in the words of the core |
 //!
 //! There is no `log` yet, so there are only full backups.
 
+mod ahead;
 mod backup;
 mod catalog;
 mod config;
@@ -24,6 +27,7 @@ mod error;
 mod passfile;
 mod restore;
 mod rows;
+mod scratch;
 mod service;
 mod spec;
 

@@ -1,6 +1,6 @@
 //! Rows by COPY, as text, which the server writes and reads: bytes are neither parsed nor decoded here.
 
-use backup_core::{Column, Ctx, Error, ErrorKind, Item, Part, PartReader, PartWriter, Result};
+use backup_core::{Column, Ctx, Error, ErrorKind, Item, Part, PartKind, PartReader, Result};
 use bytes::{Bytes, BytesMut};
 use futures::SinkExt;
 use serde::{Deserialize, Serialize};
@@ -137,16 +137,12 @@ pub(crate) fn statement(part: &Part, spec: &RowsSpec, row: &[u8]) -> Result<Opti
     }
 }
 
-/// Writes the rows of a part to `out`.
-pub(crate) async fn dump(
-    ctx: &Ctx,
-    session: &Session,
-    part: &Part,
-    columns: &[Column],
-    out: &mut PartWriter,
-) -> Result<()> {
-    let sql = copy_out(part, columns, &read(part)?);
-    session.copy_out(ctx, &sql).await?.write_to(ctx, out).await
+/// The statement that reads the rows of a part.
+pub(crate) fn reading(part: &Part) -> Result<String> {
+    match &part.kind {
+        PartKind::Rows { columns, .. } => Ok(copy_out(part, columns, &read(part)?)),
+        _ => Err(Error::internal(format!("{} has no rows", part.object))),
+    }
 }
 
 /// Loads the rows of a part.

@@ -129,6 +129,36 @@ async fn roles_come_back_where_that_is_asked_for_and_those_that_are_there_stay()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_may_not_read_passwords_backs_up_roles_without_them_and_says_so() {
+    for server in server::servers() {
+        let prefix = format!("lb_unseen_{}", std::process::id());
+        let source = source(&server, &prefix, false);
+        server.psql(
+            &source,
+            &format!("CREATE ROLE \"{prefix}_reader\" LOGIN PASSWORD 'only'; GRANT SELECT ON t TO \"{prefix}_reader\""),
+        );
+        let (_, place) =
+            server.url_text(&source).rsplit_once('@').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        let told = Arc::new(Told::default());
+        let manager = manager(&told, Format::Binary);
+        let mut options = BackupOptions::default();
+        options.globals = true;
+        let url = format!("postgres://{prefix}_reader:only@{place}").parse().unwrap();
+        let backup = manager.backup_with(&url, options).await.unwrap();
+        let warnings = manager.get_backup(&BackupRef::from(&backup.id)).await.unwrap().warnings;
+        assert!(warnings.iter().any(|warning| warning.contains("password")), "{warnings:?}");
+        server.psql("postgres", &format!("DROP DATABASE {source}"));
+        drop_roles(&server, &prefix);
+        manager.restore(&BackupRef::Latest, &server.url(&source), globals()).await.unwrap();
+        let password =
+            format!("SELECT rolcanlogin, rolpassword IS NULL FROM pg_authid WHERE rolname = '{prefix} a'");
+        assert_eq!(server.ask("postgres", &password).trim(), "t|t");
+        server.psql("postgres", &format!("DROP DATABASE {source}"));
+        drop_roles(&server, &prefix);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restore_that_fails_takes_its_roles_back() {
     for server in server::servers() {
         let prefix = format!("lb_gone_{}", std::process::id());

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use backup_core::storage::MemoryStorage;
 use backup_core::{
-    BackupConfig, BackupManager, BackupRef, Content, DatabaseUrl, ErrorKind, Format, Registry, RestoreOptions,
+    BackupConfig, BackupManager, BackupOptions, BackupRef, Content, DatabaseUrl, ErrorKind, Format, Registry,
+    RestoreOptions,
 };
 
 mod server;
@@ -59,6 +60,93 @@ async fn a_table_that_may_not_be_read_is_named_and_unreadable_options_are_warned
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_may_not_be_read_is_left_out_where_that_is_asked_for_and_named() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE SCHEMA away; CREATE TABLE away.t (a int); CREATE TABLE open (a int PRIMARY KEY); INSERT INTO open VALUES (1);
+             CREATE TABLE closed (a int PRIMARY KEY); CREATE TABLE refers (a int REFERENCES closed, b int REFERENCES open);
+             CREATE TABLE parts (a int) PARTITION BY LIST (a); CREATE TABLE part PARTITION OF parts FOR VALUES IN (1);
+             CREATE TABLE secured (a int); ALTER TABLE secured ENABLE ROW LEVEL SECURITY; CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';",
+        );
+        let url = seen_by(&server, &source, "lb_forbidden");
+        server.psql(&source, "GRANT SELECT ON open, refers, parts, secured, away.t TO lb_forbidden");
+        let mut options = BackupOptions::default();
+        options.skip_unreadable = true;
+        let manager = manager();
+        let backup = manager.backup_with(&url, options).await.unwrap();
+        let named = ["table away.t", "table public.closed", "table public.parts", "table public.secured"];
+        assert_eq!(backup.left_out, named);
+        assert!(backup.partial);
+        let details = manager.get_backup(&BackupRef::from(&backup.id)).await.unwrap();
+        let tables: Vec<_> = details.tables.iter().map(|table| table.table.name.as_str()).collect();
+        assert_eq!(tables, ["open", "refers"]);
+        for name in named.into_iter().chain(["refers_a_fkey"]) {
+            assert!(details.warnings.iter().any(|warning| warning.contains(name)), "{name}: {details:?}");
+        }
+        let copy = server.create();
+        manager.restore(&BackupRef::Latest, &server.url(&copy), RestoreOptions::default()).await.unwrap();
+        let found = server.ask(
+            &copy,
+            "SELECT f() + a, (SELECT count(*) FROM pg_constraint WHERE conname ~ 'refers_.*_fkey') FROM open",
+        );
+        assert_eq!(found.trim(), "2|1");
+        server.psql(&source, "DROP OWNED BY lb_forbidden");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn patterns_leave_out_tables_and_whole_schemas_and_ask_for_what_is_no_table() {
+    let Some(server) = server::server() else { return };
+    let source = server.create();
+    server.psql(
+        &source,
+        "CREATE SCHEMA audit; CREATE TYPE audit.level AS ENUM ('low'); CREATE TABLE audit.log (l audit.level, x int); INSERT INTO audit.log VALUES ('low', 1);
+         CREATE FUNCTION audit.now() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE FUNCTION reads(audit.log) RETURNS int LANGUAGE sql AS 'SELECT 1';
+         CREATE TYPE mood AS ENUM ('sad'); CREATE FUNCTION twice(x int) RETURNS int LANGUAGE sql AS 'SELECT 2 * x';
+         CREATE SEQUENCE loose; SELECT setval('loose', 41); CREATE TABLE kept (id int DEFAULT nextval('loose'), m mood, y int DEFAULT twice(2));
+         CREATE TABLE cache_a (x int); INSERT INTO cache_a VALUES (1); CREATE VIEW cached AS SELECT * FROM cache_a; CREATE EXTENSION IF NOT EXISTS plpgsql;",
+    );
+    let has = |database: &str| {
+        let sql = "SELECT string_agg(name, ' ' ORDER BY name COLLATE \"C\") FROM (
+             SELECT c.oid::regclass::text AS name FROM pg_class c WHERE c.relkind IN ('r', 'v', 'S') AND c.oid >= 16384 AND c.relnamespace <> 'pg_toast'::regnamespace
+             UNION ALL SELECT p.oid::regproc::text FROM pg_proc p WHERE p.oid >= 16384
+             UNION ALL SELECT t.oid::regtype::text FROM pg_type t WHERE t.oid >= 16384 AND t.typtype = 'e'
+             UNION ALL SELECT nspname || '.' FROM pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_') AS x";
+        server.ask(database, sql).trim().to_owned()
+    };
+    let backed_up = async |include: &[&str], exclude: &[&str]| {
+        let mut options = BackupOptions::default();
+        options.include = include.iter().map(|pattern| pattern.parse().unwrap()).collect();
+        options.exclude = exclude.iter().map(|pattern| pattern.parse().unwrap()).collect();
+        let manager = manager();
+        manager.backup_with(&server.url(&source), options).await.unwrap();
+        let copy = server.create();
+        manager.restore(&BackupRef::Latest, &server.url(&copy), RestoreOptions::default()).await.unwrap();
+        copy
+    };
+    let all = "audit. audit.level audit.log audit.now cache_a cached kept loose mood reads twice";
+    assert_eq!(has(&source), all);
+    // Without tables of that name, and with all else. A view brings along what it reads, without rows.
+    let copy = backed_up(&[], &["cache_*"]).await;
+    assert_eq!(has(&copy), all);
+    assert_eq!(server.ask(&copy, "SELECT count(*), nextval('loose') FROM cached").trim(), "0|42");
+    let copy = backed_up(&[], &["cache*"]).await;
+    assert_eq!(has(&copy), "audit. audit.level audit.log audit.now kept loose mood reads twice");
+    // Without all of a schema, and what needs it.
+    let copy = backed_up(&[], &["audit.*"]).await;
+    assert_eq!(has(&copy), "cache_a cached kept loose mood twice");
+    // What is asked for, with what it needs.
+    let copy = backed_up(&["kept"], &[]).await;
+    assert_eq!(has(&copy), "kept loose mood twice");
+    assert_eq!(server.ask(&copy, "SELECT nextval('loose')").trim(), "42");
+    assert_eq!(has(&backed_up(&["public.twice"], &[]).await), "twice");
+    assert_eq!(has(&backed_up(&["cached"], &[]).await), "cache_a cached");
+    assert_eq!(has(&backed_up(&["audit.*"], &["audit.now"]).await), "audit. audit.level audit.log");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_breaks_the_reading_is_named() {
     let Some(server) = server::server() else { return };
     let source = server.create();
@@ -88,6 +176,45 @@ async fn privileges_of_the_system_are_in_a_backup_only_if_they_were_changed() {
         assert!(granted().await.is_empty(), "{:?}", granted().await);
         server.psql(&source, "GRANT SELECT ON pg_catalog.pg_statistic TO PUBLIC");
         assert_eq!(granted().await, ["TABLE \"pg_catalog\".\"pg_statistic\""]);
+        // What is revoked of the table is revoked of its columns.
+        server.psql(&source, "REVOKE SELECT ON pg_catalog.pg_proc FROM PUBLIC; GRANT SELECT (oid, proname) ON pg_catalog.pg_proc TO PUBLIC");
+        assert_eq!(granted().await.len(), 4);
+        let copy = server.create();
+        manager.restore(&BackupRef::Latest, &server.url(&copy), RestoreOptions::default()).await.unwrap();
+        assert_eq!(server.dump(&copy), server.dump(&source));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_extension_comes_back_before_what_is_of_its_types_and_with_what_belongs_to_it() {
+    for server in server::servers() {
+        let source = server.create();
+        let there = "SELECT count(*) FROM pg_available_extensions WHERE name IN ('ltree', 'tablefunc')";
+        if server.ask("postgres", there).trim() != "2" {
+            server::missing("the server has not the extensions ltree and tablefunc");
+            continue;
+        }
+        // Of the arrays of an extension's type, and of what is behind a composite one, it is not said that they are members.
+        server.psql(
+            &source,
+            "CREATE EXTENSION ltree; CREATE EXTENSION tablefunc; CREATE TABLE paths (p ltree[]); INSERT INTO paths VALUES ('{a.b,c}');
+             CREATE TABLE \"_paths\" (p ltree[]); CREATE FUNCTION f() RETURNS SETOF tablefunc_crosstab_2 LANGUAGE sql AS 'SELECT NULL, NULL, NULL'",
+        );
+        let manager = manager();
+        manager.backup(&server.url(&source)).await.unwrap();
+        let copy = server.create();
+        manager.restore(&BackupRef::Latest, &server.url(&copy), RestoreOptions::default()).await.unwrap();
+        assert_eq!(server.dump(&copy), server.dump(&source));
+        // As of tables that an extension makes with their constraints; these were not made together with it.
+        server.psql(
+            &source,
+            "CREATE TABLE member (a int PRIMARY KEY CHECK (a > 0)); ALTER EXTENSION ltree ADD TABLE member; CREATE INDEX own ON member (a)",
+        );
+        let backup = manager.backup(&server.url(&source)).await.unwrap();
+        let warnings = manager.get_backup(&BackupRef::from(&backup.id)).await.unwrap().warnings;
+        for name in ["index public.member_pkey", "member_a_check", "index public.own"] {
+            assert!(warnings.iter().any(|warning| warning.contains(name)), "{name}: {warnings:?}");
+        }
     }
 }
 

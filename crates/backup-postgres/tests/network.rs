@@ -350,6 +350,45 @@ async fn a_row_that_is_lost_or_comes_twice_on_its_way_is_an_error() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_says_of_its_version_is_inert_in_scripts_and_for_people() {
+    const HOSTILE: &str = "18\n\\! touch hacked\n'; $$ */ DROP TABLE orders; --\u{7}";
+    for server in server::servers() {
+        let source = shop(&server);
+        let version = server.ask("postgres", "SHOW server_version").trim().to_owned();
+        let field = [&(version.len() as u32).to_be_bytes(), version.as_bytes()].concat();
+        let instead = [&(HOSTILE.len() as u32).to_be_bytes(), HOSTILE.as_bytes()].concat();
+        let proxy = changing(address(&server), move |message| {
+            let place = message.windows(field.len()).position(|bytes| bytes == field);
+            if let (b'D', Some(place)) = (message[0], place) {
+                message.splice(place..place + field.len(), instead.iter().copied()).for_each(drop);
+                let length = message.len() as u32 - 1;
+                message.splice(1..5, length.to_be_bytes()).for_each(drop);
+            }
+        });
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+        let mut config = BackupConfig::default();
+        config.codec = "none".to_owned();
+        let manager = BackupManager::new(config)
+            .with_registry(Registry::new().with(&backup_postgres::ENGINE))
+            .with_storage(Arc::clone(&storage));
+        let url = by_way_of(&proxy, &server, &source, "?sslmode=disable");
+        let backup = ends("a backup", manager.backup(&url)).await.unwrap();
+        let details = manager.get_backup(&BackupRef::from(&backup.id)).await.unwrap();
+        assert_eq!(details.server.version, HOSTILE);
+        let script = storage.get(&backup.path.parse().unwrap(), None).await.unwrap();
+        let lines = String::from_utf8_lossy(&script).into_owned();
+        assert!(!lines.lines().any(|line| line.trim_start().starts_with("\\!")), "{}", &lines[..2000]);
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("script.sql"), &script).unwrap();
+        let copy = server.create();
+        server.load(&copy, &directory.path().join("script.sql"));
+        assert_eq!(server.dump(&copy), server.dump(&source));
+        manager.restore(&BackupRef::Latest, &server.url(&copy), replacing()).await.unwrap();
+        assert_eq!(server.dump(&copy), server.dump(&source));
+    }
+}
+
 fn peak_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));

@@ -4,7 +4,10 @@ use std::time::Instant;
 
 use lifeboat::codec::Level;
 use lifeboat::config::parse_rate;
-use lifeboat::{BackupConfig, BackupInfo, BackupOptions, BackupType, Format, Pattern, Result, SourceConfig};
+use lifeboat::{
+    BackupConfig, BackupInfo, BackupOptions, BackupType, Error, ErrorKind, Format, Pattern, Result,
+    SourceConfig,
+};
 use serde_json::json;
 
 use super::flags::{self, Half};
@@ -53,6 +56,9 @@ pub(crate) struct Args {
     /// With what lies outside the database: accounts, roles, tablespaces
     #[arg(long, conflicts_with = "data_only")]
     globals: bool,
+    /// Leave out the tables that the account may not read, name them, and end with exit code 3
+    #[arg(long)]
+    skip_unreadable: bool,
     /// How to compress [default: the first of those possible]
     #[arg(long, value_parser = flags::codec())]
     codec: Option<String>,
@@ -84,7 +90,15 @@ impl Args {
             }
             let restore = session.restore_line(backup.id.as_str(), &backup.engine);
             format!("{}restore it with: {restore}\n", summary(&backup, took))
-        })
+        })?;
+        if backup.left_out.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = backup.left_out.iter().map(|table| plain(table).into_owned()).collect();
+        let message =
+            format!("not in {}, because the account may not read them: {}", backup.id, names.join(", "));
+        Err(Error::new(ErrorKind::Incomplete, message)
+            .hint("the backup has everything else; let the account read them, and back up again"))
     }
 
     /// What the flags, the source and the defaults say about the work, in this order.
@@ -108,6 +122,7 @@ impl Args {
         options.or_full = self.or_full;
         options.content = self.half.content();
         options.globals = self.globals;
+        options.skip_unreadable = self.skip_unreadable;
         if !self.include.is_empty() {
             options.include.clone_from(&self.include);
         }

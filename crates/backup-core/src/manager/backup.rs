@@ -47,6 +47,8 @@ pub(super) struct Job<'a> {
 pub(super) struct Made {
     pub(super) repository: Repository,
     pub(super) header: Header,
+    /// The tables that may not be read.
+    pub(super) left_out: Vec<String>,
     /// The log that was backed up, which may be forgotten when that was checked.
     pub(super) log: Option<Box<dyn LogSession>>,
 }
@@ -97,16 +99,21 @@ impl Job<'_> {
             filter: filter.clone(),
             content: self.options.content,
             globals: self.options.globals,
+            skip_unreadable: self.options.skip_unreadable,
         };
         let session = engine.begin_backup(ctx, request).await?;
         ctx.emit(Event::Stage(Stage::Plan));
         let parts: Arc<[Part]> = session.plan(ctx).await?.into();
         plan::check(&parts)?;
         filter.refuse_unmatched()?;
+        let left_out: Vec<String> = session.left_out().iter().map(ToString::to_string).collect();
+        for table in &left_out {
+            ctx.warn(format!("{table} is not in the backup: the account may not read it"));
+        }
         let log = server.log.clone();
         let mut manifest = self.manifest(started, &headers, server)?;
         (manifest.body.include, manifest.body.exclude) = filter.patterns();
-        manifest.header.partial = !filter.is_everything();
+        manifest.header.partial = !filter.is_everything() || !left_out.is_empty();
         manifest.header.end = session.position().map(|end| end.position.clone());
         manifest.header.log = log.zip(session.position()).map(|(info, end)| LogRecord {
             info,
@@ -127,7 +134,7 @@ impl Job<'_> {
         if committed.is_err() {
             self.repository.discard_file(&manifest.header).await;
         }
-        committed.map(|()| Made { repository: self.repository, header: manifest.header, log: None })
+        committed.map(|()| Made { repository: self.repository, header: manifest.header, left_out, log: None })
     }
 
     /// Makes the backup exist whose chunks are in `store`.

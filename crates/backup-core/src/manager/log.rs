@@ -149,7 +149,12 @@ impl Job<'_> {
             }
         }
         self.commit(&mut manifest, &store).await?;
-        Ok(Made { repository: self.repository, header: manifest.header, log: Some(session) })
+        Ok(Made {
+            repository: self.repository,
+            header: manifest.header,
+            left_out: Vec::new(),
+            log: Some(session),
+        })
     }
 
     /// Reads and stores the log from where `tip` ends to `end`.

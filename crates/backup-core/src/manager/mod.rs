@@ -235,7 +235,7 @@ impl BackupManager {
 
     async fn make_backup(&self, job: backup::Job<'_>, engine: Arc<dyn Engine>) -> Result<BackupInfo> {
         let source = job.source;
-        let backup::Made { repository, header, log } =
+        let backup::Made { repository, header, left_out, log } =
             job.run(engine).await.during(|| format!("back up {source}"))?;
         if self.config.verify {
             let id = BackupRef::from(&header.id);
@@ -249,7 +249,8 @@ impl BackupManager {
         }
         // It is committed: that its mark cannot be read just now does not make it fail.
         let mark = repository.verified(&header).await.unwrap_or_default();
-        Ok(BackupInfo::of(&header, mark, repository.trusts(&header)))
+        let info = BackupInfo::of(&header, mark, repository.trusts(&header));
+        Ok(BackupInfo { left_out, ..info })
     }
 
     /// Restores `backup` into `target`.

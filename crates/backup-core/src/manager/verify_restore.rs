@@ -124,10 +124,13 @@ impl Compare<'_> {
         let mut found: Vec<PartRecord> = (parts.iter().zip(totals))
             .map(|(part, totals)| PartRecord::new(part.clone(), totals.digest, totals.bytes))
             .collect();
-        // Where a database is a schema, the scratch one has another name.
+        // The scratch database has another name, also where databases are schemas.
         for record in &mut found {
-            if record.part.object.schema.as_ref() == Some(&now.database) {
-                record.part.object.schema = Some(server.database.clone());
+            let object = &mut record.part.object;
+            if object.schema.as_ref() == Some(&now.database) {
+                object.schema = Some(server.database.clone());
+            } else if object.kind == "database" && object.name == now.database {
+                object.name.clone_from(&server.database);
             }
         }
         Ok(compare(records, &found))

@@ -42,6 +42,7 @@ fn backup(ordinal: u64, created: &str) -> BackupInfo {
         trusted: true,
         content: Content::All,
         partial: false,
+        left_out: Vec::new(),
         parent: None,
         base: None,
         start: None,

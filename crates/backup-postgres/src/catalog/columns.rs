@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use backup_core::{Error, Result};
 
-use super::reader::{Fields, OURS, Reader};
+use super::reader::{Fields, OURS, Reader, collation};
 use super::types::storage;
 use crate::ddl::quote::{ident, literal};
 
@@ -32,9 +32,10 @@ pub(crate) struct Attribute {
 /// The columns of every relation, by its oid, in their order.
 pub(super) async fn columns(reader: Reader<'_>) -> Result<HashMap<u32, Vec<Attribute>>> {
     let compression = reader.since(14, "a.attcompression::text", "''");
+    let collation = collation("a.attcollation");
     let sql = format!(
         "SELECT a.attrelid, a.attnum, a.attname::text AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS declared,
-                CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END AS collation,
+                CASE WHEN a.attcollation <> t.typcollation THEN {collation} END AS collation,
                 a.attnotnull, a.attidentity::text, a.attgenerated::text, a.attislocal, a.attinhcount::int4 > 0 AS inherited,
                 d.oid AS default_oid, pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS default_expression,
                 a.attstattarget::int4 AS target, CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage::text END AS storage,

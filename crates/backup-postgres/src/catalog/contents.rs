@@ -52,6 +52,10 @@ pub(super) async fn rows(
             let mut node =
                 parts.relations.node_of(catalog, relation, "table", &relation.name, Rank::Rows, vec![]);
             node.table = parts.relations.selected_as(relation).map(str::to_owned);
+            if into.is_some() && node.table.is_some() {
+                // Their rows sum at the root: where they come into is the server's affair.
+                node.kind = "partition";
+            }
             node.body =
                 Body::Rows { columns: columns.clone(), spec, size: relation.bytes / u64::from(count) };
             let id = catalog.push(node);

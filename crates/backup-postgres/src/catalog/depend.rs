@@ -112,7 +112,8 @@ pub(super) async fn comments(reader: Reader<'_>, catalog: &mut Catalog) -> Resul
                LEFT JOIN pg_catalog.pg_attribute a
                  ON d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND a.attrelid = d.objoid AND a.attnum = d.objsubid AND d.objsubid > 0
                LEFT JOIN pg_catalog.pg_class c ON c.oid = a.attrelid LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-               WHERE d.objoid >= 16384 ORDER BY d.classoid, d.objoid, d.objsubid";
+               WHERE d.objoid >= 16384 OR d.classoid = 'pg_catalog.pg_largeobject'::pg_catalog.regclass ORDER BY d.classoid, d.objoid, d.objsubid";
+    // Whoever makes a large object may choose its number.
     for row in reader.rows(sql).await? {
         let key = (row.oid("classoid")?, row.oid("objoid")?);
         let text = literal(row.text("text")?);

@@ -67,21 +67,29 @@ async fn room(reader: Reader<'_>) -> Result<usize> {
     Ok(usize::try_from(room).unwrap_or_default())
 }
 
-/// Locks one table for as long as it is read, and makes sure that it is still what the snapshot has: neither swapped for something else
-/// nor emptied or rewritten, which a snapshot does not show.
-pub(crate) async fn lock_one(reader: Reader<'_>, oid: u32, name: &str) -> Result<()> {
-    let sql = format!("LOCK TABLE ONLY {name} IN ACCESS SHARE MODE");
-    let locked = reader.session.execute(reader.ctx, &sql).await;
-    locked.map_err(|error| error.during(format!("lock {}", name.escape_debug())))?;
+/// Locks some tables for as long as they are read, and makes sure that they are still what the snapshot has: neither swapped for something
+/// else nor emptied or rewritten, which a snapshot does not show.
+pub(crate) async fn lock_some(reader: Reader<'_>, tables: &[(u32, String)]) -> Result<()> {
+    if tables.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = tables.iter().map(|(_, name)| format!("ONLY {name}")).collect();
+    let values: Vec<String> =
+        tables.iter().map(|(oid, name)| format!("({oid}::oid, {})", literal(name))).collect();
     // The functions see what is now, the query what the snapshot has.
     let sql = format!(
-        "SELECT pg_catalog.to_regclass({name})::oid = c.oid AND pg_catalog.pg_relation_filenode(c.oid) = c.relfilenode AS same
-         FROM pg_catalog.pg_class c WHERE c.oid = {oid}",
-        name = literal(name)
+        "LOCK TABLE {names} IN ACCESS SHARE MODE;
+         SELECT x.name FROM (VALUES {values}) AS x (oid, name) LEFT JOIN pg_catalog.pg_class c ON c.oid = x.oid
+         WHERE (pg_catalog.to_regclass(x.name)::oid = c.oid AND pg_catalog.pg_relation_filenode(c.oid) = c.relfilenode) IS NOT TRUE LIMIT 1",
+        names = names.join(", "),
+        values = values.join(", ")
     );
-    let rows = reader.rows(&sql).await?;
-    let same = rows.first().map(|row| row.get::<Option<bool>>("same")).transpose()?.flatten();
-    if same == Some(true) { Ok(()) } else { Err(changed(&[name])) }
+    let other = reader.session.said(reader.ctx, &sql).await;
+    let other = other.map_err(|error| {
+        let names: Vec<String> = tables.iter().map(|(_, name)| name.escape_debug().to_string()).collect();
+        error.during(format!("lock {}", names.join(", ")))
+    })?;
+    other.map_or(Ok(()), |name| Err(changed(&[&name])))
 }
 
 /// The error that names tables which changed.

@@ -32,10 +32,10 @@ mod unknown;
 
 use backup_core::{BackupRequest, Ctx, Result};
 
-pub(crate) use lock::{changed, fingerprint, lock, lock_one, shapes};
+pub(crate) use lock::{changed, fingerprint, lock, lock_some, shapes};
 pub(crate) use plan::Plan;
 pub(crate) use reader::Reader;
-pub(crate) use relations::relations;
+pub(crate) use relations::{relations, unreadable};
 pub(crate) use schemas::database_sql;
 
 use crate::connect::Session;
@@ -114,6 +114,7 @@ pub(crate) async fn read(
     depend::contents(&mut catalog, relations)?;
     depend::comments(reader, &mut catalog).await?;
     depend::labels(reader, &mut catalog).await?;
+    unknown::of_extensions(reader, &mut catalog).await?;
     unknown::refuse(reader, &catalog).await?;
     let order = order::order(&mut catalog)?;
     plan::plan(ctx, catalog, &order, request, &database.name)

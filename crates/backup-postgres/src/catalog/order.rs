@@ -19,7 +19,7 @@ pub(super) fn order(catalog: &mut Catalog) -> Result<Vec<NodeId>> {
 
 /// Kinds in the order in which they are usually needed; what is not listed comes behind.
 fn kind_order(node: &Node) -> usize {
-    const KINDS: [&str; 32] = [
+    const KINDS: [&str; 33] = [
         "database",
         "schema",
         "extension",
@@ -46,6 +46,7 @@ fn kind_order(node: &Node) -> usize {
         "user mapping",
         "foreign table",
         "table",
+        "partition",
         "table attach",
         "sequence",
         "sequence owned by",

@@ -114,8 +114,52 @@ fn part(node: Node, number: u32, statements: &mut HashMap<PartId, Vec<String>>) 
     }
 }
 
-/// The nodes of the tables that the filter selects and what these need, and of what is made of their rows that which needs nothing
-/// else; `None` is all.
+/// Whether the node is of a table, or of what is selected like one.
+fn is_of_relation(node: &Node) -> bool {
+    node.table.is_some()
+        || matches!(node.kind, "table" | "view" | "materialized view" | "foreign table" | "sequence")
+}
+
+/// The nodes that the patterns select: those of tables by the tables' names, others by their schemas; what is in no schema comes along unless
+/// something was asked for by name.
+fn matched(
+    ctx: &Ctx,
+    catalog: &Catalog,
+    order: &[NodeId],
+    request: &BackupRequest,
+    database: &str,
+) -> Vec<NodeId> {
+    let filter = &request.filter;
+    let matches = |node: &Node| match node.schema.as_deref() {
+        schema if is_of_relation(node) => {
+            filter.selects(Some(database), schema, node.table.as_deref().unwrap_or(&node.name))
+        }
+        None if node.kind == "schema" => filter.selects_in_schema(Some(database), Some(&node.name), ""),
+        None => !filter.has_includes(),
+        schema => filter.selects_in_schema(Some(database), schema, &node.name),
+    };
+    let mut matched = Vec::new();
+    let mut excluded: HashSet<NodeId> = HashSet::new();
+    for id in order {
+        let Some(node) = catalog.nodes.get(*id) else { continue };
+        if !matches(node) {
+            excluded.insert(*id);
+        } else if !filter.has_includes()
+            && !is_of_relation(node)
+            && node.database.is_none()
+            && node.needs.iter().any(|needed| excluded.contains(needed))
+        {
+            // A table brings along what it needs, even if that was excluded; what is none goes with it.
+            excluded.insert(*id);
+            ctx.warn(format!("{} is left out: it needs what is excluded", node.told()));
+        } else {
+            matched.push(*id);
+        }
+    }
+    matched
+}
+
+/// The nodes that the filter selects and what these need, and of what is made of rows that which needs nothing else; `None` is all.
 fn selected(
     ctx: &Ctx,
     catalog: &Catalog,
@@ -126,14 +170,7 @@ fn selected(
     if request.filter.is_everything() {
         return None;
     }
-    let matches = |node: &Node| {
-        let is_relation = node.table.is_some()
-            || matches!(node.kind, "table" | "view" | "materialized view" | "foreign table");
-        let name = node.table.as_deref().unwrap_or(&node.name);
-        is_relation && request.filter.selects(Some(database), node.schema.as_deref(), name)
-    };
-    let matched: Vec<NodeId> =
-        order.iter().copied().filter(|id| catalog.nodes.get(*id).is_some_and(matches)).collect();
+    let matched = matched(ctx, catalog, order, request, database);
     let is_made = |id: &NodeId| {
         catalog
             .nodes
@@ -156,12 +193,7 @@ fn selected(
     for id in matched.iter().copied().filter(is_made) {
         let Some(node) = catalog.nodes.get(id) else { continue };
         // Functions and the like come along; another table does not.
-        let is_table = |id: NodeId| {
-            catalog.nodes.get(id).is_some_and(|n| {
-                n.table.is_some()
-                    || matches!(n.kind, "table" | "view" | "materialized view" | "foreign table")
-            })
-        };
+        let is_table = |id: NodeId| catalog.nodes.get(id).is_some_and(is_of_relation);
         let missing: Vec<NodeId> =
             node.needs.iter().copied().filter(|needed| !wanted.contains(needed)).collect();
         if missing.iter().any(|needed| is_table(*needed)) {
@@ -174,6 +206,14 @@ fn selected(
             if wanted.insert(id) {
                 ahead.extend(catalog.nodes.get(id).into_iter().flat_map(|node| node.needs.iter().copied()));
             }
+        }
+    }
+    // A sequence that comes along goes on where it was.
+    for (id, node) in catalog.nodes.iter().enumerate() {
+        if matches!(node.body, Body::Rows { spec: RowsSpec::Sequence { .. }, .. })
+            && node.needs.iter().all(|needed| wanted.contains(needed))
+        {
+            wanted.insert(id);
         }
     }
     Some(wanted)

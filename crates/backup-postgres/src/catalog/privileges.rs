@@ -1,8 +1,10 @@
 //! Privileges on what no backup makes: objects of the system and those that extensions bring, as far as they were changed.
 
+use std::collections::HashMap;
+
 use backup_core::Result;
 
-use super::node::{Catalog, Key, Node, Rank, class};
+use super::node::{Catalog, Key, Node, NodeId, Rank, class};
 use super::reader::{Fields, Reader};
 use crate::ddl::quote::{ident, qualified};
 
@@ -97,14 +99,24 @@ pub(super) async fn privileges(reader: Reader<'_>, catalog: &mut Catalog) -> Res
            AND (n.nspname = 'pg_catalog' OR EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = {relation} AND d.objid = o.oid AND d.objsubid = 0 AND d.deptype = 'e'))",
         relation = class::RELATION
     ));
-    let sql = format!("{} ORDER BY 3, 4, 5, 6, 7", selects.join(" UNION ALL "));
+    // What is revoked of a table is revoked of its columns too: these come behind it.
+    let sql = format!("{} ORDER BY 3, 4, 5, 6, 7 NULLS FIRST", selects.join(" UNION ALL "));
+    let mut tables: HashMap<Key, NodeId> = HashMap::new();
     for row in reader.rows(&sql).await? {
-        add(catalog, &row)?;
+        let mut node = node(&row)?;
+        let key: Key = (row.oid("classid")?, row.oid("oid")?);
+        node.needs.extend(catalog.by_key.get(&key));
+        let is_column = row.maybe("column")?.is_some();
+        node.needs.extend(tables.get(&key).filter(|_| is_column));
+        let id = catalog.push(node);
+        if !is_column {
+            tables.insert(key, id);
+        }
     }
     Ok(())
 }
 
-fn add(catalog: &mut Catalog, row: &Fields) -> Result<()> {
+fn node(row: &Fields) -> Result<Node> {
     let (name, owner) = (row.text("name")?, row.text("owner")?);
     let mut on = match row.maybe("schema")? {
         Some(schema) => format!("{} {}", row.text("word")?, qualified(schema, name)),
@@ -116,8 +128,5 @@ fn add(catalog: &mut Catalog, row: &Fields) -> Result<()> {
     let column = row.maybe("column")?.map(|column| format!("({})", ident(column)));
     let mut node = Node::sql("privileges", &on, Rank::Made, vec![]);
     node.granted(&on, column.as_deref(), owner, row.get("acl")?, &row.list("base")?)?;
-    let key: Key = (row.oid("classid")?, row.oid("oid")?);
-    node.needs.extend(catalog.by_key.get(&key));
-    catalog.push(node);
-    Ok(())
+    Ok(node)
 }

@@ -9,6 +9,14 @@ use crate::connect::{Session, column};
 /// Schemas that are not the system's: as a condition on `n`, the row of `pg_namespace`.
 pub(super) const OURS: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
 
+/// The name of a collation, in SQL of all versions: the type for that is of version 13.
+pub(super) fn collation(oid: &str) -> String {
+    format!(
+        "(SELECT pg_catalog.quote_ident(cn.nspname) || '.' || pg_catalog.quote_ident(co.collname)
+          FROM pg_catalog.pg_collation co JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace WHERE co.oid = {oid})"
+    )
+}
+
 /// The session that reads the catalogs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader<'a> {

@@ -141,10 +141,11 @@ pub(crate) async fn relations(reader: Reader<'_>) -> Result<Relations> {
                 CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::int8 END AS blocks,
                 CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) + COALESCE(pg_catalog.pg_relation_size(NULLIF(c.reltoastrelid, 0)), 0) END AS bytes,
                 COALESCE(a.amname = 'heap', false) AS heap, c.relpersistence = 'u' AS unlogged,
-                ARRAY(SELECT x FROM pg_catalog.pg_type t, LATERAL (VALUES (t.oid), (t.typarray)) AS v (x) WHERE t.typrelid = c.oid AND x <> 0) AS types
+                pg_catalog.array_remove(ARRAY[COALESCE(t.oid, 0), COALESCE(t.typarray, 0)], 0::oid) AS types
          FROM pg_catalog.pg_class c
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
          LEFT JOIN pg_catalog.pg_am a ON a.oid = c.relam
+         LEFT JOIN pg_catalog.pg_type t ON t.oid = c.reltype
          WHERE {OURS} AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
                            AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e')
@@ -165,6 +166,25 @@ pub(crate) async fn relations(reader: Reader<'_>) -> Result<Relations> {
         }
     }
     Ok(relations)
+}
+
+/// The tables that the account may not read, or not all rows of, by schema and the name that they are selected by.
+pub(crate) async fn unreadable(
+    reader: Reader<'_>,
+    relations: &Relations,
+) -> Result<BTreeSet<(String, String)>> {
+    let sql = "SELECT c.oid FROM pg_catalog.pg_class c
+               WHERE c.relkind IN ('r', 'p') AND c.oid >= 16384
+                 AND (NOT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') OR NOT pg_catalog.has_table_privilege(c.oid, 'SELECT')
+                      OR c.relrowsecurity AND pg_catalog.row_security_active(c.oid))";
+    let mut unreadable = BTreeSet::new();
+    for row in reader.rows(sql).await? {
+        if let Some(relation) = relations.get(row.oid("oid")?) {
+            let name = relations.selected_as(relation).unwrap_or(&relation.name);
+            unreadable.insert((relation.schema.clone(), name.to_owned()));
+        }
+    }
+    Ok(unreadable)
 }
 
 fn relation(row: &Fields) -> Result<Relation> {

@@ -222,10 +222,30 @@ fn comment_on_public(row: &Fields, node: &mut Node, name: &str) -> Result<()> {
 
 /// What each extension brings along, so that it is not made a second time.
 pub(super) async fn members(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
-    let sql = "SELECT d.classid, d.objid, d.refobjid
-               FROM pg_catalog.pg_depend d
-               WHERE d.deptype = 'e' AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass";
-    for row in reader.rows(sql).await? {
+    // Of a type only itself is said to be a member: neither that of its arrays nor what is behind a composite one, or is made along with a range.
+    let ranges = reader.since(
+        14,
+        "UNION ALL SELECT d.classid, x.oid, d.refobjid FROM member d JOIN pg_catalog.pg_range r ON r.rngtypid = d.objid
+             JOIN pg_catalog.pg_type m ON m.oid = r.rngmultitypid CROSS JOIN LATERAL (VALUES (m.oid), (m.typarray)) AS x (oid) WHERE d.classid = 1247",
+        "",
+    );
+    let sql = format!(
+        "WITH member AS (
+           SELECT d.classid, d.objid, d.refobjid FROM pg_catalog.pg_depend d
+           WHERE d.deptype = 'e' AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass)
+         SELECT classid, objid, refobjid FROM member
+         UNION ALL SELECT d.classid, t.typarray, d.refobjid FROM member d JOIN pg_catalog.pg_type t ON t.oid = d.objid
+             WHERE d.classid = {types} AND t.typarray <> 0
+         UNION ALL SELECT {relations}, t.typrelid, d.refobjid FROM member d JOIN pg_catalog.pg_type t ON t.oid = d.objid
+             WHERE d.classid = {types} AND t.typrelid <> 0
+         UNION ALL SELECT {types}, x.oid, d.refobjid FROM member d JOIN pg_catalog.pg_class c ON c.oid = d.objid
+             JOIN pg_catalog.pg_type t ON t.oid = c.reltype CROSS JOIN LATERAL (VALUES (t.oid), (t.typarray)) AS x (oid)
+             WHERE d.classid = {relations} AND x.oid <> 0
+         {ranges}",
+        types = class::TYPE,
+        relations = class::RELATION
+    );
+    for row in reader.rows(&sql).await? {
         catalog.members.insert((row.oid("classid")?, row.oid("objid")?), row.oid("refobjid")?);
     }
     Ok(())

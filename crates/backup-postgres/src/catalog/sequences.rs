@@ -52,6 +52,8 @@ pub(super) async fn read(reader: Reader<'_>, relations: &Relations) -> Result<(I
             (Some("i"), Some(place)) => {
                 let logged = match (row.text("relpersistence")?, row.maybe("of_persistence")?) {
                     (own, Some(of)) if own == of => "",
+                    // Before, all were, and there was no word for it.
+                    _ if reader.version < 150_000 => "",
                     ("u", _) => "UNLOGGED ",
                     _ => "LOGGED ",
                 };

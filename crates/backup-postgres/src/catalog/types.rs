@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use backup_core::Result;
 
 use super::node::{Catalog, Key, Node, Rank, class, named};
-use super::reader::{Fields, OURS, Reader};
+use super::reader::{Fields, OURS, Reader, collation};
 use crate::ddl::quote::{ident, literal, qualified};
 
 /// Everything that is a type of its own: not the row type of a table, not an array type.
@@ -20,6 +20,7 @@ pub(super) async fn types(reader: Reader<'_>, catalog: &mut Catalog) -> Result<(
     let multirange = reader.since(14, "mn.nspname::text AS multi_schema, m.typname::text AS multi, m.oid AS multi_oid, m.typarray AS multi_array", "NULL::text AS multi_schema, NULL::text AS multi, NULL::oid AS multi_oid, NULL::oid AS multi_array");
     let join = reader.since(14, "LEFT JOIN pg_catalog.pg_type m ON m.oid = r.rngmultitypid LEFT JOIN pg_catalog.pg_namespace mn ON mn.oid = m.typnamespace", "");
     let not_multirange = reader.since(14, "AND t.typtype <> 'm'", "");
+    let (type_collation, range_collation) = (collation("t.typcollation"), collation("r.rngcollation"));
     let subscript = reader.since(14, "t.typsubscript::oid::regproc::text", "'-'");
     let sql = format!(
         "SELECT t.oid, n.nspname::text AS schema, t.typname::text AS name, t.typtype::text AS kind, t.typisdefined AS defined,
@@ -28,7 +29,7 @@ pub(super) async fn types(reader: Reader<'_>, catalog: &mut Catalog) -> Result<(
                 pg_catalog.format_type(t.typbasetype, t.typtypmod) AS domain_of, t.typnotnull,
                 COALESCE(pg_catalog.pg_get_expr(t.typdefaultbin, 0), pg_catalog.quote_literal(t.typdefault)) AS default_expression,
                 t.typdefault, t.typdefaultbin IS NOT NULL AS default_is_expression,
-                CASE WHEN t.typcollation <> COALESCE(b.typcollation, 0) THEN t.typcollation::regcollation::text END AS collation,
+                CASE WHEN t.typcollation <> COALESCE(b.typcollation, 0) THEN {type_collation} END AS collation,
                 t.typlen, t.typbyval, t.typalign::text, t.typstorage::text, t.typcategory::text, t.typispreferred, t.typdelim::text,
                 t.typcollation <> 0 AS collatable, CASE WHEN t.typelem <> 0 THEN pg_catalog.format_type(t.typelem, NULL) END AS element,
                 t.typinput::oid::regproc::text AS input, t.typoutput::oid::regproc::text AS output,
@@ -37,7 +38,7 @@ pub(super) async fn types(reader: Reader<'_>, catalog: &mut Catalog) -> Result<(
                 t.typanalyze::oid::regproc::text AS analyze, {subscript} AS subscript,
                 pg_catalog.format_type(r.rngsubtype, NULL) AS subtype,
                 CASE WHEN NOT o.opcdefault OR o.opcintype <> r.rngsubtype AND NOT o.opcdefault THEN pg_catalog.quote_ident(opn.nspname) || '.' || pg_catalog.quote_ident(o.opcname) END AS opclass,
-                CASE WHEN r.rngcollation <> COALESCE(st.typcollation, 0) THEN r.rngcollation::regcollation::text END AS range_collation,
+                CASE WHEN r.rngcollation <> COALESCE(st.typcollation, 0) THEN {range_collation} END AS range_collation,
                 r.rngcanonical::oid AS canonical_oid,
                 CASE WHEN r.rngcanonical <> 0 THEN r.rngcanonical::oid::regproc::text END AS canonical,
                 CASE WHEN r.rngsubdiff <> 0 THEN r.rngsubdiff::oid::regproc::text END AS subdiff,
@@ -147,10 +148,11 @@ async fn labels(reader: Reader<'_>) -> Result<HashMap<u32, Vec<String>>> {
 
 /// The attributes of composite types, by the oid of their `pg_class`.
 async fn attributes(reader: Reader<'_>) -> Result<HashMap<u32, Vec<String>>> {
+    let collation = collation("a.attcollation");
     let sql = format!(
         "SELECT a.attrelid, a.attname::text AS name,
                 pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
-                CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END AS collation
+                CASE WHEN a.attcollation <> t.typcollation THEN {collation} END AS collation
          FROM pg_catalog.pg_attribute a
          JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind = 'c'
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -2,7 +2,7 @@
 
 use backup_core::{Error, Result};
 
-use super::node::Catalog;
+use super::node::{Catalog, class};
 use super::reader::{OURS, Reader};
 
 /// Every catalog of objects: its name, the schema column if its objects are in schemas, and what else is none of ours.
@@ -53,6 +53,44 @@ const CATALOGS: [(&str, Option<&str>, &str); 29] = [
 
 /// How many are named.
 const NAMED: usize = 10;
+
+/// What belongs to tables and domains of extensions, and is said to be no member itself: the extension makes it. What was not made together
+/// with it may be somebody's own, and is told.
+pub(super) async fn of_extensions(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
+    let of = |class: u32, name: &str, oid: &str, owner_class: u32, owner: &str| {
+        format!(
+            "SELECT {class}::oid AS classid, o.{oid} AS oid, o.xmin = m.made AS own
+             FROM pg_catalog.{name} o JOIN member m ON m.classid = {owner_class} AND m.objid = o.{owner}"
+        )
+    };
+    let selects = [
+        of(class::CONSTRAINT, "pg_constraint", "oid", class::RELATION, "conrelid"),
+        of(class::CONSTRAINT, "pg_constraint", "oid", class::TYPE, "contypid"),
+        of(class::RELATION, "pg_index", "indexrelid", class::RELATION, "indrelid"),
+        of(class::TRIGGER, "pg_trigger", "oid", class::RELATION, "tgrelid"),
+        of(class::REWRITE, "pg_rewrite", "oid", class::RELATION, "ev_class"),
+        of(class::STATISTICS, "pg_statistic_ext", "oid", class::RELATION, "stxrelid"),
+    ];
+    let sql = format!(
+        "WITH member AS (
+           SELECT d.classid, d.objid, e.xmin AS made FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+           WHERE d.deptype = 'e' AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND e.oid >= 16384)
+         SELECT x.classid, x.oid, CASE WHEN NOT x.own THEN pg_catalog.pg_describe_object(x.classid, x.oid, 0) END AS described
+         FROM ({}) AS x",
+        selects.join(" UNION ALL ")
+    );
+    for row in reader.rows(&sql).await? {
+        let key = (row.oid("classid")?, row.oid("oid")?);
+        catalog.left_out.insert(key);
+        if let Some(described) = row.maybe("described")? {
+            reader.ctx.warn(format!(
+                "{} is not in the backup: it belongs to an extension, which is expected to make it, and was not made with it",
+                described.escape_debug()
+            ));
+        }
+    }
+    Ok(())
+}
 
 /// An error that names what no part of the backup would make.
 pub(super) async fn refuse(reader: Reader<'_>, catalog: &Catalog) -> Result<()> {

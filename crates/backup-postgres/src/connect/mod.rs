@@ -13,16 +13,17 @@ use std::time::Duration;
 use backup_core::{Ctx, Error, ErrorKind, Result};
 use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{CancelToken, Client, Row};
+use tokio_postgres::{CancelToken, Client, Row, SimpleQueryMessage};
 
 use crate::config::{Config, Host, SessionAttrs};
 use crate::error::{Doing, classify, sql_state};
 use wire::Tap;
 
+pub(crate) use copy::HeldRows;
 pub(crate) use wire::ASKED;
 
-/// The oldest version whose catalogs are known, as `server_version_num` has it.
-const OLDEST: u32 = 120_000;
+/// The oldest major version whose catalogs are known.
+const OLDEST: u32 = 12;
 
 /// Whatever the database, the account and the environment have set, this is what holds: texts mean the same here and where they
 /// are restored, and names mean nothing but what they say.
@@ -46,7 +47,7 @@ SET row_security = off;
 SET idle_in_transaction_session_timeout = 0;
 SET client_min_messages = error;
 SET jit = off;
-SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'";
+SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('transaction_timeout', 'idle_session_timeout')";
 
 /// How long a server may take to hear that a statement is to be cancelled.
 const CANCELLING: Duration = Duration::from_secs(5);
@@ -84,12 +85,6 @@ impl Session {
         let row = rows.first().ok_or_else(|| Error::internal("a server says nothing of itself"))?;
         session.version = column::<i32>(row, "version")?.unsigned_abs();
         session.process = Some(column(row, "process")?);
-        if session.version < OLDEST {
-            let message = format!("PostgreSQL {} is too old", session.version / 10_000);
-            return Err(Error::unsupported(message)
-                .hint("versions 12 and later can be backed up")
-                .during(format!("connect to {}", place(config))));
-        }
         let timeouts = format!(
             "SET lock_timeout = {}; SET statement_timeout = {}",
             config.lock_timeout, config.statement_timeout
@@ -102,6 +97,8 @@ impl Session {
         let tap = Arc::new(Tap::default());
         let log_in = tokio::time::timeout(config.connect_timeout, dial::log_in(config, &tap));
         let (client, connection) = ctx.run(async { log_in.await.unwrap_or_else(|_| Err(silent())) }).await?;
+        // Older ones do not know all settings.
+        new_enough(connection.parameter("server_version").unwrap_or_default())?;
         let session = Self {
             cancel: client.cancel_token(),
             client,
@@ -222,12 +219,13 @@ impl Session {
         })
     }
 
-    /// The same outside of a transaction, where a deadlock with another session of ours (two foreign keys between two tables) left
-    /// nothing and is no reason to give up.
+    /// The same outside of a transaction, where a deadlock with another session of ours (two foreign keys between two tables), or the name of an
+    /// array's type that another session took just now (`_a` is that of table `a`, until a table wants it), left nothing and is no reason to
+    /// give up.
     pub(crate) async fn statement_alone(&self, ctx: &Ctx, sql: &str) -> Result<()> {
         for _ in 1..DEADLOCKS {
             match self.statement(ctx, sql).await {
-                Err(error) if is_deadlock(&error) => {}
+                Err(error) if is_deadlock(&error) || is_name_of_array(&error) => {}
                 executed => return executed,
             }
         }
@@ -242,6 +240,16 @@ impl Session {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>> {
         self.run(ctx, self.client.query(sql, parameters)).await
+    }
+
+    /// Executes statements as one message, and says the first value of the first row, as text.
+    pub(crate) async fn said(&self, ctx: &Ctx, sql: &str) -> Result<Option<String>> {
+        let heard = self.run(ctx, self.client.simple_query(sql)).await?;
+        let row = heard.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        row.map_or(Ok(None), |row| Ok(row.try_get(0).map_err(classify)?.map(str::to_owned)))
     }
 
     /// The driver's own client, for COPY into the server. Its statements run inside [`Session::run`].
@@ -288,8 +296,23 @@ impl std::fmt::Debug for Session {
     }
 }
 
+/// An error for versions whose catalogs are not known. What is no number may be a version to come.
+fn new_enough(version: &str) -> Result<()> {
+    let major =
+        version.split(|c: char| !c.is_ascii_digit()).next().and_then(|major| major.parse::<u32>().ok());
+    if major.is_none_or(|major| major >= OLDEST) {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!("PostgreSQL {} is too old", version.escape_debug()))
+        .hint("versions 12 and later can be backed up and restored into"))
+}
+
 fn is_deadlock(error: &Error) -> bool {
     error.message().contains("(SQLSTATE 40P01)")
+}
+
+fn is_name_of_array(error: &Error) -> bool {
+    error.message().contains("(SQLSTATE 23505)") && error.message().contains("pg_type_typname_nsp_index")
 }
 
 fn silent() -> Error {
@@ -363,4 +386,21 @@ async fn suits(ctx: &Ctx, config: &Config, wanted: SessionAttrs, databases: &[&s
 /// A column of a row, by its name.
 pub(crate) fn column<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, name: &str) -> Result<T> {
     row.try_get(name).doing(|| format!("read column {name} of a catalog"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_whose_catalogs_are_not_known_is_refused_by_name() {
+        for version in ["11.22", "9.6.24", "11beta1 (Debian)"] {
+            let error = new_enough(version).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains(&format!("PostgreSQL {version} is too old")), "{error}");
+        }
+        for version in ["12.0", "18.6 (Debian 18.6-3)", "19devel", "", "odd"] {
+            new_enough(version).unwrap();
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What a server sends, on its way to the driver: the login is watched, and the rows of a COPY go past the driver.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +15,7 @@ use tokio_util::io::poll_read_buf;
 
 /// How much is read at once while rows come, and otherwise.
 const ROWS: usize = 256 << 10;
-const TALK: usize = 8 << 10;
+const TALK: usize = 64 << 10;
 /// Rows of about so many bytes are passed on together, if they are there without waiting.
 const BATCH: usize = 128 << 10;
 /// The longest message of a server that we have not logged in to.
@@ -42,30 +43,49 @@ pub(crate) const ASKED: &str = "the server asks for the password in clear";
 /// That the server has not said how many rows there were.
 const UNSAID: u64 = u64::MAX;
 
-/// Where the rows of the next COPY are to go, and how many the server says it has sent.
+/// Where the rows of the COPYs are to go that are asked for next, in their order.
 #[derive(Debug, Default)]
 pub(super) struct Tap {
-    next: Mutex<Option<mpsc::Sender<Bytes>>>,
-    copied: AtomicU64,
+    next: Mutex<VecDeque<Sink>>,
+}
+
+/// Where the rows of a COPY go, and the server's own count of them.
+#[derive(Debug)]
+struct Sink {
+    rows: mpsc::Sender<Bytes>,
+    sent: Arc<AtomicU64>,
+}
+
+/// The rows of a COPY, as the messages they come in: headers are never cut, bodies may be.
+#[derive(Debug)]
+pub(super) struct Copied {
+    pub(super) messages: mpsc::Receiver<Bytes>,
+    sent: Arc<AtomicU64>,
+}
+
+impl Copied {
+    /// How many rows the server says it has sent, once they have come to their end.
+    pub(super) fn sent(&self) -> Option<u64> {
+        Some(self.sent.load(Ordering::SeqCst)).filter(|count| *count != UNSAID)
+    }
 }
 
 impl Tap {
-    /// The rows of the COPY that is about to be asked for, as the messages they come in: headers are never cut, bodies may be. Until it is
-    /// asked for, nothing else may be.
-    pub(super) fn open(&self) -> mpsc::Receiver<Bytes> {
-        let (sender, receiver) = mpsc::channel(1);
-        self.copied.store(UNSAID, Ordering::SeqCst);
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
-        receiver
+    /// The rows of a COPY that is about to be asked for. Until then, nothing else may be.
+    pub(super) fn open(&self) -> Copied {
+        let (sender, messages) = mpsc::channel(1);
+        let sent = Arc::new(AtomicU64::new(UNSAID));
+        self.next().push_back(Sink { rows: sender, sent: Arc::clone(&sent) });
+        Copied { messages, sent }
     }
 
-    /// How many rows the COPY had whose rows have come to their end, as the server says.
-    pub(super) fn copied(&self) -> Option<u64> {
-        Some(self.copied.load(Ordering::SeqCst)).filter(|count| *count != UNSAID)
+    /// No more COPYs come: whoever waits for rows hears it.
+    pub(super) fn close(&self) {
+        self.next().clear();
     }
 
-    fn take(&self) -> Option<mpsc::Sender<Bytes>> {
-        self.next.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn next(&self) -> std::sync::MutexGuard<'_, VecDeque<Sink>> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -81,9 +101,11 @@ pub(super) struct Wire {
     logged_in: bool,
     tap: Arc<Tap>,
     /// Where rows go while there is a COPY.
-    rows: Option<mpsc::Sender<Bytes>>,
+    rows: Option<Sink>,
     /// The message that is being passed on is a row.
     is_row: bool,
+    /// It is for nobody: the driver does not know of the COPY.
+    is_unheard: bool,
 }
 
 impl Wire {
@@ -97,6 +119,7 @@ impl Wire {
             tap,
             rows: None,
             is_row: false,
+            is_unheard: false,
         }
     }
 
@@ -116,20 +139,24 @@ impl Wire {
                 return Err(refused(ASKED));
             }
         }
-        if tag == COMPLETE && self.rows.is_some() && length <= LOGIN {
+        if tag == COMPLETE
+            && let Some(sink) = &self.rows
+            && length <= LOGIN
+        {
             let Some(said) = body.get(..length - 4) else { return Ok(false) };
             let count = said.strip_prefix(b"COPY ").and_then(|said| said.strip_suffix(&[0]));
             let count = count.and_then(|count| str::from_utf8(count).ok()?.parse().ok());
-            self.tap.copied.store(count.unwrap_or(UNSAID), Ordering::SeqCst);
+            sink.sent.store(count.unwrap_or(UNSAID), Ordering::SeqCst);
         }
         match tag {
             READY => self.logged_in = true,
-            COPY_OUT => self.rows = self.tap.take(),
+            COPY_OUT => self.rows = self.tap.next().pop_front(),
             COPY_DATA | COPY_DONE | NOTICE | PARAMETER | NOTIFICATION => {}
             // Whoever reads the rows hears that there are no more.
             _ => self.rows = None,
         }
         self.is_row = tag == COPY_DATA && self.rows.is_some();
+        self.is_unheard = matches!(tag, COPY_OUT | COPY_DONE) && self.rows.is_some();
         self.left = length + 1;
         Ok(true)
     }
@@ -165,11 +192,11 @@ impl Wire {
 
     /// Passes on the rows that are there. Pending while their reader is slower.
     fn pass_rows(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(rows) = &mut self.rows else { return Poll::Ready(Ok(())) };
+        let Some(Sink { rows, .. }) = &mut self.rows else { return Poll::Ready(Ok(())) };
         // If nobody wants them any more, they are read for the driver's sake.
         let wanted = ready!(rows.poll_ready(cx)).is_ok();
         let batch = self.take_rows()?;
-        if let (true, Some(rows)) = (wanted, &mut self.rows) {
+        if let (true, Some(Sink { rows, .. })) = (wanted, &mut self.rows) {
             let _ = rows.start_send(batch);
         }
         Poll::Ready(Ok(()))
@@ -213,6 +240,10 @@ impl AsyncRead for Wire {
                     // Behind the last rows there may be an error, also where the server has hung up.
                     _ => ready!(this.pass_rows(cx))?,
                 }
+            } else if this.is_unheard && !waits && !this.read.is_empty() {
+                let count = this.left.min(this.read.len());
+                this.read.advance(count);
+                this.left -= count;
             } else if !waits && !this.read.is_empty() {
                 let count = this.left.min(this.read.len()).min(out.remaining());
                 out.put_slice(this.read.get(..count).unwrap_or_default());
@@ -281,7 +312,7 @@ mod tests {
         };
         let read_rows = async {
             match rows {
-                Some(rows) => rows.collect::<Vec<_>>().await.concat(),
+                Some(copied) => copied.messages.collect::<Vec<_>>().await.concat(),
                 None => Vec::new(),
             }
         };
@@ -301,8 +332,8 @@ mod tests {
             notice: bool,
             piece in 1usize..200,
         ) {
-            let login = [message(b'R', &[0, 0, 0, 0]), message(b'Z', b"I"), message(b'2', b""), message(b'H', &[0, 0, 0])].concat();
-            let mut said = login.clone();
+            let login = [message(b'R', &[0, 0, 0, 0]), message(b'Z', b"I")].concat();
+            let mut said = [login.clone(), message(b'H', &[0, 0, 0])].concat();
             let (mut expected_rows, mut expected) = (Vec::new(), login);
             for (i, row) in rows.iter().enumerate() {
                 said.extend(message(b'd', row));
@@ -312,7 +343,8 @@ mod tests {
                     expected.extend(message(b'N', b"by the way"));
                 }
             }
-            let end = [message(b'c', b""), message(b'C', b"COPY 1\0"), message(b'Z', b"I")].concat();
+            let end = [message(b'C', b"COPY 1\0"), message(b'C', b"ROLLBACK\0"), message(b'Z', b"I")].concat();
+            said.extend(message(b'c', b""));
             said.extend(&end);
             expected.extend(&end);
             let pieces = said.chunks(piece).map(<[u8]>::to_vec).collect();

@@ -24,10 +24,9 @@ use crate::rows;
 use crate::spec::{SqlSpec, gate, read};
 use gates::Gates;
 use globals::Globals;
-use staging::{Staging, administer};
 use within::Within;
 
-pub(crate) use staging::ADMINISTERED_FROM;
+pub(crate) use staging::{ADMINISTERED_FROM, RESTORING, Staging, administer, is_marked};
 
 /// What the part is called that fills a materialized view.
 const CONTENTS: &str = "materialized view contents";

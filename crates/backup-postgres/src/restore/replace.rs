@@ -207,7 +207,10 @@ async fn attached(ctx: &Ctx, session: &Session, asked: &Relations, doomed: &Rela
 
 /// Takes all rows out of the tables that get others.
 pub(super) async fn empty(ctx: &Ctx, session: &Session, parts: &[Part]) -> Result<()> {
-    let is_rows = |part: &&Part| matches!(part.kind, PartKind::Rows { .. }) && part.object.kind == "table";
+    let is_rows = |part: &&Part| {
+        matches!(part.kind, PartKind::Rows { .. })
+            && matches!(part.object.kind.as_str(), "table" | "partition")
+    };
     let names: BTreeMap<Name, ()> = parts.iter().filter(is_rows).map(|part| (name(part), ())).collect();
     if names.is_empty() {
         return Ok(());

@@ -10,6 +10,7 @@ use crate::connect::{Session, column};
 use crate::ddl::acl;
 use crate::ddl::quote::{ident, literal};
 use crate::error::sql_state;
+use crate::scratch::is_scratch;
 use crate::spec::DatabaseSpec;
 
 /// The connection limit of an unfinished database, and of one that was replaced: only what has it is ever dropped. CREATE DATABASE sets
@@ -23,12 +24,14 @@ pub(crate) const ADMINISTERED_FROM: [&str; 2] = ["postgres", "template1"];
 const ENDING: Duration = Duration::from_secs(30);
 /// How long cleaning up may take.
 const CLEANING: Duration = Duration::from_secs(60);
+/// What is behind the name of a database that is being restored.
+pub(crate) const RESTORING: &str = "-lifeboat-restoring";
 /// The most bytes of a name.
 const NAME: usize = 63;
 
 /// The database that is loaded, and the one whose place it takes.
 #[derive(Debug, Clone)]
-pub(super) struct Staging {
+pub(crate) struct Staging {
     /// A configuration that connects to no database of concern.
     admin: Config,
     name: String,
@@ -38,7 +41,7 @@ pub(super) struct Staging {
 }
 
 /// A session with a database of the server that is not `target`.
-pub(super) async fn administer(ctx: &Ctx, config: &Config, target: &str) -> Result<(Session, Config)> {
+pub(crate) async fn administer(ctx: &Ctx, config: &Config, target: &str) -> Result<(Session, Config)> {
     let mut failure = None;
     for database in ADMINISTERED_FROM.into_iter().filter(|database| *database != target) {
         let admin = config.with_database(database);
@@ -60,6 +63,21 @@ fn with_suffix(name: &str, suffix: &str) -> String {
 }
 
 impl Staging {
+    /// That of a database which is not there.
+    pub(crate) fn named(admin: Config, target: &str) -> Self {
+        Self {
+            admin,
+            name: with_suffix(target, RESTORING),
+            target: target.to_owned(),
+            replaced: with_suffix(target, "-lifeboat-replaced"),
+            exists: false,
+        }
+    }
+
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+
     /// Creates the new database. `exists` says that there is one of the target's name.
     pub(super) async fn create(
         ctx: &Ctx,
@@ -69,13 +87,8 @@ impl Staging {
         exists: bool,
         spec: Option<&DatabaseSpec>,
     ) -> Result<Self> {
-        let staging = Self {
-            admin,
-            name: with_suffix(target, "-lifeboat-restoring"),
-            target: target.to_owned(),
-            replaced: with_suffix(target, "-lifeboat-replaced"),
-            exists,
-        };
+        let mut staging = Self::named(admin, target);
+        staging.exists = exists;
         staging.drop_stale(ctx, session).await?;
         let mut sql =
             format!("CREATE DATABASE {} TEMPLATE template0 CONNECTION LIMIT {MARK}", ident(&staging.name));
@@ -110,7 +123,7 @@ impl Staging {
         for row in session.rows(ctx, sql, &[&self.name, &self.replaced]).await? {
             let name = column::<&str>(&row, "name")?;
             let (mark, used) = (column::<i32>(&row, "mark")?, column::<bool>(&row, "used")?);
-            let ours = mark == MARK || mark == INVALID;
+            let ours = is_marked(mark);
             if ours && used {
                 return Err(Error::new(
                     ErrorKind::Locked,
@@ -128,17 +141,31 @@ impl Staging {
                 name.escape_debug()
             ));
             if mark != INVALID && name == self.name {
-                self.forget_subscriptions(ctx).await?;
+                self.forget_subscriptions(ctx, name).await?;
             }
             session.execute(ctx, &format!("DROP DATABASE {}", ident(name))).await?;
         }
         Ok(())
     }
 
+    /// Drops one of the databases, unless somebody is connected to it.
+    pub(crate) async fn drop_unused(
+        &self,
+        ctx: &Ctx,
+        session: &Session,
+        name: &str,
+        mark: i32,
+    ) -> Result<()> {
+        if mark != INVALID {
+            self.forget_subscriptions(ctx, name).await?;
+        }
+        session.execute(ctx, &format!("DROP DATABASE {}", ident(name))).await
+    }
+
     /// Drops the subscriptions of the new database, without which it cannot be dropped. They have connected to nothing yet, so the slots
     /// that they name are not theirs to drop.
-    async fn forget_subscriptions(&self, ctx: &Ctx) -> Result<()> {
-        let session = match Session::open(ctx, &self.config()).await {
+    async fn forget_subscriptions(&self, ctx: &Ctx, name: &str) -> Result<()> {
+        let session = match Session::open(ctx, &self.admin.with_database(name)).await {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             opened => opened?,
         };
@@ -161,18 +188,10 @@ impl Staging {
     pub(super) async fn drop_database(&self, globals: &Globals) -> Result<()> {
         let ctx = Ctx::new();
         let drop = async {
-            self.forget_subscriptions(&ctx).await?;
-            let session = Session::open(&ctx, &self.admin).await?;
-            end_sessions(&ctx, &session, &self.name).await?;
-            let force = if session.version >= 130_000 { " WITH (FORCE)" } else { "" };
-            session.execute(&ctx, &format!("DROP DATABASE IF EXISTS {}{force}", ident(&self.name))).await?;
+            let session = self.drop_by_force(&ctx, &self.name).await?;
             globals.take_back(&ctx, &session).await
         };
-        let dropped = match tokio::time::timeout(CLEANING, drop).await {
-            Ok(dropped) => dropped,
-            Err(_) => Err(Error::new(ErrorKind::TimedOut, "the server does not answer")),
-        };
-        dropped.map_err(|error| {
+        bounded(Box::pin(drop)).await.map_err(|error| {
             let state = format!(
                 "the target is as it was, but the unfinished database {} is still there",
                 self.name.escape_debug()
@@ -181,12 +200,37 @@ impl Staging {
         })
     }
 
+    /// Drops the new database and the target, whatever is connected to them.
+    pub(crate) async fn drop_both(&self) -> Result<()> {
+        let ctx = Ctx::new();
+        let drop = async {
+            self.drop_by_force(&ctx, &self.name).await?;
+            self.drop_by_force(&ctx, &self.target).await.map(drop)
+        };
+        bounded(Box::pin(drop)).await
+    }
+
+    /// Drops a database, if it is there, and gives the session that did it.
+    async fn drop_by_force(&self, ctx: &Ctx, name: &str) -> Result<Session> {
+        self.forget_subscriptions(ctx, name).await?;
+        let session = Session::open(ctx, &self.admin).await?;
+        end_sessions(ctx, &session, name).await?;
+        let force = if session.version >= 130_000 { " WITH (FORCE)" } else { "" };
+        session.execute(ctx, &format!("DROP DATABASE IF EXISTS {}{force}", ident(name))).await?;
+        Ok(session)
+    }
+
     /// Puts the new database in the target's place, in one transaction.
     pub(super) async fn publish(&self, ctx: &Ctx) -> Result<()> {
         let session = Session::open(ctx, &self.admin).await?;
         // The marks change hands with the names: what is replaced is what the next restore drops, should this one not get to it.
         let (new, old) = (ident(&self.name), ident(&self.target));
-        let limit = if self.exists { self.inherit(ctx, &session).await? } else { -1 };
+        let limit = match self.exists {
+            true => self.inherit(ctx, &session).await?,
+            // It may be left behind.
+            false if is_scratch(&self.target) => MARK,
+            false => -1,
+        };
         let mut swap = format!("BEGIN; ALTER DATABASE {new} CONNECTION LIMIT {limit}; ");
         if self.exists {
             let replaced = ident(&self.replaced);
@@ -257,6 +301,19 @@ impl Staging {
                 .map_err(|error| error.during("keep what belonged to the database that is replaced"))?;
         }
         column(row, "datconnlimit")
+    }
+}
+
+/// Whether a database of this connection limit is one of ours that nobody needs.
+pub(crate) fn is_marked(limit: i32) -> bool {
+    limit == MARK || limit == INVALID
+}
+
+/// Waits so long as cleaning up may take.
+async fn bounded(clean: impl Future<Output = Result<()>>) -> Result<()> {
+    match tokio::time::timeout(CLEANING, clean).await {
+        Ok(cleaned) => cleaned,
+        Err(_) => Err(Error::new(ErrorKind::TimedOut, "the server does not answer")),
     }
 }
 

@@ -10,7 +10,10 @@ use crate::ddl::quote::{ident, literal, qualified};
 /// Switches off the triggers that fire even while rows are replicated, which loading counts as, and returns what switches them on again.
 /// All of it within the transaction.
 pub(super) async fn silence(ctx: &Ctx, session: &Session, parts: &[Part]) -> Result<Vec<String>> {
-    let is_rows = |part: &&Part| matches!(part.kind, PartKind::Rows { .. }) && part.object.kind == "table";
+    let is_rows = |part: &&Part| {
+        matches!(part.kind, PartKind::Rows { .. })
+            && matches!(part.object.kind.as_str(), "table" | "partition")
+    };
     let tables: BTreeSet<String> = (parts.iter().filter(is_rows))
         .map(|part| {
             let schema = part.object.schema.as_deref().unwrap_or_default();

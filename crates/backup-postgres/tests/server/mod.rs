@@ -185,7 +185,8 @@ WHERE c.relkind IN ('r', 'm', 'p') AND c.relispopulated AND NOT c.relispartition
 UNION ALL SELECT format('SELECT %L, last_value, is_called FROM %I.%I;', n.nspname || '.' || c.relname, n.nspname, c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'S' AND n.nspname !~ '^pg_'
-UNION ALL SELECT format('SELECT %L, md5(lo_get(%s));', 'large object ' || oid, oid) FROM pg_largeobject_metadata
+UNION ALL SELECT format('SELECT %L, md5(lo_get(%s));', concat_ws(' ', 'large object', oid, pg_get_userbyid(lomowner), obj_description(oid, 'pg_largeobject'),
+  (SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(coalesce(lomacl, acldefault('L', lomowner))) AS a)), oid) FROM pg_largeobject_metadata
 UNION ALL SELECT format('SELECT %L;', 'database ' || coalesce(r.rolname, '') || ' ' || setconfig::text)
 FROM pg_db_role_setting LEFT JOIN pg_roles r ON r.oid = setrole JOIN pg_database d ON d.oid = setdatabase AND datname = current_database()
 UNION ALL SELECT format('SELECT %L;', 'database ' || shobj_description(oid, 'pg_database')) FROM pg_database WHERE datname = current_database()

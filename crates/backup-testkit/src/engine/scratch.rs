@@ -1,5 +1,7 @@
 //! Scratch databases: a backup is proven by restoring it, and nothing of that is left.
 
+use std::time::{Duration, Instant};
+
 use backup_core::{BackupRef, ErrorKind, RestoreRequest};
 
 use super::EngineFixture;
@@ -56,6 +58,11 @@ pub async fn a_scratch_database_that_is_cut_off_leaves_nothing(fixture: &dyn Eng
             scratch.discard().await.unwrap_or_else(|error| panic!("{}", told(&error)));
         } else {
             drop((restore, scratch));
+            // Nobody has waited for it.
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while fixture.traces(&target).await != before && Instant::now() < deadline {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
         }
         assert_eq!(fixture.traces(&target).await, before, "discarded: {discard}");
     }
