@@ -198,7 +198,8 @@ impl BackupSession for Backup {
                     })
                     .await?;
                 for statement in sql {
-                    out.statement(&statement).await?;
+                    // A statement need not be UTF-8.
+                    out.row(&statement).await?;
                 }
                 Ok(())
             }

@@ -1,19 +1,104 @@
 //! The statements that make the objects of a database, as the server prints them.
 
+mod mixed;
+
 use backup_core::{Ctx, Error, Object, Result};
 
 use crate::backup::Reader;
 use crate::catalog::Reading;
+use crate::catalog::context::Context;
 use crate::catalog::plan::SqlSpec;
+use crate::catalog::trigger;
 use crate::connect::Connection;
-use crate::ddl::create::{CreateTable, unqualified};
+use crate::ddl::UTF8;
+use crate::ddl::create::{CreateTable, referred, refers, unqualified};
 use crate::ddl::quote::{identifier, text};
 use crate::ddl::raw;
-use crate::ddl::view::names_database;
+use crate::ddl::view::{names_database, without_database_of_sequences};
 use crate::error::malformed;
 
-/// The statements of an SQL part.
+/// The statements of an SQL part: in the character set of the session that its object was made in, if that matters, and else in UTF-8.
 pub(crate) async fn of(
+    ctx: &Ctx,
+    reader: &mut Reader,
+    database: &str,
+    object: &Object,
+    spec: &SqlSpec,
+) -> Result<Vec<Vec<u8>>> {
+    let Some(context) = spec.context() else {
+        let statements = of_tables(ctx, reader, database, object, spec).await?;
+        return Ok(statements.into_iter().map(String::into_bytes).collect());
+    };
+    let name = identifier(&object.name);
+    let raw = match spec {
+        SqlSpec::Routine { routine, .. } => {
+            let raw =
+                show(ctx, reader.speak(ctx, true).await?, &format!("{} {name}", routine.word()), 2).await?;
+            mixed::routine(ctx, reader.speak(ctx, false).await?, raw, object, context).await?
+        }
+        SqlSpec::Event { .. } => {
+            let raw = show(ctx, reader.speak(ctx, true).await?, &format!("EVENT {name}"), 3).await?;
+            mixed::event(ctx, reader.speak(ctx, false).await?, raw, object, context).await?
+        }
+        SqlSpec::Trigger { missing, .. } => {
+            let of = object.table.as_deref().ok_or_else(|| Error::internal("a trigger without a table"))?;
+            let trigger = show(ctx, reader.speak(ctx, true).await?, &format!("TRIGGER {name}"), 2).await?;
+            let connection = reader.speak(ctx, false).await?;
+            let trigger = mixed::trigger(ctx, connection, trigger, object, context).await?;
+            let Some((before, behind)) = trigger::around(of, missing) else { return Ok(vec![trigger]) };
+            let before = mixed::encoded(ctx, connection, before.as_bytes(), context).await?;
+            let behind = mixed::encoded(ctx, connection, behind.as_bytes(), context).await?;
+            return Ok(vec![before, trigger, behind]);
+        }
+        _ => return views(ctx, reader, database, object, spec, context).await,
+    };
+    Ok(vec![raw])
+}
+
+/// The statements of a view.
+async fn views(
+    ctx: &Ctx,
+    reader: &mut Reader,
+    database: &str,
+    object: &Object,
+    spec: &SqlSpec,
+    context: &Context,
+) -> Result<Vec<Vec<u8>>> {
+    let name = identifier(&object.name);
+    let is_invalid = matches!(spec, SqlSpec::View { invalid: true, .. });
+    if context.is_utf8() && !is_invalid {
+        let raw = view(ctx, reader.speak(ctx, true).await?, &name, context).await?;
+        // A text of another character set in it may be no UTF-8.
+        if std::str::from_utf8(&raw).is_err() {
+            return Ok(vec![raw]);
+        }
+    }
+    let connection = reader.speak(ctx, false).await?;
+    let sql = raw::to_text(view(ctx, connection, &name, context).await?)?;
+    let statements = match spec {
+        // Of columns that are not there the database is said, whatever is said of tables.
+        SqlSpec::View { invalid: true, stand_ins, .. } => stand_ins.around(unqualified(&sql, database)),
+        _ => {
+            let sql = without_database_of_sequences(&sql, database);
+            if names_database(&sql, database) {
+                ctx.warn(format!(
+                    "view {} reads from several databases and names this one: restored under another name it still reads from {}",
+                    object.name.escape_debug(),
+                    database.escape_debug()
+                ));
+            }
+            vec![sql]
+        }
+    };
+    let mut encoded = Vec::with_capacity(statements.len());
+    for sql in statements {
+        encoded.push(mixed::encoded(ctx, connection, sql.as_bytes(), context).await?);
+    }
+    Ok(encoded)
+}
+
+/// The statements of what was made in no session of its own.
+async fn of_tables(
     ctx: &Ctx,
     reader: &mut Reader,
     database: &str,
@@ -26,7 +111,7 @@ pub(crate) async fn of(
         SqlSpec::Database => settings(ctx, reader.speak(ctx, false).await?, database).await?,
         SqlSpec::Sequence => {
             let sql = show(ctx, reader.speak(ctx, true).await?, &format!("SEQUENCE {name}"), 1).await?;
-            unqualified(&sql, database)
+            unqualified(&raw::to_text(sql)?, database)
         }
         SqlSpec::SequenceValue => sequence_value(ctx, reader.speak(ctx, false).await?, &name).await?,
         SqlSpec::Table { keys_later } => {
@@ -50,33 +135,34 @@ pub(crate) async fn of(
             let table = CreateTable::parse(&sql)?;
             let key = table.foreign_keys().into_iter().find(|(key, _)| *key == object.name);
             let (_, key) = key.ok_or_else(|| gone(object))?;
-            format!("ALTER TABLE {} ADD {key}", identifier(of))
-        }
-        SqlSpec::Routine { routine, .. } => {
-            let connection = reader.speak(ctx, false).await?;
-            show(ctx, connection, &format!("{} {name}", routine.word()), 2).await?
-        }
-        SqlSpec::View { invalid: true, stand_ins, .. } => {
-            let sql = show(ctx, reader.speak(ctx, false).await?, &format!("VIEW {name}"), 1).await?;
-            // Of columns that are not there the database is said, whatever is said of tables.
-            return Ok(stand_ins.around(unqualified(&sql, database)));
-        }
-        SqlSpec::View { .. } => {
-            let sql = show(ctx, reader.speak(ctx, false).await?, &format!("VIEW {name}"), 1).await?;
-            if names_database(&sql, database) {
-                ctx.warn(format!(
-                    "view {} reads from several databases and names this one: restored under another name it still reads from {}",
-                    object.name.escape_debug(),
-                    database.escape_debug()
-                ));
+            let (mut before, mut behind) = (Vec::new(), Vec::new());
+            // A key that a foreign one needs may have been dropped since. The table that it refers to gets one for the moment.
+            let refers = refers(key);
+            let mut lacks_key = table.lacks_key_of(&refers);
+            if let Some((to, columns)) = referred(key)
+                && exists(ctx, reader.speak(ctx, false).await?, &to).await?
+            {
+                let parent = self::table(ctx, reader, database, &to).await?;
+                if CreateTable::parse(&parent)?.lacks_key_of(&columns) {
+                    lacks_key &= to != of || columns != refers;
+                    let columns: Vec<_> = columns.iter().map(|column| identifier(column)).collect();
+                    let (to, columns) = (identifier(&to), columns.join(","));
+                    let own: String = format!("lifeboat_{}", object.name).chars().take(64).collect();
+                    let own = identifier(&own);
+                    before.push(format!("ALTER TABLE {to} ADD KEY {own} ({columns})"));
+                    behind.push(format!("ALTER TABLE {to} DROP KEY {own}"));
+                }
             }
-            sql
+            before.push(format!("ALTER TABLE {} ADD {key}", identifier(of)));
+            // And the server makes one for the table itself.
+            if lacks_key {
+                behind.push(format!("ALTER TABLE {} DROP KEY {name}", identifier(of)));
+            }
+            before.extend(behind);
+            return Ok(before);
         }
-        SqlSpec::Trigger { .. } => {
-            show(ctx, reader.speak(ctx, false).await?, &format!("TRIGGER {name}"), 2).await?
-        }
-        SqlSpec::Event { .. } => {
-            show(ctx, reader.speak(ctx, false).await?, &format!("EVENT {name}"), 3).await?
+        SqlSpec::Routine { .. } | SqlSpec::View { .. } | SqlSpec::Trigger { .. } | SqlSpec::Event { .. } => {
+            return Err(Error::internal("a program is taken for a table"));
         }
     };
     Ok(vec![statement])
@@ -84,18 +170,39 @@ pub(crate) async fn of(
 
 async fn table(ctx: &Ctx, reader: &mut Reader, database: &str, name: &str) -> Result<String> {
     let sql = show(ctx, reader.speak(ctx, true).await?, &format!("TABLE {}", identifier(name)), 1).await?;
-    Ok(unqualified(&sql, database))
+    Ok(unqualified(&raw::to_text(sql)?, database))
+}
+
+/// A view's statement. Some can be printed only in a session of the collation that they were made in.
+async fn view(ctx: &Ctx, connection: &mut Connection, name: &str, context: &Context) -> Result<Vec<u8>> {
+    let what = format!("VIEW {name}");
+    let shown = show(ctx, connection, &what, 1).await;
+    if shown.is_ok() || context.charsets().is_empty() {
+        return shown;
+    }
+    let charsets = context.charsets();
+    connection.execute(ctx, &format!("SET SESSION {}", charsets.trim_start_matches(", "))).await?;
+    let again = show(ctx, connection, &what, 1).await;
+    connection.execute(ctx, UTF8).await?;
+    again.or(shown)
 }
 
 /// The column `place` of what SHOW CREATE says. Without the privilege to see it, it is NULL.
-async fn show(ctx: &Ctx, connection: &mut Connection, what: &str, place: usize) -> Result<String> {
+async fn show(ctx: &Ctx, connection: &mut Connection, what: &str, place: usize) -> Result<Vec<u8>> {
     let row = connection.row(ctx, &format!("SHOW CREATE {what}")).await?;
     let sql = row.into_iter().nth(place).ok_or_else(|| malformed("a definition without its text"))?;
-    let sql = sql.ok_or_else(|| {
+    sql.ok_or_else(|| {
         Error::new(backup_core::ErrorKind::PermissionDenied, "the account may not see the definition")
             .hint("docs/mysql.md has the privileges that are needed, as a script")
-    })?;
-    raw::to_text(sql)
+    })
+}
+
+async fn exists(ctx: &Ctx, connection: &mut Connection, table: &str) -> Result<bool> {
+    let sql = format!(
+        "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {}",
+        text(table)
+    );
+    Ok(Reading::new(connection.row(ctx, &sql).await?).number()? > 0)
 }
 
 fn gone(object: &Object) -> Error {

@@ -97,7 +97,7 @@ async fn every_account(kind: &str) {
     let Some(server) = Server::find(kind) else { return };
     let newer = kind == "mariadb11";
     let source = server.empty();
-    server.run(Some(&source.path), &wicked::statements(server.is_mariadb()));
+    server.run(Some(&source.path), &wicked::statements(server.is_mariadb(), server.version()));
     let held = "writers of ";
     let grants = documented(&server, newer, &source.path);
 
@@ -156,7 +156,7 @@ async fn every_account(kind: &str) {
 async fn beside_flushes(kind: &str) {
     let Some(server) = Server::find(kind) else { return };
     let source = server.empty();
-    server.run(Some(&source.path), &wicked::statements(server.is_mariadb()));
+    server.run(Some(&source.path), &wicked::statements(server.is_mariadb(), server.version()));
     let account =
         Account::new(&server, "beside_flushes", &documented(&server, kind == "mariadb11", &source.path));
     let over = AtomicBool::new(false);

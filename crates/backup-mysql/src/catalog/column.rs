@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     Index,
     /// MySQL's JSON.
     Json,
+    /// Nothing: it is a generated column of a table that stores none, which has no more than a number of rows.
+    Absent,
 }
 
 /// A column whose values are backed up.
@@ -44,10 +46,29 @@ impl Column {
     pub(crate) fn selected(&self) -> String {
         let name = identifier(&self.name);
         match self.kind {
-            Kind::Float => format!("{name}+0e0"),
+            Kind::Float => match self.limit() {
+                Some(limit) => format!("LEAST(GREATEST({name}+0e0,-{limit:e}),{limit:e})"),
+                None => format!("{name}+0e0"),
+            },
             Kind::Index => format!("CAST({name} AS UNSIGNED)"),
+            Kind::Absent => "NULL".to_owned(),
+            // As such, 2000 and 0000 read alike.
+            Kind::Plain if self.declared.starts_with("year(2)") => {
+                format!("IF(YEAR({name})=1900,'0000',YEAR({name}))")
+            }
             _ => name,
         }
+    }
+}
+
+impl Column {
+    /// The largest value of a FLOAT(M,D) of more digits than a FLOAT has: what is stored for it may be a bit larger, and would be taken
+    /// for too large when it comes back.
+    fn limit(&self) -> Option<f64> {
+        let digits = self.declared.strip_prefix("float(")?.split_once(')')?.0;
+        let (all, behind) = digits.split_once(',')?;
+        let (all, behind): (i32, i32) = (all.parse().ok()?, behind.parse().ok()?);
+        (all > 6).then(|| 10f64.powi(all - behind) - 10f64.powi(-behind))
     }
 }
 
@@ -106,6 +127,24 @@ mod tests {
         assert_eq!(of("enum('a','b c')"), Kind::Bytes);
         for odd in ["enum('')", "enum('a','A')", "enum('ä')", "enum('a\\\\b')"] {
             assert_eq!(of(odd), Kind::Index, "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_float_of_many_digits_stays_below_its_limit() {
+        let of = |declared: &str| Column {
+            name: "f".into(),
+            declared: declared.into(),
+            kind: Kind::Float,
+            default: None,
+        };
+        assert_eq!(of("float(30,0)").selected(), "LEAST(GREATEST(`f`+0e0,-1e30),1e30)");
+        assert_eq!(
+            of("float(9,2) unsigned").selected(),
+            "LEAST(GREATEST(`f`+0e0,-9.99999999e6),9.99999999e6)"
+        );
+        for other in ["float", "float(6,3)", "double(30,0)"] {
+            assert_eq!(of(other).selected(), "`f`+0e0", "{other}");
         }
     }
 

@@ -64,14 +64,7 @@ impl Context {
     pub(crate) fn settings(&self) -> String {
         let mut settings =
             format!("SET SESSION sql_mode = {}", text(self.sql_mode.as_deref().unwrap_or_default()));
-        let word = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        for (variable, value) in
-            [("character_set_client", &self.charset), ("collation_connection", &self.collation)]
-        {
-            if !value.is_empty() && word(value) {
-                let _ = write!(settings, ", {variable} = {value}");
-            }
-        }
+        settings.push_str(&self.charsets());
         if let Some(zone) = &self.time_zone {
             let _ = write!(settings, ", time_zone = {}", text(zone));
         }
@@ -81,8 +74,22 @@ impl Context {
         settings
     }
 
-    /// Whether the statement can be sent as it is kept, in UTF-8.
-    pub(crate) fn takes_utf8(&self, sql: &str) -> bool {
-        sql.is_ascii() || matches!(self.charset.as_str(), "" | "utf8" | "utf8mb3" | "utf8mb4")
+    /// The settings of its character set and collation, each behind a comma.
+    pub(crate) fn charsets(&self) -> String {
+        let mut settings = String::new();
+        let word = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        for (variable, value) in
+            [("character_set_client", &self.charset), ("collation_connection", &self.collation)]
+        {
+            if !value.is_empty() && word(value) {
+                let _ = write!(settings, ", {variable} = {value}");
+            }
+        }
+        settings
+    }
+
+    /// Whether what was written in it is UTF-8.
+    pub(crate) fn is_utf8(&self) -> bool {
+        matches!(self.charset.as_str(), "" | "utf8" | "utf8mb3" | "utf8mb4")
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod size;
 pub(crate) mod split;
 pub(crate) mod stand_in;
 pub(crate) mod table;
+pub(crate) mod trigger;
 pub(crate) mod visible;
 
 use backup_core::{Error, Result};

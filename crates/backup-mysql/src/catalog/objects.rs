@@ -84,6 +84,8 @@ pub(crate) struct Event {
 pub(crate) struct Trigger {
     pub(crate) name: String,
     pub(crate) table: String,
+    /// What it does.
+    pub(crate) body: String,
     pub(crate) context: Context,
 }
 
@@ -138,6 +140,7 @@ impl Objects {
         let selects = |name: &str| filter.selects(None, Some(database), name);
         objects.read_tables(ctx, connection, &of, &selects).await?;
         objects.read_views(ctx, connection, &of).await?;
+        objects.look_again_at_views(ctx, connection).await?;
         objects.read_triggers(ctx, connection, &of, &selects).await?;
         objects.read_programs(ctx, connection, &of, &selects).await?;
         objects.refuse_others(ctx, connection, &of).await?;
@@ -226,6 +229,31 @@ impl Objects {
         Ok(())
     }
 
+    /// Some views are valid only in sessions of the collation that they were made in.
+    async fn look_again_at_views(&mut self, ctx: &Ctx, connection: &mut Connection) -> Result<()> {
+        let mut is_plain = true;
+        for view in self.views.iter_mut().filter(|view| view.invalid) {
+            let charsets = view.context.charsets();
+            if charsets.is_empty() {
+                continue;
+            }
+            is_plain = false;
+            connection.execute(ctx, &format!("SET SESSION {}", charsets.trim_start_matches(", "))).await?;
+            // The time is asked for so that the view is opened.
+            let sql = format!(
+                "SELECT TABLE_COMMENT, CREATE_TIME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = CONVERT({} USING utf8)",
+                crate::ddl::quote::bytes(view.name.as_bytes())
+            );
+            if let Some(row) = connection.rows(ctx, &sql).await?.into_iter().next() {
+                view.invalid = Reading::new(row).maybe()?.as_deref() != Some("VIEW");
+            }
+        }
+        if !is_plain {
+            connection.execute(ctx, crate::ddl::UTF8).await?;
+        }
+        Ok(())
+    }
+
     async fn read_triggers(
         &mut self,
         ctx: &Ctx,
@@ -234,16 +262,17 @@ impl Objects {
         selects: Selects<'_>,
     ) -> Result<()> {
         let sql = format!(
-            "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, CREATED, DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, \
+            "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, CREATED, ACTION_STATEMENT, DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, \
              DATABASE_COLLATION, NULL, NULL FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = {of} \
              ORDER BY CAST(EVENT_OBJECT_TABLE AS BINARY), ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER"
         );
         for row in connection.rows(ctx, &sql).await? {
             let mut row = Reading::new(row);
             let (name, table, made) = (row.text()?, row.text()?, row.maybe()?.unwrap_or_default());
+            let body = row.maybe()?.unwrap_or_default();
             if selects(&table) {
                 self.changes.insert(("trigger", name.clone()), made);
-                self.triggers.push(Trigger { name, table, context: Context::read(&mut row)? });
+                self.triggers.push(Trigger { name, table, body, context: Context::read(&mut row)? });
             }
         }
         Ok(())

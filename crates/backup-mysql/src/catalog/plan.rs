@@ -17,6 +17,7 @@ use super::size;
 use super::split::{self, Slice};
 use super::stand_in::{StandIns, There};
 use super::table::{Details, Table};
+use super::trigger;
 use crate::connect::Connection;
 use crate::ddl::lex::{Token, tokens};
 
@@ -48,6 +49,9 @@ pub(crate) enum SqlSpec {
     },
     Trigger {
         context: Context,
+        /// The columns that it names and its table has not.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        missing: Vec<String>,
     },
     Event {
         context: Context,
@@ -60,7 +64,7 @@ impl SqlSpec {
         match self {
             Self::Routine { context, .. }
             | Self::View { context, .. }
-            | Self::Trigger { context }
+            | Self::Trigger { context, .. }
             | Self::Event { context } => Some(context),
             _ => None,
         }
@@ -112,10 +116,6 @@ pub(crate) async fn plan(
     let mut tables = Vec::new();
     for entry in &objects.tables {
         let table = details.table(&entry.name, entry.engine, entry.versioned)?;
-        if table.columns.is_empty() {
-            let message = format!("table {} has no column that is stored", table.name.escape_debug());
-            return Err(Error::unsupported(message).hint("leave the table out (--exclude)"));
-        }
         tables.push(table);
     }
     let with_rows = tables.iter().filter(|table| table.engine != Engine::Rowless);
@@ -149,7 +149,7 @@ pub(crate) async fn plan(
     }
     if request.content != Content::DataOnly {
         plan.keys(&tables)?;
-        plan.foreign_keys(ctx, &tables)?;
+        plan.foreign_keys(ctx, &tables, request.filter.is_everything())?;
         plan.programs(objects, &tables)?;
     }
     Ok(plan.parts)
@@ -278,14 +278,15 @@ impl Plan<'_> {
         Ok(())
     }
 
-    fn foreign_keys(&mut self, ctx: &Ctx, tables: &[Table]) -> Result<()> {
+    /// Where everything is wanted, a key may refer to a table that is not there.
+    fn foreign_keys(&mut self, ctx: &Ctx, tables: &[Table], is_everything: bool) -> Result<()> {
         for table in tables {
             // One after the other: each locks the table.
             let mut before = None;
             for key in &table.foreign_keys {
                 let ends = [Some(&table.name), key.to.as_ref()];
-                if let Some(missing) = ends.into_iter().flatten().find(|name| !self.needs.contains_key(*name))
-                {
+                let missing = ends.into_iter().flatten().find(|name| !self.needs.contains_key(*name));
+                if let Some(missing) = missing.filter(|_| !is_everything) {
                     let (key, table) = (key.name.escape_debug(), table.name.escape_debug());
                     ctx.warn(format!(
                         "foreign key {key} of table {table} is left out: it refers to {}, which was not selected",
@@ -341,21 +342,9 @@ impl Plan<'_> {
             let made = self.sql(Phase::PostData, self.object("view", &view.name), &spec, after)?;
             views.insert(view.name.clone(), made);
         }
-        let mut before: Option<(&str, PartId)> = None;
-        for trigger in &objects.triggers {
-            let mut after: Vec<_> = self.needs.get(&trigger.table).into_iter().flat_map(Needs::all).collect();
-            after.extend(before.filter(|(table, _)| *table == trigger.table).map(|(_, id)| id));
-            let object = self.object("trigger", &trigger.name).of_table(&trigger.table);
-            let made = self.sql(
-                Phase::PostData,
-                object,
-                &SqlSpec::Trigger { context: trigger.context.clone() },
-                after,
-            )?;
-            before = Some((&trigger.table, made));
-        }
-        // One after the other, behind all else: while one is made, what it reads may be put aside.
+        // One after the other, behind tables, rows and routines: while one is made, what it reads may be put aside.
         let mut after: Vec<_> = self.parts.iter().map(|part| part.id).collect();
+        let mut last = None;
         for view in invalid {
             let there = |name: &str| {
                 if let Some(table) = tables.iter().find(|table| table.name == name) {
@@ -369,7 +358,21 @@ impl Plan<'_> {
             let has_function = |name: &str| functions.contains_key(&name.to_lowercase());
             let stand_ins = StandIns::of(view, self.database, there, has_function);
             let spec = SqlSpec::View { invalid: true, context: view.context.clone(), stand_ins };
-            after = vec![self.sql(Phase::PostData, self.object("view", &view.name), &spec, after)?];
+            let made = self.sql(Phase::PostData, self.object("view", &view.name), &spec, after)?;
+            (after, last) = (vec![made], Some(made));
+        }
+        // Triggers come behind: the server would write their tables' names anew as these are put aside.
+        let mut before: Option<(&str, PartId)> = None;
+        for trigger in &objects.triggers {
+            let mut after: Vec<_> = self.needs.get(&trigger.table).into_iter().flat_map(Needs::all).collect();
+            after.extend(before.filter(|(table, _)| *table == trigger.table).map(|(_, id)| id));
+            after.extend(&last);
+            let object = self.object("trigger", &trigger.name).of_table(&trigger.table);
+            let table = tables.iter().find(|table| table.name == trigger.table);
+            let missing = table.map_or_else(Vec::new, |table| trigger::missing(&trigger.body, &table.names));
+            let spec = SqlSpec::Trigger { context: trigger.context.clone(), missing };
+            let made = self.sql(Phase::PostData, object, &spec, after)?;
+            before = Some((&trigger.table, made));
         }
         for event in &objects.events {
             let spec = SqlSpec::Event { context: event.context.clone() };

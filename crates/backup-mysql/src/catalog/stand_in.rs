@@ -10,11 +10,17 @@ use crate::ddl::lex::{Token, tokens};
 use crate::ddl::quote::identifier;
 use crate::ddl::view;
 
+/// InnoDB has no tables of many more columns.
+const MANY: usize = 1000;
+
 /// What a view reads that stands in the way of making it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StandIns {
     tables: Vec<Table>,
     functions: Vec<Function>,
+    /// Columns have to be texts. Otherwise they are numbers, which are good for more.
+    #[serde(default)]
+    texts: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +58,7 @@ impl StandIns {
         let all: Vec<_> =
             tokens(&view.definition).filter(|token| !matches!(token, Token::Space(_))).collect();
         let mut stand_ins = Self::default();
+        let mut whole = Vec::new();
         for name in view::tables(&view.definition, database) {
             let columns: Vec<_> = columns(&all, database, &name).into_iter().collect();
             let (exists, is_view) = match there(&name) {
@@ -60,6 +67,7 @@ impl StandIns {
                 There::Table(has) => {
                     let has = |column: &String| has.iter().any(|one| one.eq_ignore_ascii_case(column));
                     if columns.iter().all(has) {
+                        whole.push(Table { name, columns, exists: true, is_view: false });
                         continue;
                     }
                     (true, false)
@@ -72,6 +80,11 @@ impl StandIns {
                 stand_ins.functions.push(Function { name, arguments });
             }
         }
+        // With all there, it is the type of a column that does not fit any more.
+        if stand_ins.tables.is_empty() && stand_ins.functions.is_empty() {
+            stand_ins.tables = whole;
+        }
+        stand_ins.texts = all.iter().any(|token| token.is("collate"));
         stand_ins
     }
 
@@ -83,17 +96,19 @@ impl StandIns {
             if table.exists {
                 before.push(format!("RENAME TABLE {name} TO {aside}"));
             }
-            let (kind, column) = if table.is_view { ("VIEW", "'' AS a") } else { ("TABLE", "a INT") };
+            let (kind, column) = if table.is_view { ("VIEW", "1 AS a") } else { ("TABLE", "a INT") };
             let said = |column: &String| match identifier(column) {
-                column if table.is_view => format!("'' AS {column}"),
-                column => format!("{column} VARCHAR(64)"),
+                column if table.is_view => format!("1 AS {column}"),
+                column if self.texts => format!("{column} TEXT"),
+                column => format!("{column} INT"),
             };
+            let engine = if table.columns.len() > MANY { " ENGINE=MyISAM" } else { "" };
             let columns: Vec<_> = table.columns.iter().map(said).collect();
             let columns = if columns.is_empty() { column.to_owned() } else { columns.join(", ") };
             before.push(if table.is_view {
                 format!("CREATE VIEW {name} AS SELECT {columns}")
             } else {
-                format!("CREATE TABLE {name} ({columns})")
+                format!("CREATE TABLE {name} ({columns}){engine}")
             });
             behind.push(format!("DROP {kind} {name}"));
             if table.exists {
@@ -198,11 +213,11 @@ mod tests {
         assert_eq!(
             stand_ins.around("VIEW".to_owned()),
             [
-                "CREATE TABLE `gone` (`a` VARCHAR(64))",
+                "CREATE TABLE `gone` (`a` INT)",
                 "RENAME TABLE `seen` TO `lifeboat_aside_1`",
-                "CREATE VIEW `seen` AS SELECT '' AS `s`",
+                "CREATE VIEW `seen` AS SELECT 1 AS `s`",
                 "RENAME TABLE `there` TO `lifeboat_aside_2`",
-                "CREATE TABLE `there` (`b` VARCHAR(64), `c` VARCHAR(64))",
+                "CREATE TABLE `there` (`b` INT, `c` INT)",
                 "CREATE FUNCTION `f`(a0 INT, a1 INT, a2 INT) RETURNS INT DETERMINISTIC NO SQL RETURN 1",
                 "CREATE FUNCTION `g`() RETURNS INT DETERMINISTIC NO SQL RETURN 1",
                 "VIEW",

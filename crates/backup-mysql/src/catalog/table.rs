@@ -58,10 +58,7 @@ pub(crate) struct ForeignKey {
 impl Table {
     /// The query for its rows, without a WHERE.
     pub(crate) fn select(&self) -> String {
-        let mut columns: Vec<_> = self.columns.iter().map(Column::selected).collect();
-        if columns.is_empty() {
-            columns.push("NULL".to_owned());
-        }
+        let columns: Vec<_> = self.columns.iter().map(Column::selected).collect();
         format!("SELECT {} FROM {}", columns.join(","), self.from())
     }
 
@@ -201,6 +198,10 @@ impl Details {
             ends = vec![end("row_start"), end("row_end")];
         }
         columns.extend(ends);
+        if columns.is_empty() {
+            let any = names.first().cloned().unwrap_or_default();
+            columns.push(Column { name: any, declared: String::new(), kind: Kind::Absent, default: None });
+        }
         Ok(Table {
             name: name.to_owned(),
             engine,

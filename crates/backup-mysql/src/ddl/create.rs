@@ -102,6 +102,43 @@ impl<'a> CreateTable<'a> {
         let keys = self.items.iter().filter(|item| item.kind == Kind::ForeignKey);
         keys.filter_map(|item| Some((tokens(item.sql).find_map(Token::name)?, item.sql.trim()))).collect()
     }
+
+    /// Whether the table has no key that begins with these columns.
+    pub(crate) fn lacks_key_of(&self, wanted: &[String]) -> bool {
+        let is_key = |item: &&Item<'_>| {
+            let word = item.first_word();
+            ["PRIMARY", "UNIQUE", "KEY"].iter().any(|key| word.is_some_and(|word| word.is(key)))
+        };
+        let mut wanted: Vec<_> = wanted.iter().map(|name| name.to_lowercase()).collect();
+        wanted.sort_unstable();
+        !self.items.iter().filter(is_key).any(|key| {
+            let mut columns = names_in_parentheses(tokens(key.sql));
+            columns.truncate(wanted.len());
+            columns.iter_mut().for_each(|name| *name = name.to_lowercase());
+            columns.sort_unstable();
+            columns == wanted
+        })
+    }
+}
+
+/// The columns of a foreign key.
+pub(crate) fn refers(foreign: &str) -> Vec<String> {
+    names_in_parentheses(tokens(foreign))
+}
+
+/// The table that a foreign key refers to, if it is of the same database, and the columns there.
+pub(crate) fn referred(foreign: &str) -> Option<(String, Vec<String>)> {
+    let mut behind = tokens(foreign).skip_while(|token| !token.is("REFERENCES"));
+    let table = behind.by_ref().find_map(Token::name)?;
+    let columns: Vec<_> = behind.collect();
+    let is_here = columns.first() != Some(&Token::Other("."));
+    is_here.then(|| (table, names_in_parentheses(columns.into_iter())))
+}
+
+/// The names in the first parentheses.
+fn names_in_parentheses<'a>(all: impl Iterator<Item = Token<'a>>) -> Vec<String> {
+    let inside = all.skip_while(|token| *token != Token::Other("(")).skip(1);
+    inside.take_while(|token| *token != Token::Other(")")).filter_map(Token::name).collect()
 }
 
 impl<'a> Item<'a> {
@@ -169,8 +206,14 @@ pub(crate) fn unqualified(sql: &str, database: &str) -> String {
     plain
 }
 
-/// `sql` without its DEFINER: the object is then owned by who restores it.
-pub(crate) fn without_definer(sql: &str) -> String {
+/// `sql` without its DEFINER: the object is then owned by who restores it. Whatever character set it is in, the definer comes first.
+pub(crate) fn without_definer(sql: &[u8]) -> Vec<u8> {
+    let each: String = sql.iter().map(|byte| char::from(*byte)).collect();
+    let without = definer_left_out(&each);
+    without.chars().filter_map(|c| u8::try_from(u32::from(c)).ok()).collect()
+}
+
+fn definer_left_out(sql: &str) -> String {
     let all: Vec<_> = tokens(sql).collect();
     let Some(start) = all.iter().position(|token| token.is("DEFINER")).filter(|start| *start < 12) else {
         return sql.to_owned();
@@ -204,6 +247,10 @@ mod tests {
         assert_eq!(foreign.len(), 1);
         assert_eq!(foreign[0].0, "f`k");
         assert!(foreign[0].1.ends_with("ON DELETE CASCADE"));
+        assert!(!table.lacks_key_of(&refers(foreign[0].1)) && table.lacks_key_of(&["b".to_owned()]));
+        assert_eq!(referred(foreign[0].1), None);
+        let here = "CONSTRAINT `c` FOREIGN KEY (`b`) REFERENCES `t` (`x`, `y`)";
+        assert_eq!(referred(here), Some(("t".to_owned(), vec!["x".to_owned(), "y".to_owned()])));
         let bare = table.without(true);
         assert!(
             !bare.contains("FOREIGN") && !bare.contains("\n  KEY") && bare.contains("FULLTEXT"),
@@ -241,14 +288,15 @@ mod tests {
 
     #[test]
     fn a_definer_is_left_out() {
-        let sql = "CREATE DEFINER=`a``b`@`%` PROCEDURE `p`() select 'DEFINER=`x`@`y`'";
-        assert_eq!(without_definer(sql), "CREATE PROCEDURE `p`() select 'DEFINER=`x`@`y`'");
-        let view = "CREATE ALGORITHM=UNDEFINED DEFINER=`role` SQL SECURITY DEFINER VIEW `v` AS select 1";
+        let sql = b"CREATE DEFINER=`a``b`@`%` PROCEDURE `p`() select 'DEFINER=`x`@`y`\xff'";
+        assert_eq!(without_definer(sql), b"CREATE PROCEDURE `p`() select 'DEFINER=`x`@`y`\xff'");
+        let view = b"CREATE ALGORITHM=UNDEFINED DEFINER=`role` SQL SECURITY DEFINER VIEW `v` AS select 1";
         assert_eq!(
             without_definer(view),
-            "CREATE ALGORITHM=UNDEFINED SQL SECURITY DEFINER VIEW `v` AS select 1"
+            b"CREATE ALGORITHM=UNDEFINED SQL SECURITY DEFINER VIEW `v` AS select 1"
         );
-        assert_eq!(without_definer("CREATE VIEW `DEFINER` AS select 1"), "CREATE VIEW `DEFINER` AS select 1");
+        let none = b"CREATE VIEW `DEFINER` AS select 1";
+        assert_eq!(without_definer(none), none);
     }
 
     #[test]

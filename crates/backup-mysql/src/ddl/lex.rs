@@ -66,6 +66,33 @@ pub(crate) fn tokens(sql: &str) -> impl Iterator<Item = Token<'_>> {
     })
 }
 
+/// The tokens of what a user wrote, without white space and comments.
+pub(crate) fn code(sql: &str) -> impl Iterator<Item = Token<'_>> {
+    let mut rest = sql;
+    std::iter::from_fn(move || {
+        loop {
+            let comment = match rest {
+                text if text.starts_with('#') => text.find('\n'),
+                text if text.starts_with("--") && text.chars().nth(2).is_none_or(char::is_whitespace) => {
+                    text.find('\n')
+                }
+                // What some servers run is code.
+                text if text.starts_with("/*!") || text.starts_with("/*M!") => Some(3),
+                text if text.starts_with("/*") => text.find("*/").map(|end| end + 2),
+                _ => {
+                    let token = tokens(rest).next()?;
+                    rest = rest.get(token.as_str().len()..)?;
+                    if matches!(token, Token::Space(_)) {
+                        continue;
+                    }
+                    return Some(token);
+                }
+            };
+            rest = rest.get(comment.unwrap_or(rest.len())..)?;
+        }
+    })
+}
+
 /// How long the quoted thing at the start of `sql` is. A doubled quote is part of it; a backslash hides what follows, but not in names.
 fn quoted(sql: &str, quote: char) -> usize {
     let mut characters = sql.char_indices().skip(1).peekable();

@@ -7,3 +7,16 @@ pub(crate) mod raw;
 pub(crate) mod script;
 pub(crate) mod value;
 pub(crate) mod view;
+
+/// The session that tables and rows need: zeros are values, dates may be invalid, and a table whose engine is missing is an error, but not an
+/// option that its engine does not know, which MariaDB keeps. The first has to be said alone: the session may be one of UTF-16, and a
+/// time zone has to be ASCII.
+pub(crate) const PLAIN: [&str; 2] = [
+    "SET NAMES utf8mb4",
+    "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION' /*M!100000 ',IGNORE_BAD_TABLE_OPTIONS' */, \
+     time_zone = '+00:00', timestamp = DEFAULT",
+];
+
+/// Brings a session that prints views back to UTF-8, whatever it gets texts in.
+pub(crate) const UTF8: &str =
+    "SET SESSION character_set_client = utf8mb4, character_set_connection = utf8mb4";

@@ -30,7 +30,8 @@ pub(crate) fn to_text(sql: Vec<u8>) -> Result<String> {
     })
 }
 
-fn quoted(sql: &[u8]) -> usize {
+/// How long the quoted thing at the start is.
+pub(crate) fn quoted(sql: &[u8]) -> usize {
     let Some(quote) = sql.first() else { return 0 };
     let mut at = 1;
     while let Some(byte) = sql.get(at) {

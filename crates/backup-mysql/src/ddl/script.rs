@@ -4,16 +4,13 @@ use std::io::Write;
 
 use backup_core::{Error, Item, Part, PartKind, PartSource, Result, Script, ScriptInfo, ScriptWriter};
 
+use super::PLAIN;
 use super::value::{Literals, insert};
 use crate::catalog::context::collate;
 use crate::catalog::plan::{RowsSpec, SqlSpec, spec};
 
 /// About how long one INSERT is, if no row is longer.
 const INSERT: usize = 512 << 10;
-
-/// The session that tables and rows need.
-const PLAIN: &str = "SET NAMES utf8mb4, SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION', \
-     time_zone = '+00:00', timestamp = DEFAULT";
 
 /// Writes scripts that make the same database out of an empty one.
 #[derive(Debug)]
@@ -29,7 +26,9 @@ impl ScriptWriter for MySqlScript {
             // From here on the client runs no programs and opens no files, whatever the script says.
             say(script, "/*M!999999\\- enable the sandbox mode */\n")?;
         }
-        say(script, &format!("{PLAIN};\n"))?;
+        for settings in PLAIN {
+            say(script, &format!("{settings};\n"))?;
+        }
         say(script, "SET SESSION foreign_key_checks = 0, unique_checks = 0;\n")?;
         if info.server.product == "MariaDB" {
             say(script, "SET SESSION check_constraint_checks = 0, innodb_strict_mode = 0;\n")?;
@@ -58,14 +57,10 @@ fn statements(part: &Part, source: &mut dyn PartSource, script: &mut Script<'_>)
     let made_from: SqlSpec = spec(part)?;
     while let Some(sql) = next(source)? {
         let Some(context) = made_from.context() else {
-            script.statement(|script| say(script, &sql))?;
+            script.statement(|script| write(script, &sql))?;
             say(script, ";\n")?;
             continue;
         };
-        if !context.takes_utf8(&sql) {
-            let message = format!("{} is written in the character set {}", part.object, context.charset);
-            return Err(Error::unsupported(message).hint("make a binary backup: it has no such limit"));
-        }
         let end = delimiter(&sql);
         let collations = context.database_collation.as_ref().zip(context.default_collation.as_ref());
         if let Some((then, _)) = collations {
@@ -73,8 +68,9 @@ fn statements(part: &Part, source: &mut dyn PartSource, script: &mut Script<'_>)
         }
         say(script, &format!("{};\n", context.settings()))?;
         say(script, &format!("DELIMITER {end}\n"))?;
-        script.statement(|script| say(script, &sql))?;
-        say(script, &format!("\n{end}\nDELIMITER ;\n{PLAIN};\n"))?;
+        script.statement(|script| write(script, &sql))?;
+        let [names, settings] = PLAIN;
+        say(script, &format!("\n{end}\nDELIMITER ;\n{names};\n{settings};\n"))?;
         if let Some((_, now)) = collations {
             say(script, &format!("{};\n", collate(now)))?;
         }
@@ -83,9 +79,9 @@ fn statements(part: &Part, source: &mut dyn PartSource, script: &mut Script<'_>)
 }
 
 /// What ends a statement that may have semicolons in it: nothing that is in it.
-fn delimiter(sql: &str) -> String {
+fn delimiter(sql: &[u8]) -> String {
     let mut end = ";;".to_owned();
-    while sql.contains(&end) {
+    while sql.windows(end.len()).any(|window| window == end.as_bytes()) {
         end.insert(0, '$');
     }
     end
@@ -135,8 +131,8 @@ fn piece(literals: &mut Literals<'_>, source: &mut dyn PartSource) -> Result<boo
     }
 }
 
-/// The next statement, whole.
-fn next(source: &mut dyn PartSource) -> Result<Option<String>> {
+/// The next statement, whole. It need not be UTF-8.
+fn next(source: &mut dyn PartSource) -> Result<Option<Vec<u8>>> {
     let mut whole = Vec::new();
     while let Some(item) = source.next()? {
         let last = match item {
@@ -151,9 +147,7 @@ fn next(source: &mut dyn PartSource) -> Result<Option<String>> {
             _ => return Err(Error::internal("something else stands among the statements")),
         };
         if last {
-            return String::from_utf8(whole)
-                .map(Some)
-                .map_err(|error| Error::damaged("a statement is not UTF-8").because(error));
+            return Ok(Some(whole));
         }
     }
     Ok(None)
@@ -174,7 +168,7 @@ mod tests {
     #[test]
     fn a_delimiter_is_not_in_the_statement() {
         for sql in ["select 1", "begin select ';;'; end", "begin select ';;;;;'; select '//;;;'; end"] {
-            assert!(!sql.contains(&delimiter(sql)), "{sql}");
+            assert!(!sql.contains(&delimiter(sql.as_bytes())), "{sql}");
         }
     }
 }

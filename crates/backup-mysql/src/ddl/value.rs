@@ -59,7 +59,8 @@ impl<'a> Literals<'a> {
                 out.push(b',');
             }
             let Found::Value { whole, bytes } = found else {
-                out.extend_from_slice(b"NULL");
+                let is_absent = kinds.get(field) == Some(&Kind::Absent);
+                out.extend_from_slice(if is_absent { b"DEFAULT" } else { b"NULL" });
                 return Ok(());
             };
             let kind =

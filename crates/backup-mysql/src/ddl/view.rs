@@ -29,9 +29,40 @@ pub(crate) fn names_database(sql: &str, database: &str) -> bool {
     })
 }
 
+/// The statement without `database` before the sequences that it counts by: they are named with it even where nothing else is.
+pub(crate) fn without_database_of_sequences(sql: &str, database: &str) -> String {
+    let all: Vec<_> = tokens(sql).collect();
+    let counts = |at: usize| {
+        let before = |back: usize| at.checked_sub(back).and_then(|place| all.get(place));
+        let is = |word: &str| before(2).is_some_and(|token| token.is(word));
+        before(1) == Some(&Token::Other("(")) && (is("nextval") || is("lastval"))
+    };
+    let mut plain = String::with_capacity(sql.len());
+    let mut at = 0;
+    while let Some(token) = all.get(at) {
+        let is_qualifier = counts(at)
+            && token.name().as_deref() == Some(database)
+            && all.get(at + 1) == Some(&Token::Other("."));
+        if is_qualifier {
+            at += 2;
+            continue;
+        }
+        plain.push_str(token.as_str());
+        at += 1;
+    }
+    plain
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sequences_lose_their_database() {
+        let view = "CREATE VIEW `v` AS select nextval(`shop`.`s`) AS `n`,`shop`.`a` AS `a`,'nextval(`shop`.`s`)' from `t` `shop`";
+        let plain = "CREATE VIEW `v` AS select nextval(`s`) AS `n`,`shop`.`a` AS `a`,'nextval(`shop`.`s`)' from `t` `shop`";
+        assert_eq!(without_database_of_sequences(view, "shop"), plain);
+    }
 
     #[test]
     fn a_view_reads_what_is_named_with_its_database() {

@@ -8,8 +8,8 @@ mod target;
 use std::sync::{Arc, Mutex as Cell, PoisonError};
 
 use backup_core::{
-    Ctx, Error, ErrorKind, Part, PartKind, PartReader, RestoreRequest, RestoreSession, Result, RowLayout,
-    async_trait,
+    Ctx, Error, ErrorKind, Item, Part, PartKind, PartReader, RestoreRequest, RestoreSession, Result,
+    RowLayout, async_trait,
 };
 use tokio::sync::{Mutex, OnceCell};
 
@@ -31,7 +31,7 @@ pub(crate) struct Restore {
     ready: OnceCell<()>,
     idle: Cell<Vec<Session>>,
     /// Events, which begin to run when they are made.
-    events: Mutex<Vec<(Part, String)>>,
+    events: Mutex<Vec<(Part, Vec<u8>)>>,
     /// It is finished, or was taken back.
     over: bool,
 }
@@ -104,10 +104,10 @@ impl Restore {
         if rows.is_some_and(|rows| rows.versioned) {
             session.with_history(ctx).await?;
         }
-        while let Some(sql) = input.statement().await? {
+        while let Some(sql) = statement(input).await? {
             match &made_from {
                 None => {
-                    session.connection.execute(ctx, &sql).await?;
+                    session.connection.execute_bytes(ctx, &sql).await?;
                 }
                 // Beside what is there nothing is put aside, nor stands in for anything.
                 Some(SqlSpec::View { invalid: true, .. }) if !self.target.is_whole() && !is_view(&sql) => {}
@@ -121,12 +121,12 @@ impl Restore {
         Ok(())
     }
 
-    async fn make(&self, ctx: &Ctx, session: &mut Session, made_from: &SqlSpec, sql: String) -> Result<()> {
+    async fn make(&self, ctx: &Ctx, session: &mut Session, made_from: &SqlSpec, sql: Vec<u8>) -> Result<()> {
         match made_from.context() {
             None if *made_from == SqlSpec::Database => self.target.set_defaults(ctx, session, &sql).await,
             None => {
                 session.plain(ctx).await?;
-                session.connection.define(ctx, sql.as_bytes()).await.map(|_| ())
+                session.connection.define(ctx, &sql).await.map(|_| ())
             }
             Some(context) => {
                 let sql = if self.no_owner { without_definer(&sql) } else { sql };
@@ -213,8 +213,25 @@ impl Restore {
 }
 
 /// Whether a statement makes a view, as the server prints it, and not what stands in for what it reads.
-fn is_view(sql: &str) -> bool {
-    sql.starts_with("CREATE ALGORITHM")
+fn is_view(sql: &[u8]) -> bool {
+    sql.starts_with(b"CREATE ALGORITHM")
+}
+
+/// The next statement, whole. It need not be UTF-8.
+async fn statement(input: &mut PartReader) -> Result<Option<Vec<u8>>> {
+    let mut whole = Vec::new();
+    while let Some(item) = input.next().await? {
+        let (bytes, last) = match item {
+            Item::Row(bytes) => (bytes, true),
+            Item::Fragment { bytes, last, .. } => (bytes, last),
+            _ => return Err(Error::internal("something else stands among the statements")),
+        };
+        whole.extend_from_slice(bytes);
+        if last {
+            return Ok(Some(whole));
+        }
+    }
+    Ok(None)
 }
 
 impl Drop for Restore {

@@ -5,11 +5,9 @@ use backup_core::{Ctx, Result};
 use crate::catalog::context::Context;
 use crate::config::Config;
 use crate::connect::Connection;
+use crate::ddl::PLAIN;
 use crate::ddl::quote::identifier;
 use crate::error::code;
-
-/// Zeros are values, dates may be invalid, and a table whose engine is missing is an error.
-pub(crate) const SQL_MODE: &str = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION";
 
 /// One connection to the target, and what state it is in.
 #[derive(Debug)]
@@ -43,10 +41,9 @@ impl Session {
     /// Makes it ready for rows and tables.
     pub(super) async fn plain(&mut self, ctx: &Ctx) -> Result<()> {
         if !self.is_plain {
-            let settings = format!(
-                "SET NAMES utf8mb4, SESSION sql_mode = '{SQL_MODE}', time_zone = '+00:00', timestamp = DEFAULT"
-            );
-            self.connection.execute(ctx, &settings).await?;
+            for settings in PLAIN {
+                self.connection.execute(ctx, settings).await?;
+            }
             self.is_plain = true;
         }
         Ok(())
@@ -62,29 +59,9 @@ impl Session {
     }
 
     /// Runs a statement in the session that its object was made in.
-    pub(super) async fn in_context(&mut self, ctx: &Ctx, context: &Context, sql: &str) -> Result<()> {
-        let bytes = if context.takes_utf8(sql) {
-            sql.as_bytes().to_vec()
-        } else {
-            self.plain(ctx).await?;
-            self.encoded(ctx, sql, &context.charset).await?
-        };
+    pub(super) async fn in_context(&mut self, ctx: &Ctx, context: &Context, sql: &[u8]) -> Result<()> {
         self.is_plain = false;
         self.connection.execute(ctx, &context.settings()).await?;
-        self.connection.define(ctx, &bytes).await.map(|_| ())
-    }
-
-    /// The bytes of a text in another character set, as the server itself knows them.
-    async fn encoded(&mut self, ctx: &Ctx, sql: &str, charset: &str) -> Result<Vec<u8>> {
-        let word: String = charset.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-        let hex = crate::ddl::quote::bytes(sql.as_bytes());
-        let query = format!("SELECT HEX(CONVERT(_utf8mb4 {hex} USING {word}))");
-        let hex = crate::catalog::Reading::new(self.connection.row(ctx, &query).await?).text()?;
-        let digit = |byte: u8| char::from(byte).to_digit(16).unwrap_or(0) as u8;
-        Ok(hex
-            .as_bytes()
-            .chunks(2)
-            .map(|pair| pair.iter().fold(0, |byte, d| byte << 4 | digit(*d)))
-            .collect())
+        self.connection.define(ctx, sql).await.map(|_| ())
     }
 }

@@ -183,7 +183,7 @@ impl Target {
         ctx: &Ctx,
         session: &mut Session,
         context: &Context,
-        sql: &str,
+        sql: &[u8],
     ) -> Result<()> {
         let _settings = ctx.run(async { Ok(self.settings.lock().await) }).await?;
         let Some(wanted) = &context.database_collation else {
@@ -207,10 +207,10 @@ impl Target {
     }
 
     /// Sets the defaults of the database while nobody else does.
-    pub(super) async fn set_defaults(&self, ctx: &Ctx, session: &mut Session, sql: &str) -> Result<()> {
+    pub(super) async fn set_defaults(&self, ctx: &Ctx, session: &mut Session, sql: &[u8]) -> Result<()> {
         let _settings = ctx.run(async { Ok(self.settings.lock().await) }).await?;
         session.plain(ctx).await?;
-        session.connection.define(ctx, sql.as_bytes()).await.map(|_| ())
+        session.connection.define(ctx, sql).await.map(|_| ())
     }
 
     /// The restore is complete.

@@ -99,6 +99,10 @@ impl Target<'_> {
                 Kind::Index => format!("CAST(@v{i} AS UNSIGNED)"),
                 Kind::Ascii => format!("CONVERT(@v{i} USING ascii)"),
                 Kind::Json => format!("CONVERT(@v{i} USING utf8mb4)"),
+                Kind::Absent => {
+                    columns.push(format!("@v{i}"));
+                    continue;
+                }
                 _ => {
                     columns.push(name);
                     continue;
@@ -151,6 +155,19 @@ impl Target<'_> {
         Ok(())
     }
 
+    /// Whether a warning is of storing into one of the columns that are filled. Others are generated, as they were; and of what is generated
+    /// as a date from another column the server names that one.
+    fn names_ours(&self, number: &[u8], message: &[u8]) -> bool {
+        let message = String::from_utf8_lossy(message);
+        let mut columns = self.columns.iter().zip(self.kinds);
+        columns.any(|(column, kind)| {
+            let name = &column.name;
+            (*kind == Kind::Plain || number != NO_DATE)
+                && (message.contains(&format!("column '{name}'"))
+                    || message.contains(&format!("`{name}` at row")))
+        })
+    }
+
     async fn insert(
         &self,
         connection: &mut Connection,
@@ -183,6 +200,7 @@ impl Target<'_> {
                 let (level, number, message) = (field(0), field(1), field(2));
                 match number.as_slice() {
                     _ if level == b"Note" => {}
+                    number if OF_VALUES.contains(&number) && !self.names_ours(number, &message) => {}
                     TRUNCATED => warned += 1,
                     SEVERAL_ENGINES => {}
                     _ => return Err(wrong(String::from_utf8_lossy(&message).escape_debug().to_string())),
@@ -201,6 +219,11 @@ impl Target<'_> {
     }
 }
 
+/// What is said of single values: out of range, of the wrong form, a division by zero, and the like.
+const OF_VALUES: [&[u8]; 9] =
+    [b"1264", b"1265", b"1292", b"1365", b"1366", b"1406", b"1411", b"1441", b"1918"];
+/// A value that is no date, or no number where an expression needs one.
+const NO_DATE: &[u8] = b"1292";
 /// Data truncated.
 const TRUNCATED: &[u8] = b"1265";
 /// MySQL 9 does not like tables of two engines in one transaction, nor in one session.

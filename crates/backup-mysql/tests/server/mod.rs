@@ -66,6 +66,12 @@ impl Server {
         self.is_mariadb
     }
 
+    pub(crate) fn version(&self) -> (u32, u32) {
+        let version = self.ask(None, "SELECT VERSION()");
+        let mut numbers = version.split('.').map(|number| number.parse().unwrap());
+        (numbers.next().unwrap(), numbers.next().unwrap())
+    }
+
     /// The URL of a database, whether there is one or not.
     pub(crate) fn database(&self, name: &str) -> DatabaseUrl {
         self.others.lock().unwrap().push(name.to_owned());

@@ -1,15 +1,17 @@
 //! A database with every kind of object and every type, at their extremes.
 
-/// The statements that make it.
-pub(crate) fn statements(is_mariadb: bool) -> Vec<String> {
+/// The statements that make it, for a server of this version.
+pub(crate) fn statements(is_mariadb: bool, version: (u32, u32)) -> Vec<String> {
     let mut all = vec![
         "SET sql_mode = 'ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO', time_zone = '+03:00', foreign_key_checks = 0".to_owned(),
         "ALTER DATABASE CHARACTER SET latin1 COLLATE latin1_german1_ci".to_owned(),
     ];
-    all.extend(COMMON.iter().map(|statement| (*statement).to_owned()));
-    if is_mariadb {
-        all.extend(MARIADB.iter().map(|statement| (*statement).to_owned()));
-    }
+    let more: &[&[&str]] = match (is_mariadb, version) {
+        (true, (11.., _)) => &[COMMON, MARIADB, MARIADB_11],
+        (true, _) => &[COMMON, MARIADB],
+        (false, _) => &[COMMON, MYSQL],
+    };
+    all.extend(more.iter().copied().flatten().map(|statement| (*statement).to_owned()));
     all
 }
 
@@ -66,6 +68,21 @@ const COMMON: &[&str] = &[
     "CREATE TABLE child (id INT PRIMARY KEY, up INT, other BIGINT UNSIGNED, CONSTRAINT up FOREIGN KEY (up) REFERENCES child (id) ON DELETE SET NULL, \
      CONSTRAINT `to` FOREIGN KEY (other) REFERENCES kinds (id) ON UPDATE CASCADE)",
     "INSERT INTO child VALUES (1, 2, 0), (2, 1, 5), (3, NULL, 404)",
+    // A key to a table that is not there.
+    "CREATE TABLE orphan (a INT, KEY (a), CONSTRAINT nowhere FOREIGN KEY (a) REFERENCES never_there (id))",
+    "INSERT INTO orphan VALUES (1)",
+    // The largest FLOAT of its digits, which is a bit more than they can say.
+    "CREATE TABLE large_floats (a FLOAT(30,0), b FLOAT(12,4) UNSIGNED)",
+    "INSERT IGNORE INTO large_floats VALUES (2e30, 2e30), (-2e30, 0), (NULL, 1.5)",
+    // What is generated is warned of, and is no change of what was stored.
+    "CREATE TABLE derived (a VARCHAR(20), d DATE GENERATED ALWAYS AS (CAST(a AS DATE)) STORED, s TINYINT GENERATED ALWAYS AS (LENGTH(a) * 100) STORED, \
+     g INT GENERATED ALWAYS AS (s + 1) VIRTUAL, h INT GENERATED ALWAYS AS (g * 2) VIRTUAL)",
+    "INSERT IGNORE INTO derived (a) VALUES ('no date'), ('2020-01-01'), (NULL)",
+    // A trigger whose column is gone, and one of a table that is put aside for a view.
+    "CREATE TABLE fading (a INT, `b c` INT)",
+    "INSERT INTO fading VALUES (1, 2)",
+    "CREATE TRIGGER of_what_faded BEFORE INSERT ON fading FOR EACH ROW SET NEW.a = NEW.`b c` + 1 /* don't NEW.x */",
+    "ALTER TABLE fading DROP COLUMN `b c`",
     // Programs, in sessions of their own.
     "SET sql_mode = 'ANSI_QUOTES,PIPES_AS_CONCAT'",
     "CREATE FUNCTION twice(x INT) RETURNS INT DETERMINISTIC RETURN x * 2",
@@ -76,6 +93,18 @@ const COMMON: &[&str] = &[
     "ALTER DATABASE COLLATE latin1_german1_ci",
     "SET NAMES latin1",
     "CREATE PROCEDURE in_latin1() SELECT 'plain'",
+    // The bytes here are others' letters there; of these the server keeps some in UTF-8 and some as they came.
+    "SET NAMES cp1251",
+    "CREATE FUNCTION `фу`(`па` CHAR(5)) RETURNS ENUM('же','ща') CHARSET cp1251 DETERMINISTIC COMMENT 'ко''м' RETURN 'ща'",
+    "CREATE EVENT `со` ON SCHEDULE AT '2037-01-01 00:00:00' DISABLE COMMENT 'ко;м' DO BEGIN SELECT 'ща' AS `па`; END",
+    "CREATE PROCEDURE `пр`() COMMENT 'ко' SELECT 'ща'",
+    "CREATE VIEW `ви` AS SELECT 'ща' AS `па`",
+    "CREATE TABLE letters (a INT)",
+    "CREATE TRIGGER `тр` BEFORE INSERT ON letters FOR EACH ROW SET @`па` = 'ща'",
+    "SET NAMES utf8mb4",
+    "SET collation_connection = ucs2_general_ci",
+    "CREATE EVENT in_ucs2 ON SCHEDULE EVERY 1 DAY STARTS '2037-01-01 00:00:00' DISABLE DO SELECT 'x'",
+    "CREATE VIEW in_ucs2 AS SELECT CONCAT(CONVERT(a USING ucs2), 'x') COLLATE ucs2_general_ci AS a FROM letters",
     "SET NAMES utf8mb4",
     "CREATE PROCEDURE in_utf8() SELECT 'ä€'",
     "CREATE TABLE log_of (what TEXT)",
@@ -95,6 +124,9 @@ const COMMON: &[&str] = &[
     "CREATE FUNCTION soon_no_more(a INT, b INT) RETURNS INT DETERMINISTIC RETURN 1",
     "CREATE VIEW of_nothing AS SELECT x.a, CONCAT(x.b, 'y') AS c FROM soon_gone x WHERE x.a > 1",
     "CREATE VIEW of_no_column AS SELECT b FROM soon_less",
+    "CREATE TRIGGER on_what_is_put_aside BEFORE INSERT ON soon_less FOR EACH ROW SET @x = 1",
+    "CREATE FUNCTION writing() RETURNS INT DETERMINISTIC MODIFIES SQL DATA BEGIN INSERT INTO log_of VALUES ('written'); RETURN 1; END",
+    "CREATE VIEW that_writes AS SELECT writing() AS w",
     "CREATE VIEW of_no_function AS SELECT soon_no_more(a, (1 + 2)) AS f FROM soon_less",
     "CREATE VIEW a_of_nothing AS SELECT c FROM of_nothing",
     "DROP TABLE soon_gone",
@@ -129,10 +161,48 @@ const MARIADB: &[&str] = &[
     "SET check_constraint_checks = 0",
     "ALTER TABLE violated ADD CONSTRAINT positive CHECK (a > 0)",
     "SET check_constraint_checks = 1",
+    "CREATE TABLE virtual_ones (v INT GENERATED ALWAYS AS (7) VIRTUAL)",
+    "INSERT INTO virtual_ones (v) VALUES (DEFAULT), (DEFAULT), (DEFAULT)",
+    "CREATE TABLE years (y YEAR(2), PRIMARY KEY (y))",
+    "INSERT INTO years VALUES ('0000'), ('2000'), (1999)",
+    // Options that their engine does not know.
+    "SET sql_mode = 'IGNORE_BAD_TABLE_OPTIONS'",
+    "CREATE TABLE opted (a INT fancy='it''s', KEY k (a) plain=1) ENGINE=MyISAM TRANSACTIONAL=0 whatever='*/ x'",
+    "SET sql_mode = ''",
+    // Foreign keys whose keys are gone, on either side.
+    "CREATE TABLE keyless (a INT, b INT, KEY for_self (a), KEY fk (b), CONSTRAINT self FOREIGN KEY (b) REFERENCES keyless (a))",
+    "CREATE TABLE keyless_too (c INT, KEY k (c), CONSTRAINT other FOREIGN KEY (c) REFERENCES keyless (a))",
+    "INSERT INTO keyless VALUES (1, 1)",
+    "INSERT INTO keyless_too VALUES (1)",
+    "SET foreign_key_checks = 0",
+    "ALTER TABLE keyless DROP KEY for_self, DROP KEY fk",
+    "ALTER TABLE keyless_too DROP KEY k",
+    "CREATE VIEW that_counts AS SELECT NEXTVAL(untouched) AS n",
+    "CREATE TABLE history_apart (a INT) WITH SYSTEM VERSIONING PARTITION BY SYSTEM_TIME (PARTITION past HISTORY, PARTITION present CURRENT)",
+    "INSERT INTO history_apart VALUES (1)",
+    "UPDATE history_apart SET a = 2",
     "CREATE TABLE aria_ones (id INT) ENGINE=Aria TRANSACTIONAL=0",
     "INSERT INTO aria_ones VALUES (1)",
     "SET sql_mode = 'ORACLE'",
     "CREATE PACKAGE tools AS FUNCTION f RETURN INT; PROCEDURE p; END",
     "CREATE PACKAGE BODY tools AS v INT := 1; FUNCTION f RETURN INT AS BEGIN RETURN v; END; PROCEDURE p AS BEGIN SELECT f(); END; END",
     "SET sql_mode = ''",
+];
+
+const MARIADB_11: &[&str] = &[
+    "CREATE TABLE vectors (id INT PRIMARY KEY, v VECTOR(3) NOT NULL, VECTOR INDEX near (v) M=8 DISTANCE=cosine)",
+    "INSERT INTO vectors VALUES (1, VEC_FromText('[1.1,-2.5,3e-9]')), (2, VEC_FromText('[0,0,1]'))",
+    "CREATE SEQUENCE typed AS TINYINT UNSIGNED START WITH 250 CYCLE",
+    "DO NEXTVAL(typed)",
+    "CREATE PROCEDURE with_default(a INT DEFAULT 5) SELECT a",
+];
+
+const MYSQL: &[&str] = &[
+    "CREATE TABLE more_kinds (id INT PRIMARY KEY, v VECTOR(3), j JSON, b VARCHAR(20) DEFAULT (UUID()), e INT INVISIBLE DEFAULT 3, \
+     KEY functional ((LOWER(b)), id), KEY unseen (e) INVISIBLE, KEY many ((CAST(j->'$.tags' AS UNSIGNED ARRAY))), \
+     FULLTEXT KEY grams (b) WITH PARSER ngram, CONSTRAINT lax CHECK (e < 5) NOT ENFORCED)",
+    "INSERT INTO more_kinds (id, v, j, b, e) VALUES (1, STRING_TO_VECTOR('[1.1,-2.5,3e-9]'), '{\"tags\": [1, 2], \"b\": \"ä\\\\n\"}', 'one', 9), \
+     (2, NULL, '1.0', 'Two', 1), (3, NULL, NULL, 'three', NULL)",
+    "CREATE TABLE on_earth (g GEOMETRY NOT NULL SRID 4326, p POINT SRID 0, SPATIAL KEY (g))",
+    "INSERT INTO on_earth VALUES (ST_GeomFromText('POINT(10 20)', 4326), POINT(1, 2))",
 ];
