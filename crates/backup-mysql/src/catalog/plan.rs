@@ -280,9 +280,9 @@ impl Plan<'_> {
 
     /// Where everything is wanted, a key may refer to a table that is not there.
     fn foreign_keys(&mut self, ctx: &Ctx, tables: &[Table], is_everything: bool) -> Result<()> {
+        // Of one table one after the other: each locks it, and may give it a key for the moment.
+        let mut before: HashMap<&String, PartId> = HashMap::new();
         for table in tables {
-            // One after the other: each locks the table.
-            let mut before = None;
             for key in &table.foreign_keys {
                 let ends = [Some(&table.name), key.to.as_ref()];
                 let missing = ends.into_iter().flatten().find(|name| !self.needs.contains_key(*name));
@@ -295,11 +295,13 @@ impl Plan<'_> {
                     continue;
                 }
                 let needs = ends.into_iter().flatten().filter_map(|name| self.needs.get(name));
-                let mut after: Vec<_> = needs.flat_map(Needs::all).chain(before).collect();
+                let earlier = ends.into_iter().flatten().filter_map(|name| before.get(name).copied());
+                let mut after: Vec<_> = needs.flat_map(Needs::all).chain(earlier).collect();
                 after.sort_unstable();
                 after.dedup();
                 let object = self.object("foreign key", &key.name).of_table(&table.name);
-                before = Some(self.sql(Phase::PostData, object, &SqlSpec::ForeignKey, after)?);
+                let made = self.sql(Phase::PostData, object, &SqlSpec::ForeignKey, after)?;
+                before.extend(ends.into_iter().flatten().map(|name| (name, made)));
             }
         }
         Ok(())
