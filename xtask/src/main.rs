@@ -22,6 +22,7 @@ cargo xtask tidy [--write]  formatting, clippy, who depends on whom, generated d
 cargo xtask bench blocks    column blocks against plain zstd, on data that is not friendly
 cargo xtask bench sqlite    backup and restore of SQLite against sqlite3 and zstd
 cargo xtask bench postgres  backup and restore of PostgreSQL against pg_dump and pg_restore
+cargo xtask bench mysql     backup and restore of MariaDB or MySQL against their dump programs and mydumper
 cargo xtask bench repository [BACKUPS CHUNKS]   list and check of a repository of 1,000 backups and 1,000,000 chunks
 ";
 
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         ["bench", "blocks"] => bench::blocks::run(),
         ["bench", "sqlite", rest @ ..] => bench::sqlite::run(rest),
         ["bench", "postgres", rest @ ..] => bench::postgres::run(rest),
+        ["bench", "mysql", rest @ ..] => bench::mysql::run(rest),
         ["bench", "repository", rest @ ..] => bench::repository::run(rest),
         [] => {
             print!("{USAGE}");

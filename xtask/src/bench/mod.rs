@@ -3,6 +3,8 @@
 pub(crate) mod blocks;
 mod measure;
 mod mix;
+pub(crate) mod mysql;
 pub(crate) mod postgres;
 pub(crate) mod repository;
+mod runs;
 pub(crate) mod sqlite;

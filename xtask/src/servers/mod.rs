@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use crate::Result;
 use crate::program::root;
+pub(crate) use mysql::Running as MySql;
 pub(crate) use postgres::Server as Postgres;
 
 /// Where the servers of this workspace have their data.
@@ -28,6 +29,11 @@ pub(crate) fn up() -> Result {
 pub(crate) fn down() -> Result {
     let directory = directory()?;
     mysql::stop_all(&directory).and(postgres::stop_all(&directory))
+}
+
+/// Starts a MariaDB or a MySQL, by the name of its directory.
+pub(crate) fn mysql(name: &str) -> Result<MySql> {
+    MySql::start(&directory()?, name)
 }
 
 /// Starts PostgreSQL of this major version.

@@ -88,6 +88,51 @@ const SERVERS: [Server; 3] = [
     },
 ];
 
+/// A server that runs, for who wants just that.
+pub(crate) struct Running {
+    pub(crate) is_mariadb: bool,
+    port: String,
+    programs: Option<PathBuf>,
+}
+
+impl Running {
+    pub(super) fn start(directory: &Path, name: &str) -> Result<Self> {
+        let server = SERVERS.iter().find(|server| server.name == name);
+        let server = server.ok_or_else(|| format!("there is no server {name}"))?;
+        let place = directory.join(name);
+        server.start(&place)?;
+        let port = fs::read_to_string(place.join("port"))?;
+        let programs = server.packages.is_some().then(|| place.join("bin"));
+        Ok(Self { is_mariadb: server.is_mariadb, port, programs })
+    }
+
+    pub(crate) fn url(&self, database: &str) -> String {
+        let scheme = if self.is_mariadb { "mariadb" } else { "mysql" };
+        format!("{scheme}://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// One of its own programs, by the word that says what it does: `dump`, or nothing for the client.
+    pub(crate) fn program(&self, what: &str) -> Command {
+        let name = match (self.is_mariadb, what) {
+            (true, "") => "mariadb".to_owned(),
+            (true, what) => format!("mariadb-{what}"),
+            (false, what) => format!("mysql{what}"),
+        };
+        let program =
+            self.programs.as_ref().map_or_else(|| PathBuf::from(&name), |programs| programs.join(&name));
+        let mut command = Command::new(program);
+        command.arg("--no-defaults");
+        self.connect(&mut command);
+        command
+    }
+
+    /// Tells a program where to connect and as whom, in the words that all of them know.
+    pub(crate) fn connect(&self, command: &mut Command) {
+        command.args(["--host=127.0.0.1", "--user", USER]).arg(format!("--port={}", self.port));
+        command.env("MYSQL_PWD", PASSWORD);
+    }
+}
+
 /// Starts every server that can be had and that nobody else has started, and returns the variables by which tests find them.
 pub(super) fn start_all(directory: &Path) -> BTreeMap<&'static str, String> {
     let mut variables = BTreeMap::new();

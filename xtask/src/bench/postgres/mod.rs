@@ -7,8 +7,9 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use super::measure::{Run, largest, measure, median, size};
+use super::measure::{Run, measure, size};
 use super::mix;
+use super::runs::{HEAD, Runs};
 use crate::{Result, program, servers};
 use peer::Peer;
 
@@ -48,41 +49,6 @@ struct Bench {
     peer: Peer,
     server: servers::Postgres,
 }
-
-/// Runs of one kind.
-#[derive(Default)]
-struct Runs(Vec<Run>);
-
-impl Runs {
-    fn wall(&self) -> f64 {
-        median(self.0.iter().map(|run| run.seconds))
-    }
-
-    fn cpu(&self) -> f64 {
-        median(self.0.iter().map(|run| run.cpu_seconds))
-    }
-
-    /// A row of a table whose first row is `peer`.
-    fn row(&self, what: &str, peer: &Runs, bytes: Option<(u64, u64)>) {
-        let (mb, of) = match bytes {
-            Some((ours, theirs)) => {
-                (format!("{:.0}", ours as f64 / 1e6), format!("{:.2}", ours as f64 / theirs as f64))
-            }
-            None => Default::default(),
-        };
-        let peak = largest(self.0.iter().map(|run| run.peak_mib));
-        println!(
-            "| {what} | {:.1} | {:.2} | {:.1} | {:.2} | {mb} | {of} | {peak:.0} |",
-            self.wall(),
-            self.wall() / peer.wall(),
-            self.cpu(),
-            self.cpu() / peer.cpu()
-        );
-    }
-}
-
-const HEAD: &str =
-    "| | wall s | ratio | client CPU s | ratio | MB | ratio | peak MiB |\n|---|---|---|---|---|---|---|---|";
 
 impl Bench {
     fn path(&self, name: &str) -> PathBuf {
