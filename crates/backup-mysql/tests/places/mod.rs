@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use backup_core::storage::MemoryStorage;
 use backup_core::{
@@ -119,6 +120,10 @@ async fn the_place_is_that_of_the_data(kind: &str) {
             })
         })
         .collect();
+    // The first backup has something before it, too.
+    while server.ask(Some(&source.path), "SELECT n FROM counter").trim() == "0" {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let mut backups = Vec::new();
     for jobs in [1, 2, 4, 4, 3, 4] {
         let manager = manager(jobs);
