@@ -22,10 +22,10 @@ pub(crate) use infile::NAME as INFILE;
 pub(crate) use rows::Piece;
 pub(crate) use statement::{Done, Row};
 
-/// What is to be said to the server at first, whatever the connection is for.
+/// What is to be said to the server at first, whatever the connection is for. What it says is in English: warnings are understood.
 const SETTINGS: &str = "SET NAMES utf8mb4, SESSION wait_timeout = 604800, net_write_timeout = 604800, \
      net_read_timeout = 604800, sql_select_limit = DEFAULT, sql_big_selects = 1, sql_quote_show_create = 1, \
-     time_zone = '+00:00', autocommit = 1";
+     lc_messages = 'en_US', time_zone = '+00:00', autocommit = 1";
 
 /// One connection to the server.
 #[derive(Debug)]

@@ -155,19 +155,6 @@ impl Target<'_> {
         Ok(())
     }
 
-    /// Whether a warning is of storing into one of the columns that are filled. Others are generated, as they were; and of what is generated
-    /// as a date from another column the server names that one.
-    fn names_ours(&self, number: &[u8], message: &[u8]) -> bool {
-        let message = String::from_utf8_lossy(message);
-        let mut columns = self.columns.iter().zip(self.kinds);
-        columns.any(|(column, kind)| {
-            let name = &column.name;
-            (*kind == Kind::Plain || number != NO_DATE)
-                && (message.contains(&format!("column '{name}'"))
-                    || message.contains(&format!("`{name}` at row")))
-        })
-    }
-
     async fn insert(
         &self,
         connection: &mut Connection,
@@ -177,6 +164,23 @@ impl Target<'_> {
     ) -> Result<()> {
         let done = connection.execute_bytes(self.ctx, sql).await?;
         self.check(connection, done, rows, no_members).await
+    }
+
+    /// Whether a warning is of a value that nobody sent: of a generated column, whose values are as they were in the source.
+    fn is_of_another_column(&self, number: &[u8], message: &str) -> bool {
+        let of_storing = OF_STORING.contains(&number);
+        if !of_storing && !OF_EXPRESSIONS.contains(&number) {
+            return false;
+        }
+        let names = |name: &str| {
+            message.contains(&format!("column '{name}'")) || message.contains(&format!("`{name}` at row"))
+        };
+        // What is generated as a date from another column is warned of under the name of that one.
+        let is_ours = (self.columns.iter().zip(self.kinds))
+            .any(|(column, kind)| (*kind == Kind::Plain || number != NO_DATE) && names(&column.name));
+        // A warning of storing names its column. One in which none is found, in whatever words, may be of ours.
+        let names_one = message.contains("column '") || message.contains("` at row");
+        !is_ours && (names_one || !of_storing)
     }
 
     /// The server leaves out rows, and changes values, where it could refuse them: nothing of that may have happened. Of values that are no
@@ -200,7 +204,7 @@ impl Target<'_> {
                 let (level, number, message) = (field(0), field(1), field(2));
                 match number.as_slice() {
                     _ if level == b"Note" => {}
-                    number if OF_VALUES.contains(&number) && !self.names_ours(number, &message) => {}
+                    number if self.is_of_another_column(number, &String::from_utf8_lossy(&message)) => {}
                     TRUNCATED => warned += 1,
                     SEVERAL_ENGINES => {}
                     _ => return Err(wrong(String::from_utf8_lossy(&message).escape_debug().to_string())),
@@ -219,9 +223,10 @@ impl Target<'_> {
     }
 }
 
-/// What is said of single values: out of range, of the wrong form, a division by zero, and the like.
-const OF_VALUES: [&[u8]; 9] =
-    [b"1264", b"1265", b"1292", b"1365", b"1366", b"1406", b"1411", b"1441", b"1918"];
+/// What is said of a value that is stored: out of range, cut off, of the wrong form, too long.
+const OF_STORING: [&[u8]; 4] = [b"1264", b"1265", b"1366", b"1406"];
+/// What is said of a value in an expression, too: of the wrong form, divided by zero, and the like.
+const OF_EXPRESSIONS: [&[u8]; 5] = [b"1292", b"1365", b"1411", b"1441", b"1918"];
 /// A value that is no date, or no number where an expression needs one.
 const NO_DATE: &[u8] = b"1292";
 /// Data truncated.
@@ -231,4 +236,29 @@ const SEVERAL_ENGINES: &[u8] = b"6414";
 
 fn no_row() -> Error {
     Error::internal("something else stands among the rows")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_warning_that_names_another_column_is_of_a_value_that_nobody_sent() {
+        let ctx = Ctx::new();
+        let columns = [Column::new("a", "int"), Column::new("f", "float")];
+        let kinds = [Kind::Plain, Kind::Float];
+        let target = Target { ctx: &ctx, table: "t", columns: &columns, kinds: &kinds };
+        let of_another = |number: &str, message| target.is_of_another_column(number.as_bytes(), message);
+        assert!(of_another("1264", "Out of range value for column 'g' at row 1"));
+        assert!(of_another("1366", "Incorrect integer value: 'x' for column `db`.`t`.`g` at row 1"));
+        assert!(of_another("1292", "Truncated incorrect DOUBLE value: 'x'"));
+        assert!(of_another("1365", "Division by 0"));
+        assert!(!of_another("1264", "Out of range value for column 'a' at row 1"));
+        assert!(!of_another("1366", "Incorrect integer value: 'x' for column `db`.`t`.`a` at row 1"));
+        assert!(!of_another("1265", "Data truncated for column 'f' at row 1"));
+        assert!(!of_another("1292", "Incorrect date value: 'x' for column `db`.`t`.`a` at row 1"));
+        // In another language, or of another kind.
+        assert!(!of_another("1265", "Daten abgeschnitten für Feld 'a' in Zeile 1"));
+        assert!(!of_another("1062", "Duplicate entry '1' for key 'g'"));
+    }
 }
