@@ -80,6 +80,9 @@ pub(crate) struct RowsSpec {
     /// Its last two columns are the times of a version of the row.
     #[serde(default)]
     pub(crate) versioned: bool,
+    /// Generated columns of geometries, for which MySQL's LOAD DATA wants to be told DEFAULT.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) generated_places: Vec<String>,
     /// These are rows between two texts, in the order of a collation: all parts together must have as many as the table.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) by_collation: bool,
@@ -252,6 +255,7 @@ impl Plan<'_> {
                 columns: table.columns.iter().map(|column| column.kind).collect(),
                 select: slice.condition.map_or(whole.clone(), |rows| format!("{whole} WHERE {rows}")),
                 versioned: table.versioned,
+                generated_places: table.generated_places.clone(),
                 by_collation: slices_by_collation,
             };
             let needs = self.needs.entry(table.name.clone()).or_default().made;

@@ -10,6 +10,19 @@ use super::objects::Engine;
 use crate::connect::Connection;
 use crate::ddl::quote::{identifier, text};
 
+/// The types of geometries.
+const PLACES: [&str; 9] = [
+    "geometry",
+    "point",
+    "linestring",
+    "polygon",
+    "multipoint",
+    "multilinestring",
+    "multipolygon",
+    "geometrycollection",
+    "geomcollection",
+];
+
 /// A table with what is needed to read its rows.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
@@ -18,6 +31,8 @@ pub(crate) struct Table {
     pub(crate) versioned: bool,
     /// Those whose values are stored, in order.
     pub(crate) columns: Vec<Column>,
+    /// Generated columns of geometries: see [`super::plan::RowsSpec`].
+    pub(crate) generated_places: Vec<String>,
     /// The names of all of them, generated ones too.
     pub(crate) names: Vec<String>,
     pub(crate) has_primary_key: bool,
@@ -156,7 +171,7 @@ impl Details {
     /// The table `name`, taken out.
     pub(crate) fn table(&mut self, name: &str, engine: Engine, versioned: bool) -> Result<Table> {
         let mut columns = Vec::new();
-        let (mut ends, mut names) = (Vec::new(), Vec::new());
+        let (mut ends, mut names, mut generated_places) = (Vec::new(), Vec::new(), Vec::new());
         let raws = self.columns.remove(name).unwrap_or_default();
         let key = self.primary_keys.remove(name).unwrap_or_default();
         let has_primary_key = !key.is_empty();
@@ -174,6 +189,9 @@ impl Details {
             names.push(raw.name.clone());
             let is_end = versioned && matches!(raw.generated.as_deref(), Some("ROW START" | "ROW END"));
             if raw.generated.is_some() && !is_end {
+                if raw.charset.is_none() && PLACES.contains(&raw.data_type.as_str()) {
+                    generated_places.push(raw.name);
+                }
                 continue;
             }
             if is_end && raw.data_type != "timestamp" {
@@ -207,6 +225,7 @@ impl Details {
             engine,
             versioned,
             columns,
+            generated_places,
             names,
             has_primary_key,
             key,

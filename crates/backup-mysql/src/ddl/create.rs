@@ -87,11 +87,18 @@ impl<'a> CreateTable<'a> {
         let counts = |item: &Item<'_>| {
             item.kind == Kind::Other && tokens(item.sql).any(|token| token.is("AUTO_INCREMENT"))
         };
-        let has_primary_key =
-            self.items.iter().any(|item| item.first_word().is_some_and(|word| word.is("PRIMARY")));
-        if self.items.iter().any(|item| item.kind == Kind::SpatialKey)
-            || (self.items.iter().any(counts) && !has_primary_key)
-        {
+        let is_unique =
+            |item: &Item<'_>| item.first_word().is_some_and(|word| word.is("PRIMARY") || word.is("UNIQUE"));
+        let counting = self
+            .items
+            .iter()
+            .filter(|item| counts(item))
+            .find_map(|item| tokens(item.sql).find_map(Token::name));
+        let lacks_key = counting.is_some_and(|column| {
+            let mut keys = self.items.iter().filter(|item| is_unique(item));
+            !keys.any(|key| names_in_parentheses(tokens(key.sql)).first() == Some(&column))
+        });
+        if lacks_key || self.items.iter().any(|item| item.kind == Kind::SpatialKey) {
             return Vec::new();
         }
         self.items.iter().filter(|item| item.kind == Kind::PlainKey).map(|item| item.sql.trim()).collect()

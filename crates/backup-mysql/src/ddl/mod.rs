@@ -9,12 +9,12 @@ pub(crate) mod value;
 pub(crate) mod view;
 
 /// The session that tables and rows need: zeros are values, dates may be invalid, and a table whose engine is missing is an error, but not an
-/// option that its engine does not know, which MariaDB keeps. The first has to be said alone: the session may be one of UTF-16, and a
+/// option that its engine does not know, which MariaDB keeps; MySQL lets foreign keys refer to keys that are not unique. The first has to be said alone: the session may be one of UTF-16, and a
 /// time zone has to be ASCII.
 pub(crate) const PLAIN: [&str; 2] = [
     "SET NAMES utf8mb4",
     "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION' /*M!100000 ',IGNORE_BAD_TABLE_OPTIONS' */, \
-     time_zone = '+00:00', timestamp = DEFAULT",
+     time_zone = '+00:00', timestamp = DEFAULT /*!80400 , restrict_fk_on_non_standard_key = OFF */",
 ];
 
 /// Brings a session that prints views back to UTF-8, whatever it gets texts in.

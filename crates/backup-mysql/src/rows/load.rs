@@ -34,7 +34,13 @@ pub(crate) async fn rows(
     if columns.len() != spec.columns.len() {
         return Err(Error::damaged("a part of rows has not as many columns as it has kinds of them"));
     }
-    let target = Target { ctx, table: &part.object.name, columns, kinds: &spec.columns };
+    let target = Target {
+        ctx,
+        table: &part.object.name,
+        columns,
+        kinds: &spec.columns,
+        generated_places: &spec.generated_places,
+    };
     if has_infile {
         while target.infile(connection, input).await? {}
         Ok(())
@@ -48,6 +54,7 @@ struct Target<'a> {
     table: &'a str,
     columns: &'a [Column],
     kinds: &'a [Kind],
+    generated_places: &'a [String],
 }
 
 impl Target<'_> {
@@ -111,6 +118,7 @@ impl Target<'_> {
             columns.push(format!("@v{i}"));
             set.push(format!("{name} = {value}"));
         }
+        set.extend(self.generated_places.iter().map(|name| format!("{} = DEFAULT", identifier(name))));
         let set = if set.is_empty() { String::new() } else { format!(" SET {}", set.join(", ")) };
         let table = identifier(self.table);
         format!("LOAD DATA LOCAL INFILE '{INFILE}' INTO TABLE {table} {FORMAT} ({}){set}", columns.join(","))
@@ -247,7 +255,8 @@ mod tests {
         let ctx = Ctx::new();
         let columns = [Column::new("a", "int"), Column::new("f", "float")];
         let kinds = [Kind::Plain, Kind::Float];
-        let target = Target { ctx: &ctx, table: "t", columns: &columns, kinds: &kinds };
+        let target =
+            Target { ctx: &ctx, table: "t", columns: &columns, kinds: &kinds, generated_places: &[] };
         let of_another = |number: &str, message| target.is_of_another_column(number.as_bytes(), message);
         assert!(of_another("1264", "Out of range value for column 'g' at row 1"));
         assert!(of_another("1366", "Incorrect integer value: 'x' for column `db`.`t`.`g` at row 1"));

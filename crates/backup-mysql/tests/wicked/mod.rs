@@ -68,6 +68,9 @@ const COMMON: &[&str] = &[
     "CREATE TABLE child (id INT PRIMARY KEY, up INT, other BIGINT UNSIGNED, CONSTRAINT up FOREIGN KEY (up) REFERENCES child (id) ON DELETE SET NULL, \
      CONSTRAINT `to` FOREIGN KEY (other) REFERENCES kinds (id) ON UPDATE CASCADE)",
     "INSERT INTO child VALUES (1, 2, 0), (2, 1, 5), (3, NULL, 404)",
+    // What counts has a key that is not the primary one.
+    "CREATE TABLE counts_aside (id INT PRIMARY KEY, n INT NOT NULL AUTO_INCREMENT, o INT, KEY other (o), KEY counts (n)) AUTO_INCREMENT = 50",
+    "INSERT INTO counts_aside SELECT id, 0, 1 FROM child",
     // A key to a table that is not there.
     "CREATE TABLE orphan (a INT, KEY (a), CONSTRAINT nowhere FOREIGN KEY (a) REFERENCES never_there (id))",
     "INSERT INTO orphan VALUES (1)",
@@ -205,4 +208,12 @@ const MYSQL: &[&str] = &[
      (2, NULL, '1.0', 'Two', 1), (3, NULL, NULL, 'three', NULL)",
     "CREATE TABLE on_earth (g GEOMETRY NOT NULL SRID 4326, p POINT SRID 0, SPATIAL KEY (g))",
     "INSERT INTO on_earth VALUES (ST_GeomFromText('POINT(10 20)', 4326), POINT(1, 2))",
+    "CREATE TABLE generated_places (a INT, p POINT AS (POINT(a, 1)) STORED NOT NULL SRID 0, q GEOMETRY AS (POINT(1, a)) VIRTUAL, SPATIAL KEY (p))",
+    "INSERT INTO generated_places (a) VALUES (1), (2)",
+    // Foreign keys to what is not unique.
+    "SET restrict_fk_on_non_standard_key = OFF",
+    "CREATE TABLE not_unique (a INT, b INT, KEY (a))",
+    "CREATE TABLE of_not_unique (a INT, FOREIGN KEY (a) REFERENCES not_unique (a))",
+    "INSERT INTO not_unique VALUES (1, 1), (1, 2)",
+    "INSERT INTO of_not_unique VALUES (1)",
 ];
