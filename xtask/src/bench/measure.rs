@@ -59,6 +59,16 @@ fn cpu_of_children() -> Result<f64> {
     Ok(ticks as f64 / 100.0)
 }
 
+/// Removes a directory or a file, if it is there.
+pub(crate) fn remove(path: &Path) -> Result {
+    if path.is_dir() {
+        fs::remove_dir_all(path)?;
+    } else if path.exists() {
+        fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
 /// The bytes of all files below a directory.
 pub(crate) fn size(path: &Path) -> Result<u64> {
     let mut sum = 0;

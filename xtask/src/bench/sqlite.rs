@@ -6,7 +6,7 @@ use std::process::Command;
 
 use rusqlite::{Connection, params};
 
-use super::measure::{Run, largest, measure, median, size};
+use super::measure::{Run, largest, measure, median, remove, size};
 use crate::sample::{self, Numbers};
 use crate::{Result, program};
 
@@ -58,13 +58,7 @@ impl Bench {
     }
 
     fn remove(&self, name: &str) -> Result {
-        let path = self.path(name);
-        if path.is_dir() {
-            fs::remove_dir_all(path)?;
-        } else if path.exists() {
-            fs::remove_file(path)?;
-        }
-        Ok(())
+        remove(&self.path(name))
     }
 
     fn backup(&self, database: &str, repository: &str, verify: bool) -> Result<Run> {

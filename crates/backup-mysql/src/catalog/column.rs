@@ -8,6 +8,19 @@ use serde::{Deserialize, Serialize};
 use crate::ddl::lex::{Token, tokens};
 use crate::ddl::quote::identifier;
 
+/// The types of geometries.
+pub(super) const GEOMETRIES: [&str; 9] = [
+    "geometry",
+    "point",
+    "linestring",
+    "polygon",
+    "multipoint",
+    "multilinestring",
+    "multipolygon",
+    "geometrycollection",
+    "geomcollection",
+];
+
 /// How the values of a column travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -59,9 +72,7 @@ impl Column {
             _ => name,
         }
     }
-}
 
-impl Column {
     /// The largest value of a FLOAT(M,D) of more digits than a FLOAT has: what is stored for it may be a bit larger, and would be taken
     /// for too large when it comes back.
     fn limit(&self) -> Option<f64> {
@@ -90,8 +101,7 @@ impl Kind {
             "bit" | "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "vector" => {
                 Self::Bytes
             }
-            "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring"
-            | "multipolygon" | "geometrycollection" | "geomcollection" => Self::Bytes,
+            geometry if GEOMETRIES.contains(&geometry) => Self::Bytes,
             "json" => Self::Json,
             other => {
                 return Err(Error::unsupported(format!(

@@ -5,23 +5,10 @@ use std::collections::HashMap;
 use backup_core::{Ctx, During, Error, Result};
 
 use super::Reading;
-use super::column::{Column, Kind};
+use super::column::{Column, GEOMETRIES, Kind};
 use super::objects::Engine;
 use crate::connect::Connection;
 use crate::ddl::quote::{identifier, text};
-
-/// The types of geometries.
-const PLACES: [&str; 9] = [
-    "geometry",
-    "point",
-    "linestring",
-    "polygon",
-    "multipoint",
-    "multilinestring",
-    "multipolygon",
-    "geometrycollection",
-    "geomcollection",
-];
 
 /// A table with what is needed to read its rows.
 #[derive(Debug, Clone)]
@@ -189,7 +176,7 @@ impl Details {
             names.push(raw.name.clone());
             let is_end = versioned && matches!(raw.generated.as_deref(), Some("ROW START" | "ROW END"));
             if raw.generated.is_some() && !is_end {
-                if raw.charset.is_none() && PLACES.contains(&raw.data_type.as_str()) {
+                if GEOMETRIES.contains(&raw.data_type.as_str()) {
                     generated_places.push(raw.name);
                 }
                 continue;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use backup_core::{Error, Result};
 
-use super::lex::{Token, tokens};
+use super::lex::{Token, tokens, without_qualifiers};
 
 /// A CREATE TABLE as the server prints it.
 #[derive(Debug)]
@@ -197,20 +197,7 @@ impl<'a> Item<'a> {
 /// `sql` without `database` before the names of its objects: a default of NEXT VALUE is printed with it.
 pub(crate) fn unqualified(sql: &str, database: &str) -> String {
     let all: Vec<_> = tokens(sql).collect();
-    let mut plain = String::with_capacity(sql.len());
-    let mut at = 0;
-    while let Some(token) = all.get(at) {
-        let is_qualifier = token.name().as_deref() == Some(database)
-            && all.get(at + 1) == Some(&Token::Other("."))
-            && matches!(all.get(at + 2), Some(Token::Name(_)));
-        if is_qualifier {
-            at += 2;
-            continue;
-        }
-        plain.push_str(token.as_str());
-        at += 1;
-    }
-    plain
+    without_qualifiers(&all, database, |at| matches!(all.get(at + 2), Some(Token::Name(_))))
 }
 
 /// `sql` without its DEFINER: the object is then owned by who restores it. Whatever character set it is in, the definer comes first.

@@ -111,6 +111,28 @@ fn quoted(sql: &str, quote: char) -> usize {
     sql.len()
 }
 
+/// A statement without `database` and the point behind it, at the places of those tokens that `is_one` chooses.
+pub(super) fn without_qualifiers(
+    all: &[Token<'_>],
+    database: &str,
+    is_one: impl Fn(usize) -> bool,
+) -> String {
+    let mut plain = String::new();
+    let mut at = 0;
+    while let Some(token) = all.get(at) {
+        let is_qualifier = token.name().as_deref() == Some(database)
+            && all.get(at + 1) == Some(&Token::Other("."))
+            && is_one(at);
+        if is_qualifier {
+            at += 2;
+            continue;
+        }
+        plain.push_str(token.as_str());
+        at += 1;
+    }
+    plain
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -1,6 +1,6 @@
 //! What a view's statement says about others.
 
-use super::lex::{Token, tokens};
+use super::lex::{Token, tokens, without_qualifiers};
 
 /// The tables and views of `database` that a definition in `information_schema` reads: there each is named with its database.
 pub(crate) fn tables(sql: &str, database: &str) -> Vec<String> {
@@ -37,20 +37,7 @@ pub(crate) fn without_database_of_sequences(sql: &str, database: &str) -> String
         let is = |word: &str| before(2).is_some_and(|token| token.is(word));
         before(1) == Some(&Token::Other("(")) && (is("nextval") || is("lastval"))
     };
-    let mut plain = String::with_capacity(sql.len());
-    let mut at = 0;
-    while let Some(token) = all.get(at) {
-        let is_qualifier = counts(at)
-            && token.name().as_deref() == Some(database)
-            && all.get(at + 1) == Some(&Token::Other("."));
-        if is_qualifier {
-            at += 2;
-            continue;
-        }
-        plain.push_str(token.as_str());
-        at += 1;
-    }
-    plain
+    without_qualifiers(&all, database, counts)
 }
 
 #[cfg(test)]

@@ -140,10 +140,7 @@ impl Staging {
                 "database {}, left by a restore that did not end, is dropped",
                 name.escape_debug()
             ));
-            if mark != INVALID && name == self.name {
-                self.forget_subscriptions(ctx, name).await?;
-            }
-            session.execute(ctx, &format!("DROP DATABASE {}", ident(name))).await?;
+            self.drop_unused(ctx, session, name, mark).await?;
         }
         Ok(())
     }
@@ -156,7 +153,8 @@ impl Staging {
         name: &str,
         mark: i32,
     ) -> Result<()> {
-        if mark != INVALID {
+        // What was replaced has none: such a database is refused.
+        if mark != INVALID && name != self.replaced {
             self.forget_subscriptions(ctx, name).await?;
         }
         session.execute(ctx, &format!("DROP DATABASE {}", ident(name))).await

@@ -7,7 +7,7 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use super::measure::{Run, measure, size};
+use super::measure::{Run, measure, remove, size};
 use super::mix;
 use super::runs::{HEAD, Runs};
 use crate::{Result, program, servers};
@@ -56,10 +56,7 @@ impl Bench {
     }
 
     fn remove(&self, name: &str) -> Result {
-        match fs::remove_dir_all(self.path(name)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
-        }
+        remove(&self.path(name))
     }
 
     fn backup(&self, database: &str, repository: &str, more: &[&str]) -> Result<Run> {
