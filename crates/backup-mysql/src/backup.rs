@@ -13,10 +13,12 @@ use tokio::sync::Semaphore;
 use crate::catalog::Reading;
 use crate::catalog::objects::Objects;
 use crate::catalog::plan::{self, RowsSpec, SqlSpec, spec};
+use crate::config::Config;
 use crate::connect::Connection;
 use crate::ddl::quote::identifier;
+use crate::keep::Keepers;
 use crate::rows::read;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{LET_GO, Snapshot};
 use crate::statements;
 
 /// The snapshot and what was asked for.
@@ -27,10 +29,11 @@ pub(crate) struct Backup {
     holder: tokio::sync::Mutex<Option<Reader>>,
     held: BTreeSet<String>,
     keeper: tokio::sync::Mutex<Option<Connection>>,
+    keepers: tokio::sync::Mutex<Keepers>,
+    config: Config,
     database: String,
     place: Option<LogPoint>,
     request: BackupRequest,
-    part_size: u64,
     /// How many rows were read of tables that are split by a collation.
     counted: Cell<BTreeMap<String, u64>>,
     /// What there was when the plan was made.
@@ -51,6 +54,8 @@ struct Readers {
 pub(crate) struct Reader {
     pub(crate) connection: Connection,
     raw: bool,
+    /// How many parts it has read since it let go of tables.
+    parts: usize,
 }
 
 impl Reader {
@@ -71,20 +76,28 @@ impl Readers {
         let reader = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut reader = reader.ok_or_else(lost)?;
         let done = work(&mut reader).await?;
+        reader.parts += 1;
+        if reader.parts >= PARTS {
+            reader.connection.execute(ctx, LET_GO).await?;
+            reader.parts = 0;
+        }
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
         Ok(done)
     }
 }
+
+/// After how many parts the tables are let go of that were read: each costs a little at every other.
+const PARTS: usize = 32;
 
 fn lost() -> Error {
     Error::new(ErrorKind::Connect, "a connection with the snapshot was lost").hint("run the backup again")
 }
 
 impl Backup {
-    pub(crate) fn new(snapshot: Snapshot, database: String, request: BackupRequest, part_size: u64) -> Self {
+    pub(crate) fn new(snapshot: Snapshot, config: Config, database: String, request: BackupRequest) -> Self {
         let count = snapshot.readers.len();
         let free = Semaphore::new(count);
-        let reader = |connection| Reader { connection, raw: false };
+        let reader = |connection| Reader { connection, raw: false, parts: 0 };
         let readers = snapshot.readers.into_iter().map(reader);
         let (holder, held) =
             snapshot.holder.map_or_else(Default::default, |holder| (Some(holder.connection), holder.tables));
@@ -93,10 +106,11 @@ impl Backup {
             holder: tokio::sync::Mutex::new(holder.map(reader)),
             held,
             keeper: tokio::sync::Mutex::new(snapshot.keeper),
+            keepers: tokio::sync::Mutex::default(),
+            config,
             database,
             place: snapshot.place,
             request,
-            part_size,
             counted: Cell::default(),
             planned: tokio::sync::Mutex::default(),
         }
@@ -168,8 +182,9 @@ impl BackupSession for Backup {
                 let mut holder = self.holder.lock().await;
                 let holder = holder.as_mut().map(|holder| &mut holder.connection);
                 let shared = reader.speak(ctx, false).await?;
-                let mut readers = plan::Readers { shared, holder, held: &self.held };
-                let parts = plan::plan(ctx, &mut readers, &self.database, &objects, &self.request, self.part_size).await?;
+                let mut keepers = self.keepers.lock().await;
+                let mut readers = plan::Readers { shared, config: &self.config, keepers: &mut keepers, holder, held: &self.held };
+                let parts = plan::plan(ctx, &mut readers, &self.database, &objects, &self.request).await?;
                 *self.planned.lock().await = Some(objects);
                 Ok(parts)
             })
@@ -231,6 +246,7 @@ impl BackupSession for Backup {
         if !self.held.is_empty() && holder.is_none() {
             return Err(lost());
         }
+        std::mem::take(&mut *self.keepers.lock().await).close(ctx).await?;
         let keeper = self.keeper.lock().await.take();
         for mut connection in holder.map(|holder| holder.connection).into_iter().chain(keeper) {
             // Were it lost, so were its locks.

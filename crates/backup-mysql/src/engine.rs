@@ -63,7 +63,7 @@ impl Engine for MySql {
             snapshot.readers.first_mut().ok_or_else(|| Error::internal("a snapshot without a reader"))?;
         let database = enter(ctx, reader, &self.config.database).await?;
         visible::check(ctx, reader, &database, request.filter.is_everything()).await?;
-        Ok(Box::new(Backup::new(snapshot, database, request, self.config.part_size)))
+        Ok(Box::new(Backup::new(snapshot, self.config.clone(), database, request)))
     }
 
     async fn begin_restore(

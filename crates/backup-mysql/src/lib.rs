@@ -5,6 +5,7 @@
 //! | `config`, `my_cnf` | what a URL says, and what it leaves to `~/.my.cnf` |
 //! | `connect` | the connection: packets, logging in, TLS, statements, rows as they come, LOAD DATA LOCAL |
 //! | `snapshot` | one moment for all connections of a backup, and the lock that it takes |
+//! | `keep` | tables that nobody alters meanwhile |
 //! | `catalog` | what is in a database, and the parts that it is backed up as |
 //! | `statements` | the statements that make its objects |
 //! | `backup` | one running backup |
@@ -21,6 +22,7 @@ mod connect;
 mod ddl;
 mod engine;
 mod error;
+mod keep;
 mod log;
 mod my_cnf;
 mod restore;

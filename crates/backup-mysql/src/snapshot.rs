@@ -23,6 +23,9 @@ const READ_WAIT: u32 = 600;
 const TRIES: usize = 10;
 /// Not READ ONLY: there the server does not even print a view that calls a function which writes.
 const SNAPSHOT: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT";
+/// What a reader goes back to, to let go of the tables that it has read.
+const SAVEPOINT: &str = "SAVEPOINT lifeboat";
+pub(crate) const LET_GO: &str = "ROLLBACK TO SAVEPOINT lifeboat";
 
 /// Connections that see the same moment.
 #[derive(Debug)]
@@ -57,6 +60,13 @@ impl Snapshot {
         for _ in 0..jobs {
             let mut reader = reader(ctx, config).await?;
             reader.execute(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
+            // A server with a binary log lets go of tables only if nothing can be written to it.
+            match reader.execute(ctx, "SET SESSION sql_log_bin = 0").await {
+                Err(error) if is_denied(&error) => {}
+                done => {
+                    done?;
+                }
+            }
             readers.push(reader);
         }
         let wait = format!("SET SESSION lock_wait_timeout = {LOCK_WAIT}");
@@ -212,6 +222,7 @@ impl Taking<'_> {
     async fn begin_all(&mut self) -> Result<()> {
         for reader in &mut self.readers {
             reader.execute(self.ctx, SNAPSHOT).await?;
+            reader.execute(self.ctx, SAVEPOINT).await?;
         }
         Ok(())
     }
@@ -298,12 +309,17 @@ impl Taking<'_> {
 }
 
 /// A connection that reads what is backed up.
-async fn reader(ctx: &Ctx, config: &Config) -> Result<Connection> {
+pub(crate) async fn reader(ctx: &Ctx, config: &Config) -> Result<Connection> {
     let mut reader = Connection::open(ctx, config, false).await?;
     enter(ctx, &mut reader, &config.database).await?;
     // Else MariaDB prints the options that an engine does not know as comments.
     let mode = "'' /*M!100000 'IGNORE_BAD_TABLE_OPTIONS' */";
     reader.execute(ctx, &format!("SET SESSION sql_mode = {mode}, lock_wait_timeout = {READ_WAIT}")).await?;
+    if reader.version.is_mariadb {
+        // A transaction may have nothing to do for hours.
+        let patient = "SET SESSION idle_transaction_timeout = 0, idle_readonly_transaction_timeout = 0, idle_write_transaction_timeout = 0";
+        reader.execute(ctx, patient).await?;
+    }
     Ok(reader)
 }
 

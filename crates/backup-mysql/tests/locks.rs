@@ -3,12 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use backup_core::storage::MemoryStorage;
 use backup_core::{
-    BackupConfig, BackupManager, BackupRef, Ctx, DatabaseUrl, ErrorKind, Event, Progress, Registry,
+    BackupConfig, BackupManager, BackupRef, Ctx, DatabaseUrl, ErrorKind, Event, PartKind, Progress, Registry,
     RestoreOptions, Secret,
 };
 
@@ -182,6 +182,77 @@ async fn beside_flushes(kind: &str) {
         over.store(true, Ordering::SeqCst);
         assert!(flushing.join().unwrap() > 0 && done.is_ok());
     });
+}
+
+/// Looks at what is locked whenever a part is begun.
+struct Watching {
+    server: Arc<Server>,
+    database: String,
+    begun: AtomicU32,
+    seen: Mutex<Vec<String>>,
+}
+
+impl Progress for Watching {
+    fn event(&self, event: Event<'_>) {
+        let Event::PartStarted(part) = event else { return };
+        let begun = self.begun.fetch_add(1, Ordering::SeqCst);
+        let query = if !self.server.is_mariadb() {
+            if begun % 20 != 0 {
+                return;
+            }
+            format!(
+                "SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE OBJECT_TYPE = 'TABLE' AND OBJECT_SCHEMA = '{}' \
+                 GROUP BY OWNER_THREAD_ID ORDER BY 1 DESC",
+                self.database
+            )
+        } else if part.object.name == "t99" && matches!(part.kind, PartKind::Rows { .. }) {
+            // All others have been read, or are being read.
+            "BEGIN NOT ATOMIC DECLARE EXIT HANDLER FOR 1205 SELECT 'kept'; \
+             SET SESSION lock_wait_timeout = 1; RENAME TABLE t01 TO other; SELECT 'renamed'; END"
+                .to_owned()
+        } else {
+            return;
+        };
+        self.seen.lock().unwrap().push(self.server.ask(Some(&self.database), &query));
+    }
+}
+
+/// Backs up a hundred tables, and returns what was seen meanwhile.
+async fn watch(kind: &str) -> Option<Vec<String>> {
+    let server = Arc::new(Server::find(kind)?);
+    let source = server.empty();
+    let make = |i| format!("CREATE TABLE t{i:02} (a INT PRIMARY KEY) SELECT 1 AS a");
+    server.run(Some(&source.path), &(0..100).map(make).collect::<Vec<_>>());
+    let watching = Arc::new(Watching {
+        server: Arc::clone(&server),
+        database: source.path.clone(),
+        begun: AtomicU32::new(0),
+        seen: Mutex::default(),
+    });
+    let manager = BackupManager::new(BackupConfig::default())
+        .with_registry(Registry::new().with(&backup_mysql::ENGINE))
+        .with_storage(Arc::new(MemoryStorage::new()))
+        .with_context(Ctx::new().with_progress(Arc::clone(&watching) as Arc<dyn Progress>));
+    manager.backup(&source).await.unwrap();
+    let seen = std::mem::take(&mut *watching.seen.lock().unwrap());
+    assert!(!seen.is_empty(), "nothing was looked at");
+    Some(seen)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_was_read_is_not_renamed_before_the_backup_ends_on_mariadb() {
+    let Some(seen) = watch("mariadb").await else { return };
+    assert_eq!(seen, ["kept\n"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_lets_go_of_tables_that_others_keep_on_mysql() {
+    let Some(seen) = watch("mysql").await else { return };
+    for counts in &seen {
+        let counts: Vec<u32> = counts.lines().map(|count| count.parse().unwrap()).collect();
+        assert_eq!(counts.first(), Some(&100), "one keeps all: {counts:?}");
+        assert!(counts.iter().skip(1).all(|count| *count <= 40), "{counts:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

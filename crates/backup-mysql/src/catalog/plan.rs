@@ -18,8 +18,10 @@ use super::split::{self, Slice};
 use super::stand_in::{StandIns, There};
 use super::table::{Details, Table};
 use super::trigger;
+use crate::config::Config;
 use crate::connect::Connection;
 use crate::ddl::lex::{Token, tokens};
+use crate::keep::Keepers;
 
 /// What an SQL part makes: its `spec`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,9 +90,11 @@ pub(crate) struct RowsSpec {
     pub(crate) by_collation: bool,
 }
 
-/// Who reads which table.
+/// Who looks at what.
 pub(crate) struct Readers<'a> {
     pub(crate) shared: &'a mut Connection,
+    pub(crate) config: &'a Config,
+    pub(crate) keepers: &'a mut Keepers,
     /// The one that has locked some tables.
     pub(crate) holder: Option<&'a mut Connection>,
     pub(crate) held: &'a BTreeSet<String>,
@@ -100,8 +104,24 @@ impl Readers<'_> {
     fn of(&mut self, table: &str) -> &mut Connection {
         match &mut self.holder {
             Some(holder) if self.held.contains(table) => holder,
-            _ => self.shared,
+            _ => self.keepers.of(table).unwrap_or(self.shared),
         }
+    }
+
+    /// Looks how many rows each table has, if they are few. From here on nobody alters them.
+    async fn keep(&mut self, ctx: &Ctx, tables: &[Table]) -> Result<HashMap<String, u64>> {
+        let with_rows = tables.iter().filter(|table| table.engine != Engine::Rowless);
+        let (held, others): (Vec<&Table>, Vec<&Table>) =
+            with_rows.partition(|table| self.held.contains(&table.name));
+        *self.keepers = Keepers::open(ctx, self.config, &others).await?;
+        let mut shares = self.keepers.shares(&others);
+        shares.extend(self.holder.as_deref_mut().map(|holder| (holder, held)));
+        let mut counts = HashMap::new();
+        for (keeper, share) in shares {
+            let counted = size::few_rows(ctx, keeper, &share).await?;
+            counts.extend(share.iter().map(|table| table.name.clone()).zip(counted));
+        }
+        Ok(counts)
     }
 }
 
@@ -112,8 +132,8 @@ pub(crate) async fn plan(
     database: &str,
     objects: &Objects,
     request: &BackupRequest,
-    part_size: u64,
 ) -> Result<Vec<Part>> {
+    let part_size = readers.config.part_size;
     let mut plan = Plan { parts: Vec::new(), database, part_size, needs: HashMap::new() };
     let mut details = Details::read(ctx, readers.shared, database).await?;
     let mut tables = Vec::new();
@@ -121,15 +141,7 @@ pub(crate) async fn plan(
         let table = details.table(&entry.name, entry.engine, entry.versioned)?;
         tables.push(table);
     }
-    let with_rows = tables.iter().filter(|table| table.engine != Engine::Rowless);
-    let (held, shared): (Vec<&Table>, Vec<&Table>) =
-        with_rows.partition(|table| readers.held.contains(&table.name));
-    let mut counts = HashMap::new();
-    for some in [held, shared] {
-        let Some(first) = some.first() else { continue };
-        let counted = size::few_rows(ctx, readers.of(&first.name), &some).await?;
-        counts.extend(some.iter().map(|table| table.name.clone()).zip(counted));
-    }
+    let counts = readers.keep(ctx, &tables).await?;
 
     if request.content != Content::DataOnly {
         plan.sql(Phase::PreData, Object::new("database", database), &SqlSpec::Database, [])?;

@@ -85,16 +85,15 @@ impl Packets {
     /// Reads the head of the next packet: how long its payload is.
     pub(crate) async fn head(&mut self) -> Result<usize> {
         self.fill(4).await?;
-        let head = self.received.split_to(4);
-        let (length, sequence) = match head.as_ref() {
-            &[a, b, c, sequence] => (u32::from_le_bytes([a, b, c, 0]) as usize, sequence),
-            _ => return Err(malformed("a packet without a head")),
+        let &[a, b, c, sequence, ..] = self.received.as_ref() else {
+            return Err(malformed("a packet without a head"));
         };
+        self.received.advance(4);
         if sequence != self.sequence {
             return Err(malformed("packets out of order"));
         }
         self.sequence = sequence.wrapping_add(1);
-        Ok(length)
+        Ok(u32::from_le_bytes([a, b, c, 0]) as usize)
     }
 
     /// Within a result the server keeps talking.

@@ -1,4 +1,5 @@
-//! What lifeboat is compared with: the server's own dump program, and mydumper.
+//! What lifeboat is compared with: the server's own dump program, and mydumper: Debian's 0.10, which has gzip only, or a newer one if that
+//! stands first in the PATH.
 
 use std::process::Command;
 
@@ -12,13 +13,12 @@ impl Bench {
     }
 
     pub(super) fn versions(&self) -> Result<String> {
-        let mydumper = Command::new("mydumper").arg("--version").output()?.stdout;
         let dump = self.server.program("dump").arg("--version").output()?.stdout;
-        Ok(format!(
-            "{}; {}",
-            String::from_utf8_lossy(&dump).trim(),
-            String::from_utf8_lossy(&mydumper).trim()
-        ))
+        Ok(format!("{}; {}", String::from_utf8_lossy(&dump).trim(), mydumper_version()?))
+    }
+
+    pub(super) fn mydumper_name(&self) -> &'static str {
+        if self.old_mydumper { "mydumper 0.10 -t 2 -c (gzip)" } else { "mydumper -t 2 --compress=zstd" }
     }
 
     /// The server's own program, its output through zstd with two threads.
@@ -46,13 +46,20 @@ impl Bench {
     pub(super) fn mydumper(&self, database: &str, directory: &str) -> Result<Run> {
         self.remove(directory)?;
         let mut command = self.other("mydumper");
-        command.args(["--threads=2", "--compress", "--database", database, "--outputdir", directory]);
-        measure(command.args(["--routines", "--events", "--triggers", "--trx-consistency-only"]))
+        command.args(["--threads=2", "--database", database, "--outputdir", directory]);
+        command.args(if self.old_mydumper {
+            ["--compress", "--trx-consistency-only"]
+        } else {
+            ["--compress=zstd", "--trx-tables"]
+        });
+        measure(command.args(["--routines", "--events", "--triggers"]))
     }
 
+    /// Into the binary log too, as lifeboat does.
     pub(super) fn myloader(&self, directory: &str, database: &str) -> Result<Run> {
         let mut command = self.other("myloader");
-        measure(command.args(["--threads=2", "--database", database, "--directory", directory]))
+        command.args(["--threads=2", "--enable-binlog", "--database", database, "--directory", directory]);
+        measure(&mut command)
     }
 
     fn other(&self, name: &str) -> Command {
@@ -61,4 +68,10 @@ impl Bench {
         command.current_dir(&self.directory);
         command
     }
+}
+
+/// What the mydumper of this machine calls itself.
+pub(super) fn mydumper_version() -> Result<String> {
+    let version = Command::new("mydumper").arg("--version").output()?.stdout;
+    Ok(String::from_utf8_lossy(&version).trim().to_owned())
 }
