@@ -197,7 +197,7 @@ impl Progress for Watching {
         let Event::PartStarted(part) = event else { return };
         let begun = self.begun.fetch_add(1, Ordering::SeqCst);
         let query = if !self.server.is_mariadb() {
-            if begun % 20 != 0 {
+            if !begun.is_multiple_of(20) {
                 return;
             }
             format!(

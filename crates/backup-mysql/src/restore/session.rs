@@ -23,7 +23,10 @@ impl Session {
         let mut connection = Connection::open(ctx, config, true).await?;
         connection.execute(ctx, &format!("USE {}", identifier(&config.database))).await?;
         connection
-            .execute(ctx, "SET SESSION foreign_key_checks = 0, lock_wait_timeout = 3600, max_error_count = 65535")
+            .execute(
+                ctx,
+                "SET SESSION foreign_key_checks = 0, lock_wait_timeout = 3600, max_error_count = 65535",
+            )
             .await?;
         // On MariaDB it would take longer: rows into an empty table were sorted before they are stored, though they come in order.
         if !connection.version.is_mariadb {
