@@ -174,6 +174,13 @@ pub trait BackupSession: Send + Sync {
 /// Dropping it does what `abort` would, as far as can be done without waiting.
 #[async_trait]
 pub trait RestoreSession: Send + Sync {
+    /// Of parts that are ready the one of which this is the least is loaded first, and of equals the first in the plan: the work that others
+    /// wait for, or that takes longest, does best early. (A script's parts come in the script's order whatever this says.)
+    fn turn(&self, part: &Part) -> u64 {
+        let _ = part;
+        0
+    }
+
     /// Loads one part, reading it to its end even where it is of no use here: there core finds out whether all of it
     /// came. Its kind is that of the plan, except that rows which come out of a script arrive as
     /// [`crate::PartKind::Sql`].

@@ -60,6 +60,12 @@ impl PartReader {
 
     /// The next item; `None` at the end of the part.
     pub async fn next(&mut self) -> Result<Option<Item<'_>>> {
+        self.next_rows(0).await
+    }
+
+    /// The same, but an [`Item::Row`] is as many whole rows as lie one behind the other, up to about `most` bytes: for engines that hand
+    /// rows on as they are.
+    pub async fn next_rows(&mut self, most: usize) -> Result<Option<Item<'_>>> {
         let unfolding = self.unfolding.as_mut().ok_or_else(lost)?;
         while !unfolding.advance()? {
             let ctx = unfolding.ctx.clone();
@@ -68,7 +74,7 @@ impl PartReader {
                 return Ok(None);
             }
         }
-        unfolding.item()
+        unfolding.item(most)
     }
 
     /// The next statement of a [`crate::PartKind::Sql`] part, whole.
@@ -113,7 +119,7 @@ impl BlockingPartReader {
                 return Ok(None);
             }
         }
-        self.0.item()
+        self.0.item(0)
     }
 
     /// See [`PartReader::statement`].
@@ -226,8 +232,8 @@ impl Unfolding {
         }
     }
 
-    /// The item that `advance` went to.
-    fn item(&mut self) -> Result<Option<Item<'_>>> {
+    /// The item that `advance` went to, and of rows those behind it, up to about `most` bytes.
+    fn item(&mut self, most: usize) -> Result<Option<Item<'_>>> {
         let inconsistent = || Error::damaged("a chunk's rows do not lie within it");
         let Some(piece) = &self.current else { return Ok(None) };
         let chunk = &piece.chunk;
@@ -238,11 +244,19 @@ impl Unfolding {
                     Some(before) => chunk.ends.get(before).map(|end| *end as usize),
                     None => Some(segment.bytes.start),
                 };
-                let end = chunk.ends.get(self.row).map(|end| *end as usize);
-                let (Some(start), Some(end)) = (start, end) else { return Err(inconsistent()) };
-                let row = chunk.bytes.get(start..end).ok_or_else(inconsistent)?;
-                self.digest.add(row);
-                Item::Row(row)
+                let start = start.ok_or_else(inconsistent)?;
+                let mut end = start;
+                loop {
+                    let next = chunk.ends.get(self.row).ok_or_else(inconsistent)?;
+                    let row = chunk.bytes.get(end..*next as usize).ok_or_else(inconsistent)?;
+                    self.digest.add(row);
+                    end += row.len();
+                    if end - start >= most || self.row + 1 >= segment.rows.end {
+                        break;
+                    }
+                    self.row += 1;
+                }
+                Item::Row(chunk.bytes.get(start..end).ok_or_else(inconsistent)?)
             }
             SegmentKind::Fragment { first, last } => {
                 let bytes = chunk.bytes.get(segment.bytes.clone()).ok_or_else(inconsistent)?;
@@ -311,5 +325,45 @@ impl Unfolding {
 impl std::fmt::Debug for Unfolding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Unfolding").field("digest", &self.digest).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::Segment;
+    use crate::rows::RowLayout;
+
+    #[tokio::test]
+    async fn rows_come_one_by_one_or_many_at_a_time_and_are_all_counted() {
+        let kind = SegmentKind::Rows { layout: RowLayout::Opaque, columns: 0 };
+        let chunk = Arc::new(RawChunk {
+            bytes: b"abbcccddddeeeee".to_vec(),
+            ends: vec![1, 3, 6, 10, 15],
+            segments: vec![
+                Segment { kind, bytes: 0..10, rows: 0..4 },
+                Segment { kind, bytes: 10..15, rows: 4..5 },
+            ],
+        });
+        let mut expected = RowDigest::default();
+        for row in ["a", "bb", "ccc", "dddd", "eeeee"] {
+            expected.add(row.as_bytes());
+        }
+        for (most, items) in [
+            (0, &["a", "bb", "ccc", "dddd", "eeeee"][..]),
+            (3, &["abb", "ccc", "dddd", "eeeee"]),
+            (4, &["abbccc", "dddd", "eeeee"]),
+            (usize::MAX, &["abbcccdddd", "eeeee"]),
+        ] {
+            let (sender, pieces) = mpsc::channel(1);
+            sender.send(Ok(Piece { chunk: Arc::clone(&chunk), segments: 0..2 })).await.unwrap();
+            drop(sender);
+            let mut reader = PartReader::new(&Ctx::new(), pieces, Some(expected));
+            for item in items {
+                assert_eq!(reader.next_rows(most).await.unwrap(), Some(Item::Row(item.as_bytes())), "{most}");
+            }
+            // Here it would be found out if a row were missing.
+            assert_eq!(reader.next_rows(most).await.unwrap(), None);
+        }
     }
 }

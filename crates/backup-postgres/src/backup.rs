@@ -108,7 +108,8 @@ impl Backup {
         main.execute(ctx, RELEASE).await?;
         sessions.push(main);
         let free = Semaphore::new(sessions.len());
-        let plan = plan?;
+        let mut plan = plan?;
+        left_out.append(&mut plan.left_out);
         let ahead = Ahead::new(&plan.parts);
         Ok(Some(Self { idle: Mutex::new(sessions), free, plan, left_out, ahead, unlocked }))
     }

@@ -62,6 +62,18 @@ pub(crate) enum Host {
     Socket(PathBuf),
 }
 
+impl Host {
+    /// Whether the server is surely on this machine.
+    pub(crate) fn is_this_machine(&self) -> bool {
+        match self {
+            Self::Tcp(host) => {
+                host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+            }
+            Self::Socket(_) => true,
+        }
+    }
+}
+
 /// `target_session_attrs`, as libpq has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionAttrs {

@@ -160,14 +160,14 @@ pub(crate) async fn load(
     let sink = session.run(ctx, session.client().copy_in::<_, Bytes>(&copy_in(part, columns, &spec))).await?;
     let mut sink = std::pin::pin!(sink);
     session.set_busy(true);
-    let mut message = BytesMut::with_capacity(MESSAGE);
-    while let Some(item) = input.next().await? {
+    let mut message = BytesMut::with_capacity(2 * MESSAGE);
+    while let Some(item) = input.next_rows(MESSAGE).await? {
         match item {
             Item::Row(bytes) | Item::Fragment { bytes, .. } => message.extend_from_slice(bytes),
             _ => return Err(Error::damaged("a part of rows holds something else")),
         }
         if message.len() >= MESSAGE {
-            let full = std::mem::replace(&mut message, BytesMut::with_capacity(MESSAGE)).freeze();
+            let full = std::mem::replace(&mut message, BytesMut::with_capacity(2 * MESSAGE)).freeze();
             session.wait(ctx, async { sink.send(full).await.map_err(classify) }).await?;
         }
     }

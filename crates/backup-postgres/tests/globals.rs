@@ -14,6 +14,17 @@ mod server;
 
 use server::Server;
 
+/// Roles are all databases', so that these tests would make and drop each other's: one at a time, in whatever process it runs, while this is
+/// held.
+async fn alone() -> Option<tokio_postgres::Client> {
+    let server = server::server()?;
+    let (client, connection) =
+        tokio_postgres::connect(&server.url_text("postgres"), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute("SELECT pg_advisory_lock(4711)").await.unwrap();
+    Some(client)
+}
+
 #[derive(Default)]
 struct Told(Mutex<Vec<String>>);
 
@@ -47,9 +58,11 @@ fn roles(server: &Server, prefix: &str) -> String {
 }
 
 fn drop_roles(server: &Server, prefix: &str) {
+    // What they may do with the server's parameters keeps them from being dropped.
     server.psql(
         "postgres",
-        &format!("SELECT 'DROP ROLE ' || string_agg(quote_ident(rolname), ', ') FROM pg_roles WHERE starts_with(rolname, '{prefix}') HAVING count(*) > 0 \\gexec"),
+        &format!("SELECT format(x, string_agg(quote_ident(rolname), ', ')) FROM pg_roles, unnest(ARRAY['DROP OWNED BY %s', 'DROP ROLE %s']) WITH ORDINALITY AS y (x, n)
+                  WHERE starts_with(rolname, '{prefix}') GROUP BY x, n ORDER BY n \\gexec"),
     );
 }
 
@@ -63,6 +76,13 @@ fn source(server: &Server, prefix: &str, broken: bool) -> String {
     } else {
         String::new()
     };
+    let parameters = if server.major() >= 15 {
+        format!(
+            "GRANT SET ON PARAMETER log_min_duration_statement TO \"{prefix} b\", \"{prefix} a\"; GRANT ALTER SYSTEM ON PARAMETER \"odd.One\" TO \"{prefix} a\" WITH GRANT OPTION;"
+        )
+    } else {
+        String::new()
+    };
     server.psql(
         &source,
         &format!(
@@ -70,7 +90,7 @@ fn source(server: &Server, prefix: &str, broken: bool) -> String {
              CREATE ROLE \"{prefix} b\" NOINHERIT; CREATE ROLE \"{prefix} c\" BYPASSRLS REPLICATION;
              ALTER ROLE \"{prefix} a\" SET search_path = public, \"odd 'path\"; ALTER ROLE \"{prefix} a\" SET work_mem = '3MB';
              COMMENT ON ROLE \"{prefix} b\" IS 'it''s a group';
-             GRANT \"{prefix} b\" TO \"{prefix} a\" WITH ADMIN OPTION; GRANT pg_read_all_data TO \"{prefix} c\"; {newer}
+             GRANT \"{prefix} b\" TO \"{prefix} a\" WITH ADMIN OPTION; GRANT pg_read_all_data TO \"{prefix} c\"; {newer} {parameters}
              CREATE TABLE t (x int); ALTER TABLE t OWNER TO \"{prefix} a\"; GRANT SELECT ON t TO \"{prefix} b\";
              INSERT INTO t VALUES (1)"
         ),
@@ -88,6 +108,7 @@ fn source(server: &Server, prefix: &str, broken: bool) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn roles_come_back_where_that_is_asked_for_and_those_that_are_there_stay() {
+    let _alone = alone().await;
     for server in server::servers() {
         for format in [Format::Binary, Format::Sql] {
             let prefix = format!("lb_role_{}", std::process::id());
@@ -130,6 +151,7 @@ async fn roles_come_back_where_that_is_asked_for_and_those_that_are_there_stay()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_may_not_read_passwords_backs_up_roles_without_them_and_says_so() {
+    let _alone = alone().await;
     for server in server::servers() {
         let prefix = format!("lb_unseen_{}", std::process::id());
         let source = source(&server, &prefix, false);
@@ -160,6 +182,7 @@ async fn an_account_that_may_not_read_passwords_backs_up_roles_without_them_and_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_that_fails_takes_its_roles_back() {
+    let _alone = alone().await;
     for server in server::servers() {
         let prefix = format!("lb_gone_{}", std::process::id());
         let source = source(&server, &prefix, true);
@@ -178,7 +201,56 @@ async fn a_restore_that_fails_takes_its_roles_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tablespaces_come_back_with_what_lies_in_them_or_it_comes_into_the_default_one() {
+    let _alone = alone().await;
+    for server in server::servers() {
+        if server.major() < 15 {
+            continue;
+        }
+        let prefix = format!("lb_space_{}", std::process::id());
+        let source = server.create();
+        // Only who asks for it may have tablespaces within the data directory.
+        server.psql(
+            "postgres",
+            &format!("SET allow_in_place_tablespaces = on; SET client_min_messages = error; CREATE TABLESPACE {prefix} LOCATION '';
+                      CREATE ROLE {prefix} SUPERUSER LOGIN PASSWORD 'only'; ALTER ROLE {prefix} SET allow_in_place_tablespaces = on;
+                      ALTER TABLESPACE {prefix} SET (random_page_cost = 1.5); COMMENT ON TABLESPACE {prefix} IS 'it''s fast'; GRANT CREATE ON TABLESPACE {prefix} TO {prefix}"),
+        );
+        server
+            .psql(&source, &format!("CREATE TABLE t (x int) TABLESPACE {prefix}; INSERT INTO t VALUES (1)"));
+        let looks = format!(
+            "SELECT spcoptions, spcacl, shobj_description(oid, 'pg_tablespace') FROM pg_tablespace WHERE spcname = '{prefix}'"
+        );
+        let (expected, content) = (server.ask("postgres", &looks), server.dump(&source));
+        assert!(expected.contains("it's fast") && content.contains(&prefix), "{expected}");
+        let told = Arc::new(Told::default());
+        let manager = manager(&told, Format::Binary);
+        let mut options = BackupOptions::default();
+        options.globals = true;
+        manager.backup_with(&server.url(&source), options).await.unwrap();
+        server.psql("postgres", &format!("DROP DATABASE {source}"));
+        server.psql("postgres", &format!("DROP TABLESPACE {prefix}"));
+        let url = server.url_text(&source);
+        let (_, place) = url.rsplit_once('@').unwrap();
+        let url = format!("postgres://{prefix}:only@{place}").parse().unwrap();
+        manager.restore(&BackupRef::Latest, &url, globals()).await.unwrap();
+        assert_eq!(server.ask("postgres", &looks), expected);
+        assert_eq!(server.dump(&source), content);
+        server.psql("postgres", &format!("DROP DATABASE {source}"));
+        server.psql("postgres", &format!("DROP TABLESPACE {prefix}"));
+        // Where it cannot be made, the rows are there all the same.
+        manager.restore(&BackupRef::Latest, &server.url(&source), globals()).await.unwrap();
+        assert_eq!(server.ask("postgres", &looks), "");
+        assert_eq!(server.ask(&source, "SELECT x FROM t").trim(), "1");
+        assert!(told.0.lock().unwrap().iter().any(|warning| warning.contains("could not be made")));
+        server.psql("postgres", &format!("DROP DATABASE {source}"));
+        server.psql("postgres", &format!("DROP ROLE {prefix}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_backup_without_them_has_none_to_restore() {
+    let _alone = alone().await;
     let Some(server) = server::server() else { return };
     let source = server.create();
     let manager = manager(&Arc::default(), Format::Binary);

@@ -68,20 +68,32 @@ async fn what_may_not_be_read_is_left_out_where_that_is_asked_for_and_named() {
             "CREATE SCHEMA away; CREATE TABLE away.t (a int); CREATE TABLE open (a int PRIMARY KEY); INSERT INTO open VALUES (1);
              CREATE TABLE closed (a int PRIMARY KEY); CREATE TABLE refers (a int REFERENCES closed, b int REFERENCES open);
              CREATE TABLE parts (a int) PARTITION BY LIST (a); CREATE TABLE part PARTITION OF parts FOR VALUES IN (1);
-             CREATE TABLE secured (a int); ALTER TABLE secured ENABLE ROW LEVEL SECURITY; CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';",
+             CREATE TABLE secured (a int); ALTER TABLE secured ENABLE ROW LEVEL SECURITY; CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';
+             CREATE SEQUENCE counts; SELECT setval('counts', 41); CREATE SEQUENCE hidden; SELECT setval('hidden', 41); CREATE TABLE counted (a int DEFAULT nextval('hidden'));
+             SELECT lo_from_bytea(n, 'x') FROM unnest(ARRAY[4710, 4711, 4712, 4713]) n;",
         );
         let url = seen_by(&server, &source, "lb_forbidden");
-        server.psql(&source, "GRANT SELECT ON open, refers, parts, secured, away.t TO lb_forbidden");
+        server.psql(
+            &source,
+            "GRANT SELECT ON open, refers, parts, secured, away.t, counts, counted TO lb_forbidden; GRANT SELECT ON LARGE OBJECT 4710, 4712, 4713 TO lb_forbidden",
+        );
         let mut options = BackupOptions::default();
         options.skip_unreadable = true;
         let manager = manager();
         let backup = manager.backup_with(&url, options).await.unwrap();
-        let named = ["table away.t", "table public.closed", "table public.parts", "table public.secured"];
+        let named = [
+            "table away.t",
+            "table public.closed",
+            "table public.parts",
+            "table public.secured",
+            "large object 4711",
+            "sequence public.hidden",
+        ];
         assert_eq!(backup.left_out, named);
         assert!(backup.partial);
         let details = manager.get_backup(&BackupRef::from(&backup.id)).await.unwrap();
         let tables: Vec<_> = details.tables.iter().map(|table| table.table.name.as_str()).collect();
-        assert_eq!(tables, ["open", "refers"]);
+        assert_eq!(tables, ["counted", "open", "refers", "counts", "4710", "4712", "4713"]);
         for name in named.into_iter().chain(["refers_a_fkey"]) {
             assert!(details.warnings.iter().any(|warning| warning.contains(name)), "{name}: {details:?}");
         }
@@ -92,6 +104,8 @@ async fn what_may_not_be_read_is_left_out_where_that_is_asked_for_and_named() {
             "SELECT f() + a, (SELECT count(*) FROM pg_constraint WHERE conname ~ 'refers_.*_fkey') FROM open",
         );
         assert_eq!(found.trim(), "2|1");
+        let found = "SELECT nextval('counts'), nextval('hidden'), string_agg(oid::text, ' ' ORDER BY oid) FROM pg_largeobject_metadata";
+        assert_eq!(server.ask(&copy, found).trim(), "42|1|4710 4712 4713");
         server.psql(&source, "DROP OWNED BY lb_forbidden");
     }
 }
@@ -215,6 +229,16 @@ async fn an_extension_comes_back_before_what_is_of_its_types_and_with_what_belon
         for name in ["index public.member_pkey", "member_a_check", "index public.own"] {
             assert!(warnings.iter().any(|warning| warning.contains(name)), "{name}: {warnings:?}");
         }
+        // The extension does not make the table, which must not keep the rest from being restored.
+        server.psql(
+            &source,
+            "GRANT SELECT ON member TO PUBLIC; GRANT EXECUTE ON FUNCTION ltree_in(cstring) TO pg_monitor",
+        );
+        manager.backup(&server.url(&source)).await.unwrap();
+        let copy = server.create();
+        manager.restore(&BackupRef::Latest, &server.url(&copy), RestoreOptions::default()).await.unwrap();
+        let found = "SELECT to_regclass('member') IS NULL, proacl::text LIKE '%pg_monitor=X%' FROM pg_proc WHERE proname = 'ltree_in'";
+        assert_eq!(server.ask(&copy, found).trim(), "t|t");
     }
 }
 

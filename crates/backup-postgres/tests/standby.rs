@@ -1,12 +1,16 @@
-//! A standby as the source, and servers told apart by what they are.
+//! A standby as the source, servers told apart by what they are, and one that is restarted in the midst of it.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use backup_core::storage::MemoryStorage;
-use backup_core::{BackupConfig, BackupManager, BackupRef, DatabaseUrl, Format, Registry, RestoreOptions};
+use backup_core::{
+    BackupConfig, BackupManager, BackupRef, Ctx, DatabaseUrl, ErrorKind, Event, Format, Progress, Registry,
+    RestoreOptions,
+};
 
 mod private;
 mod server;
@@ -90,5 +94,55 @@ async fn a_standby_is_backed_up_and_told_from_its_primary() {
         assert!(refused.to_string().contains("standby"), "{refused}");
         let nowhere = manager.probe(&url(&place(&standby), "primary")).await.unwrap_err();
         assert!(nowhere.to_string().contains("target_session_attrs"), "{nowhere}");
+    }
+}
+
+/// Restarts the server when the first rows of a backup, or of a restore, have gone by.
+struct Restarts {
+    server: Arc<Private>,
+    done: AtomicBool,
+}
+
+impl Progress for Restarts {
+    fn event(&self, event: Event<'_>) {
+        if matches!(event, Event::Advanced { rows: 1.., .. }) && !self.done.swap(true, Ordering::SeqCst) {
+            self.server.control(&["restart", "--mode=immediate"]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_restarts_in_the_midst_of_it_ends_a_backup_and_a_restore_and_nothing_is_lost() {
+    for bin in Private::programs() {
+        let server = Arc::new(Private::start(&bin, HBA, "", &[]));
+        server.ask("postgres", "CREATE DATABASE shop");
+        server.ask(
+            "shop",
+            "CREATE TABLE orders (id int PRIMARY KEY, note text); CREATE TABLE others (id int PRIMARY KEY, note text);
+             INSERT INTO orders SELECT i, (SELECT string_agg(md5((i * 50 + j)::text), '') FROM generate_series(1, 40) j) FROM generate_series(1, 12000) i;
+             INSERT INTO others SELECT * FROM orders",
+        );
+        let judge = Server::new(&format!("postgres://owner@127.0.0.1:{}/postgres", server.port));
+        let expected = judge.dump("shop");
+        let url = server.url("owner@127.0.0.1:PORT/shop");
+        let manager = manager();
+        let restarting = || {
+            let restarts = Restarts { server: Arc::clone(&server), done: AtomicBool::new(false) };
+            manager.clone().with_context(Ctx::new().with_progress(Arc::new(restarts)))
+        };
+        let error = restarting().backup(&url).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
+        assert!(manager.list_backups().await.unwrap().is_empty());
+        // It is there again.
+        manager.backup(&url).await.unwrap();
+        let mut options = RestoreOptions::default();
+        options.drop_existing = true;
+        let error = restarting().restore(&BackupRef::Latest, &url, options.clone()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
+        assert_eq!(judge.dump("shop"), expected);
+        server.ask("shop", "DELETE FROM orders");
+        manager.restore(&BackupRef::Latest, &url, options).await.unwrap();
+        assert_eq!(judge.dump("shop"), expected);
+        assert_eq!(judge.databases("shop"), ["shop"]);
     }
 }

@@ -163,6 +163,67 @@ async fn a_lock_that_somebody_holds_is_an_error_that_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_search_path_in_which_others_have_put_something_is_inert() {
+    for server in server::servers() {
+        let source = server.create();
+        // Whoever may create in a schema that comes before pg_catalog can have anything called that is not named in full.
+        server.psql(
+            &source,
+            &format!(
+                "CREATE SCHEMA evil; CREATE TABLE evil.caught (what text);
+                 CREATE FUNCTION evil.lower(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE EXCEPTION 'hijacked'; END $$;
+                 CREATE FUNCTION evil.current_setting(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'hijacked'; END $$;
+                 CREATE FUNCTION evil.set_config(text, text, boolean) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'hijacked'; END $$;
+                 CREATE FUNCTION evil.format_type(oid, int) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'hijacked'; END $$;
+                 CREATE FUNCTION evil.array_agg(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'hijacked'; END $$;
+                 CREATE FUNCTION evil.setval(regclass, bigint, boolean) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'hijacked'; END $$;
+                 CREATE FUNCTION evil.equal(oid, oid) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'hijacked'; END $$;
+                 CREATE FUNCTION evil.same(text, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'hijacked'; END $$;
+                 CREATE OPERATOR evil.= (FUNCTION = evil.equal, LEFTARG = oid, RIGHTARG = oid);
+                 CREATE OPERATOR evil.= (FUNCTION = evil.same, LEFTARG = text, RIGHTARG = text);
+                 CREATE VIEW evil.pg_class AS SELECT 1 / 0 AS oid; CREATE VIEW evil.pg_namespace AS SELECT 1 / 0 AS oid;
+                 CREATE DOMAIN evil.int4 AS text;
+                 CREATE TABLE public.t (id serial PRIMARY KEY, name text CHECK (name <> ''), at date DEFAULT now());
+                 INSERT INTO public.t (name) VALUES ('a'), ('B'); CREATE INDEX ON public.t (lower(name)); CREATE UNIQUE INDEX ON public.t (name text_pattern_ops);
+                 CREATE VIEW public.v AS SELECT lower(name) AS name FROM public.t WHERE name = 'a'; CREATE MATERIALIZED VIEW public.m AS SELECT * FROM public.v;
+                 SELECT lo_from_bytea(4711, 'large');
+                 ALTER DATABASE {source} SET search_path = evil, pg_catalog, public",
+            ),
+        );
+        let expected = server.schema(&source);
+        let rows = |database: &str| {
+            server.ask(database, "SET search_path = pg_catalog; SELECT name, at FROM public.t ORDER BY 1; SELECT name FROM public.m; SELECT nextval('public.t_id_seq')")
+        };
+        for format in [Format::Binary, Format::Sql] {
+            let storage = storage();
+            let mut config = BackupConfig::default();
+            (config.format, config.jobs) = (format, 2);
+            // psql reads scripts as they are.
+            "none".clone_into(&mut config.codec);
+            let manager = BackupManager::new(config)
+                .with_registry(Registry::new().with(&backup_postgres::ENGINE))
+                .with_storage(storage);
+            manager.backup(&server.url(&source)).await.unwrap();
+            let copy = server.create();
+            // The account may have such a path in the target, too.
+            server.psql(
+                "postgres",
+                &format!("ALTER DATABASE {copy} SET search_path = evil, pg_catalog, public"),
+            );
+            manager.restore(&BackupRef::Latest, &server.url(&copy), RestoreOptions::default()).await.unwrap();
+            assert_eq!(server.schema(&copy), expected);
+            let directory = tempfile::tempdir().unwrap();
+            let script = directory.path().join("script.sql");
+            manager.export(&BackupRef::Latest, &script, Format::Sql).await.unwrap();
+            let loaded = server.create();
+            server.load(&loaded, &script);
+            assert_eq!(server.schema(&loaded), expected);
+            assert_eq!(rows(&copy), rows(&loaded));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_no_encoding_allows_come_back_as_they_are() {
     for server in server::servers() {
         for (encoding, insert) in [

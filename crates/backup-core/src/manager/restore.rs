@@ -131,7 +131,7 @@ struct Loader {
 }
 
 impl Loader {
-    /// Loads all parts, `jobs` at once, of those that are ready always the first in the plan. Returns when nothing is being loaded
+    /// Loads all parts, `jobs` at once, of those that are ready always the one whose turn it is. Returns when nothing is being loaded
     /// any more, whether it went well or not.
     async fn run(self: Arc<Self>, ctx: &Ctx, jobs: usize) -> Result<()> {
         let places: HashMap<_, _> =
@@ -145,8 +145,14 @@ impl Loader {
                 unblocks[*before].push(place);
             }
         }
-        let mut ready: BTreeSet<usize> =
-            waits_for.iter().enumerate().filter(|(_, n)| **n == 0).map(|(place, _)| place).collect();
+        let in_script_order = matches!(self.source, Parts::Script(_));
+        let turns: Vec<u64> = (self.parts.iter())
+            .map(|part| if in_script_order { 0 } else { self.session.turn(part) })
+            .collect();
+        let mut ready: BTreeSet<(u64, usize)> = (waits_for.iter().zip(&turns).enumerate())
+            .filter(|(_, (waits, _))| **waits == 0)
+            .map(|(place, (_, turn))| (*turn, place))
+            .collect();
         let ctx = ctx.child();
         let mut loading = JoinSet::new();
         let mut left = self.parts.len();
@@ -154,7 +160,7 @@ impl Loader {
         loop {
             while failure.is_none()
                 && loading.len() < jobs
-                && let Some(place) = ready.pop_first()
+                && let Some((_, place)) = ready.pop_first()
             {
                 let (loader, ctx) = (Arc::clone(&self), ctx.clone());
                 loading.spawn(async move { loader.load(&ctx, place).await.map(|()| place) });
@@ -166,7 +172,7 @@ impl Loader {
                     for next in &unblocks[place] {
                         waits_for[*next] -= 1;
                         if waits_for[*next] == 0 {
-                            ready.insert(*next);
+                            ready.insert((turns[*next], *next));
                         }
                     }
                 }

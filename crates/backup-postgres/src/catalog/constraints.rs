@@ -286,7 +286,7 @@ pub(super) async fn keys(reader: Reader<'_>, catalog: &mut Catalog, relations: &
          FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace
          LEFT JOIN pg_catalog.pg_class i ON i.oid = c.conindid LEFT JOIN pg_catalog.pg_namespace xn ON xn.oid = i.relnamespace
          LEFT JOIN pg_catalog.pg_tablespace s ON s.oid = i.reltablespace
-         WHERE {OURS} AND c.conrelid <> 0 AND c.contype IN ('p', 'u', 'x', 'f') ORDER BY c.conparentid, c.conrelid, c.conname"
+         WHERE {OURS} AND c.conrelid <> 0 AND c.contype IN ('p', 'u', 'x', 'f') ORDER BY c.conparentid, c.conrelid, c.contype, c.conname"
     );
     let mut inherited = Vec::new();
     for row in reader.rows(&sql).await? {
@@ -313,7 +313,11 @@ pub(super) async fn keys(reader: Reader<'_>, catalog: &mut Catalog, relations: &
         if row.is("period")? {
             node.since(18, "keys without overlaps");
         }
-        catalog.add(key, node);
+        // Each locks its table: of two at once one would wait, and a session with it.
+        let before = catalog.indexes_of.get(&relation.oid).and_then(|made| made.last());
+        node.needs.extend(before);
+        let id = catalog.add(key, node);
+        catalog.indexes_of.entry(relation.oid).or_default().push(id);
         let index = (class::RELATION, row.oid("conindid")?);
         catalog.alias(index, key);
         if let (Some(schema), Some(name)) = (row.maybe("index_schema")?, row.maybe("index_name")?) {
@@ -378,6 +382,17 @@ fn foreign_key(
     }
     node.needs.extend(catalog.by_key.get(&(class::RELATION, row.oid("confrelid")?)));
     node.needs.extend(catalog.rows_of.get(&row.oid("confrelid")?).into_iter().flatten());
-    catalog.add((class::CONSTRAINT, row.oid("oid")?), node);
+    let id = catalog.add((class::CONSTRAINT, row.oid("oid")?), node);
+    catalog.foreign_keys.push((id, [relation.oid, row.oid("confrelid")?]));
     Ok(())
+}
+
+/// A foreign key locks both tables, so it comes after all indexes of both: neither waits for the other while it holds a session.
+pub(super) fn foreign_keys_last(catalog: &mut Catalog) {
+    for (id, tables) in std::mem::take(&mut catalog.foreign_keys) {
+        let indexes = tables.iter().filter_map(|table| catalog.indexes_of.get(table)).flatten();
+        if let Some(node) = catalog.nodes.get_mut(id) {
+            node.needs.extend(indexes);
+        }
+    }
 }

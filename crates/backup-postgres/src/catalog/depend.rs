@@ -35,6 +35,13 @@ pub(super) async fn depend(reader: Reader<'_>, catalog: &mut Catalog) -> Result<
         let needed = if is_its_own { catalog.shells.get(&to.1).copied().unwrap_or(needed) } else { needed };
         if node != needed {
             catalog.node_mut(node)?.needs.insert(needed);
+            // Support functions that a method can do without are their family's, and yet a partition key may want one.
+            if from.0 == class::RELATION
+                && to.0 == class::OPCLASS
+                && let Some(loose) = catalog.loose_of_class.get(&to.1).copied()
+            {
+                catalog.node_mut(node)?.needs.insert(loose);
+            }
             // What the columns of a view need, apart from what its query does.
             if from.0 == class::RELATION
                 && let Some(dummy) = catalog.dummies.get_mut(&node)
@@ -66,6 +73,45 @@ pub(super) async fn depend(reader: Reader<'_>, catalog: &mut Catalog) -> Result<
         catalog.node_mut(shell)?.needs.extend(schemas);
     }
     Ok(())
+}
+
+/// No check can be added to a domain when a column is of an array of it, or of a row: it comes before the tables of such columns, but for those
+/// that its function needs.
+pub(super) fn domain_checks(catalog: &mut Catalog) -> Result<()> {
+    for check in std::mem::take(&mut catalog.domain_checks) {
+        let domains: HashSet<NodeId> =
+            needs(catalog, check).filter(|id| is_of(catalog, *id, &["domain"])).collect();
+        let needed = reached(catalog, check, |_| true);
+        for table in 0..catalog.nodes.len() {
+            if !is_of(catalog, table, &["table", "partition", "foreign table", "materialized view"])
+                || needed.contains(&table)
+            {
+                continue;
+            }
+            let types = reached(catalog, table, |id| is_of(catalog, id, &["type", "domain"]));
+            if !types.is_disjoint(&domains) {
+                catalog.node_mut(table)?.needs.insert(check);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn needs(catalog: &Catalog, id: NodeId) -> impl Iterator<Item = NodeId> {
+    catalog.nodes.get(id).into_iter().flat_map(|node| node.needs.iter().copied())
+}
+
+fn is_of(catalog: &Catalog, id: NodeId, kinds: &[&str]) -> bool {
+    catalog.nodes.get(id).is_some_and(|node| kinds.contains(&node.kind))
+}
+
+/// What a node needs, by way of such nodes alone.
+fn reached(catalog: &Catalog, id: NodeId, such: impl Fn(NodeId) -> bool) -> HashSet<NodeId> {
+    let (mut reached, mut ahead) = (HashSet::new(), vec![id]);
+    while let Some(id) = ahead.pop() {
+        ahead.extend(needs(catalog, id).filter(|needed| such(*needed) && reached.insert(*needed)));
+    }
+    reached
 }
 
 /// The contents of a materialized view need the rows of all that its query reads, through other views too.
@@ -101,6 +147,27 @@ pub(super) fn contents(catalog: &mut Catalog, relations: &Relations) -> Result<(
     }
     for (contents, rows) in found {
         catalog.node_mut(contents)?.needs.extend(rows);
+    }
+    Ok(())
+}
+
+/// What goes when an extension does, although it is no part of it: functions, triggers, indexes, materialized views.
+pub(super) async fn on_extensions(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
+    // Copies of a trigger, on partitions, are made with it.
+    let of_copy = reader.since(13, "t.tgparentid <> 0", "t.tgisinternal");
+    let sql = format!(
+        "SELECT d.classid, d.objid, e.extname::text AS extension FROM pg_catalog.pg_depend d
+         JOIN pg_catalog.pg_extension e ON d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND e.oid = d.refobjid
+         WHERE d.deptype = 'x' AND NOT EXISTS (
+           SELECT FROM pg_catalog.pg_trigger t WHERE d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND t.oid = d.objid AND {of_copy})
+         ORDER BY d.classid, d.objid, e.extname"
+    );
+    for row in reader.rows(&sql).await? {
+        let key = (row.oid("classid")?, row.oid("objid")?);
+        let identity = catalog.identities.get(&key).cloned();
+        let Some(node) = catalog.of(key) else { continue };
+        let identity = identity.unwrap_or_else(|| node.identity.clone());
+        node.push(format!("ALTER {identity} DEPENDS ON EXTENSION {}", ident(row.text("extension")?)));
     }
     Ok(())
 }

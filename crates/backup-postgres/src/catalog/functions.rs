@@ -13,6 +13,7 @@ pub(super) async fn functions(reader: Reader<'_>, catalog: &mut Catalog) -> Resu
                 pg_catalog.pg_get_userbyid(p.proowner)::text AS owner,
                 p.proacl::text[] AS acl, pg_catalog.acldefault('f', p.proowner)::text[] AS base,
                 pg_catalog.pg_get_function_identity_arguments(p.oid) AS arguments,
+                CASE p.prokind WHEN 'a' THEN pg_catalog.oidvectortypes(p.proargtypes) ELSE pg_catalog.pg_get_function_identity_arguments(p.oid) END AS granted,
                 CASE WHEN p.prokind <> 'a' THEN pg_catalog.pg_get_functiondef(p.oid) END AS definition
          FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
          WHERE {OURS} AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
@@ -67,7 +68,9 @@ fn add(
     let what = if of_any { format!("{word} {name_of}(*)") } else { format!("{word} {signature}") };
     let mut node = Node::sql(kind, name, Rank::Objects, vec![statement]).in_schema(schema).identity(&what);
     node = node.owned(&what, owner);
-    node.granted(&format!("{granted} {signature}"), None, owner, row.get("acl")?, &row.list("base")?)?;
+    // GRANT does not know the ORDER BY of an aggregate.
+    let granted = format!("{granted} {name_of}({})", row.text("granted")?);
+    node.granted(&granted, None, owner, row.get("acl")?, &row.list("base")?)?;
     catalog.add((class::PROC, row.oid("oid")?), node);
     Ok(())
 }
@@ -92,6 +95,7 @@ async fn aggregates(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
                 pg_catalog.pg_get_userbyid(p.proowner)::text AS owner,
                 p.proacl::text[] AS acl, pg_catalog.acldefault('f', p.proowner)::text[] AS base,
                 pg_catalog.pg_get_function_identity_arguments(p.oid) AS arguments,
+                CASE p.prokind WHEN 'a' THEN pg_catalog.oidvectortypes(p.proargtypes) ELSE pg_catalog.pg_get_function_identity_arguments(p.oid) END AS granted,
                 pg_catalog.pg_get_function_arguments(p.oid) AS full_arguments,
                 a.aggtransfn::oid::regproc::text AS aggtransfn, {functions},
                 pg_catalog.format_type(a.aggtranstype, NULL) AS stype, a.aggtransspace,

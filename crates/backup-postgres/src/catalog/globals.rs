@@ -7,6 +7,7 @@ use backup_core::Result;
 use super::node::{Catalog, Node, NodeId, Rank};
 use super::reader::{Fields, Reader};
 use super::schemas::setting_value;
+use crate::ddl::acl;
 use crate::ddl::quote::{ident, literal};
 use crate::spec::Global;
 
@@ -175,13 +176,46 @@ fn membership(row: &Fields, by: Option<&str>) -> Result<Node> {
     Ok(node)
 }
 
+/// Who may change which of the server's settings: `SET` for themselves, and `ALTER SYSTEM` for all.
+pub(super) async fn parameters(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
+    if reader.version < 150_000 {
+        return Ok(());
+    }
+    let sql = format!(
+        "SELECT p.parname::text AS name, x.item::text, pg_catalog.pg_get_userbyid({BOOTSTRAP})::text AS owner, r.rolname::text AS role
+         FROM pg_catalog.pg_parameter_acl p CROSS JOIN LATERAL pg_catalog.unnest(p.paracl) WITH ORDINALITY AS x (item, place)
+         CROSS JOIN LATERAL (SELECT DISTINCT e.grantee FROM pg_catalog.aclexplode(ARRAY[x.item]) e) AS g
+         LEFT JOIN pg_catalog.pg_roles r ON r.oid = g.grantee
+         WHERE g.grantee <> {BOOTSTRAP} ORDER BY p.parname, x.place"
+    );
+    // One after the other, as they are noted down.
+    let mut needs = roles_of(catalog);
+    for row in reader.rows(&sql).await? {
+        let (name, role) = (row.text("name")?, row.maybe("role")?);
+        let on = format!("PARAMETER {}", ident(name));
+        let granted = acl::Granted { on: &on, column: None, owner: row.text("owner")? };
+        let items = [row.text("item")?.to_owned()];
+        let statements = acl::statements(granted, &items, &[], &mut BTreeSet::new())?;
+        let told = format!("{name} of {}", role.unwrap_or("PUBLIC"));
+        let mut node = Node::sql("parameter privileges", &told, Rank::Globals, statements);
+        node.since(15, "privileges on the server's parameters");
+        node.needs.clone_from(&needs);
+        node.global = role.map(|role| Global::Role(role.to_owned()));
+        needs.insert(catalog.push(node));
+    }
+    Ok(())
+}
+
+fn roles_of(catalog: &Catalog) -> BTreeSet<NodeId> {
+    catalog.nodes.iter().enumerate().filter(|(_, node)| node.kind == "role").map(|(id, _)| id).collect()
+}
+
 pub(super) async fn tablespaces(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
     let sql = "SELECT s.oid, s.spcname::text AS name, pg_catalog.pg_get_userbyid(s.spcowner)::text AS owner, pg_catalog.pg_tablespace_location(s.oid) AS location,
                       s.spcoptions AS options, s.spcacl::text[] AS acl, pg_catalog.acldefault('t', s.spcowner)::text[] AS base,
                       pg_catalog.shobj_description(s.oid, 'pg_tablespace') AS comment
                FROM pg_catalog.pg_tablespace s WHERE s.spcname !~ '^pg_' ORDER BY s.spcname";
-    let roles: BTreeSet<NodeId> =
-        catalog.nodes.iter().enumerate().filter(|(_, node)| node.kind == "role").map(|(id, _)| id).collect();
+    let roles = roles_of(catalog);
     let mut by_oid = HashMap::new();
     for row in reader.rows(sql).await? {
         let (name, owner) = (row.text("name")?, row.text("owner")?);

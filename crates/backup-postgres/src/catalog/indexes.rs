@@ -1,8 +1,10 @@
 //! Indexes, those of constraints included, as far as these say less than there is.
 
+use std::collections::HashMap;
+
 use backup_core::Result;
 
-use super::node::{Catalog, Rank, class};
+use super::node::{Catalog, NodeId, Rank, class};
 use super::reader::{OURS, Reader};
 use super::relations::Relations;
 use crate::ddl::quote::{ident, qualified};
@@ -24,6 +26,9 @@ pub(super) async fn indexes(reader: Reader<'_>, catalog: &mut Catalog, relations
          WHERE {OURS} ORDER BY n.nspname, c.relname"
     );
     let mut attaches = Vec::new();
+    let constraints_of: HashMap<u32, NodeId> = (catalog.indexes_of.iter())
+        .filter_map(|(table, made)| made.last().map(|last| (*table, *last)))
+        .collect();
     for row in reader.rows(&sql).await? {
         let Some(relation) = relations.get(row.oid("indrelid")?) else { continue };
         let key = (class::RELATION, row.oid("indexrelid")?);
@@ -42,7 +47,10 @@ pub(super) async fn indexes(reader: Reader<'_>, catalog: &mut Catalog, relations
             let mut node = relations.node_of(catalog, relation, "index", name, Rank::Made, vec![statement]);
             node = node.identity(format!("INDEX {index}"));
             node.tablespace = row.maybe("tablespace")?.map(str::to_owned);
-            catalog.add(key, node);
+            // Others can be made at once, but not while a constraint is.
+            node.needs.extend(constraints_of.get(&relation.oid));
+            let id = catalog.add(key, node);
+            catalog.indexes_of.entry(relation.oid).or_default().push(id);
         }
         let Some(node) = catalog.of(key) else { continue };
         if row.is("nulls_not_distinct")? {

@@ -11,15 +11,32 @@ use crate::spec::Gate;
 const PARTS: usize = 256;
 const MOST: usize = 1000;
 
-pub(super) async fn large_objects(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
+/// All large objects, or all but those that the account may not read.
+pub(super) async fn large_objects(
+    reader: Reader<'_>,
+    catalog: &mut Catalog,
+    skip_unreadable: bool,
+) -> Result<()> {
+    // There is a function for that since version 18.
     let sql = "SELECT m.oid, pg_catalog.pg_get_userbyid(m.lomowner)::text AS owner, m.lomacl::text[] AS acl,
-                      pg_catalog.acldefault('L', m.lomowner)::text[] AS base
-               FROM pg_catalog.pg_largeobject_metadata m ORDER BY m.oid";
+                      pg_catalog.acldefault('L', m.lomowner)::text[] AS base,
+                      u.rolsuper OR pg_catalog.current_setting('lo_compat_privileges')::boolean OR EXISTS (
+                        SELECT FROM pg_catalog.aclexplode(COALESCE(m.lomacl, pg_catalog.acldefault('L', m.lomowner))) e
+                        WHERE e.privilege_type = 'SELECT' AND (e.grantee = 0 OR pg_catalog.pg_has_role(e.grantee, 'USAGE'))) AS readable
+               FROM pg_catalog.pg_largeobject_metadata m JOIN pg_catalog.pg_roles u ON u.rolname = CURRENT_USER ORDER BY m.oid";
     let rows = reader.rows(sql).await?;
     let mut bundle = Vec::new();
     let each = rows.len().div_ceil(PARTS).next_power_of_two().min(MOST);
     for row in &rows {
         let oid = row.oid("oid")?;
+        if skip_unreadable && !row.is("readable")? {
+            // Those of a part are all from its first to its last.
+            add(catalog, &std::mem::take(&mut bundle))?;
+            let id = catalog.push(Node::sql("large object", &oid.to_string(), Rank::Objects, vec![]));
+            stands_for(catalog, oid, id);
+            catalog.unreadable.insert(id);
+            continue;
+        }
         if ends_before(oid, bundle.len(), each) {
             add(catalog, &std::mem::take(&mut bundle))?;
         }
@@ -49,13 +66,17 @@ fn add(catalog: &mut Catalog, bundle: &[(u32, &Fields)]) -> Result<()> {
     }
     let id = catalog.push(node);
     for (oid, _) in bundle {
-        for class in [class::LARGE_OBJECT, class::LARGE_OBJECT_METADATA] {
-            catalog.by_key.insert((class, *oid), id);
-            catalog.identities.insert((class, *oid), format!("LARGE OBJECT {oid}"));
-        }
+        stands_for(catalog, *oid, id);
     }
     contents(catalog, kind, &name, id, (*first, *last));
     Ok(())
+}
+
+fn stands_for(catalog: &mut Catalog, oid: u32, id: NodeId) {
+    for class in [class::LARGE_OBJECT, class::LARGE_OBJECT_METADATA] {
+        catalog.by_key.insert((class, oid), id);
+        catalog.identities.insert((class, oid), format!("LARGE OBJECT {oid}"));
+    }
 }
 
 fn contents(catalog: &mut Catalog, kind: &'static str, name: &str, made: NodeId, oids: (u32, u32)) {

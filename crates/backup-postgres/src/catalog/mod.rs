@@ -30,6 +30,8 @@ mod triggers;
 mod types;
 mod unknown;
 
+use std::collections::HashSet;
+
 use backup_core::{BackupRequest, Ctx, Result};
 
 pub(crate) use lock::{changed, fingerprint, lock, lock_some, shapes};
@@ -54,6 +56,7 @@ pub(crate) async fn read(
     schemas::members(reader, &mut catalog).await?;
     if request.globals {
         globals::roles(reader, &mut catalog).await?;
+        globals::parameters(reader, &mut catalog).await?;
         globals::tablespaces(reader, &mut catalog).await?;
     }
     let database = schemas::database(reader, &mut catalog).await?;
@@ -89,7 +92,9 @@ pub(crate) async fn read(
     };
     tables::tables(reader, &mut catalog, &parts).await?;
     relations::views(reader, &mut catalog, relations, &columns).await?;
-    sequences::sequences(&mut catalog, relations, &identities, sequences)?;
+    let unreadable =
+        if request.skip_unreadable { sequences::unreadable(reader).await? } else { HashSet::new() };
+    sequences::sequences(&mut catalog, relations, &identities, sequences, &unreadable)?;
     relations.alias_types(&mut catalog);
     tables::defaults(&mut catalog, &parts);
     tables::privileges_of_columns(&mut catalog, &parts)?;
@@ -97,13 +102,14 @@ pub(crate) async fn read(
 
     constraints::keys(reader, &mut catalog, relations).await?;
     indexes::indexes(reader, &mut catalog, relations).await?;
+    constraints::foreign_keys_last(&mut catalog);
     triggers::rules(reader, &mut catalog, relations).await?;
     reader.release().await?;
     triggers::triggers(reader, &mut catalog, relations).await?;
     triggers::policies(reader, &mut catalog, relations).await?;
     triggers::statistics(reader, &mut catalog, relations).await?;
     triggers::event_triggers(reader, &mut catalog).await?;
-    largeobjects::large_objects(reader, &mut catalog).await?;
+    largeobjects::large_objects(reader, &mut catalog, request.skip_unreadable).await?;
     publications::publications(reader, &mut catalog, relations).await?;
     subscriptions::subscriptions(reader, &mut catalog).await?;
     publications::default_privileges(reader, &mut catalog).await?;
@@ -111,7 +117,9 @@ pub(crate) async fn read(
     privileges::privileges(reader, &mut catalog).await?;
 
     depend::depend(reader, &mut catalog).await?;
+    depend::domain_checks(&mut catalog)?;
     depend::contents(&mut catalog, relations)?;
+    depend::on_extensions(reader, &mut catalog).await?;
     depend::comments(reader, &mut catalog).await?;
     depend::labels(reader, &mut catalog).await?;
     unknown::of_extensions(reader, &mut catalog).await?;

@@ -216,6 +216,10 @@ pub(crate) struct Catalog {
     pub(crate) members: HashMap<Key, u32>,
     /// Objects that are left out on purpose, having said so.
     pub(crate) left_out: HashSet<Key>,
+    /// The nodes that add what a domain checks by functions.
+    pub(crate) domain_checks: Vec<NodeId>,
+    /// Nodes that stay out because the account may not read what they are of, where that was asked for.
+    pub(crate) unreadable: HashSet<NodeId>,
     /// Of each type that is announced before it is made, the announcement.
     pub(crate) shells: HashMap<u32, NodeId>,
     /// What stands behind COMMENT ON for objects that another node makes along.
@@ -224,10 +228,16 @@ pub(crate) struct Catalog {
     pub(crate) dummies: HashMap<NodeId, Dummy>,
     /// Of each operator family, the node that adds what is of no class.
     pub(crate) loose_members: HashMap<u32, NodeId>,
+    /// Of each operator class, the same of its family.
+    pub(crate) loose_of_class: HashMap<u32, NodeId>,
     /// Of each table with row security, the statements that switch it on.
     pub(crate) secured: Vec<(u32, Vec<String>)>,
     /// Of tables that are made together, the node that completes them and stands for them, and those that make each.
     pub(crate) families: Vec<(NodeId, Vec<NodeId>)>,
+    /// Of each table, the nodes that make its indexes, those of constraints first.
+    pub(crate) indexes_of: HashMap<u32, Vec<NodeId>>,
+    /// Of each foreign key, the tables from and to which it is.
+    pub(crate) foreign_keys: Vec<(NodeId, [u32; 2])>,
     /// Of each table, the nodes that hold its rows.
     pub(crate) rows_of: HashMap<u32, Vec<NodeId>>,
 }

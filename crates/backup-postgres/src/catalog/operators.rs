@@ -34,6 +34,7 @@ pub(super) async fn operators(reader: Reader<'_>, catalog: &mut Catalog) -> Resu
                 CASE WHEN o.oprright <> 0 THEN pg_catalog.format_type(o.oprright, NULL) END AS right_type,
                 CASE WHEN o.oprcode <> 0 THEN o.oprcode::oid::regproc::text END AS function,
                 cn.nspname::text AS commutator_schema, c.oprname::text AS commutator, gn.nspname::text AS negator_schema, g.oprname::text AS negator,
+                cn.oid AS commutator_in, gn.oid AS negator_in,
                 CASE WHEN o.oprrest <> 0 THEN o.oprrest::oid::regproc::text END AS restrict,
                 CASE WHEN o.oprjoin <> 0 THEN o.oprjoin::oid::regproc::text END AS join, o.oprcanmerge, o.oprcanhash
          FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
@@ -78,7 +79,11 @@ pub(super) async fn operators(reader: Reader<'_>, catalog: &mut Catalog) -> Resu
             options.extend(row.maybe(column)?.map(|function| format!("{option} = {function}")));
         }
         let create = format!("CREATE OPERATOR {operator} ({})", options.join(", "));
-        let node = Node::sql("operator", name, Rank::Objects, vec![create]).in_schema(schema);
+        let mut node = Node::sql("operator", name, Rank::Objects, vec![create]).in_schema(schema);
+        for column in ["commutator_in", "negator_in"] {
+            let schema = row.get::<Option<u32>>(column)?.map(|oid| (class::NAMESPACE, oid));
+            node.needs.extend(schema.and_then(|schema| catalog.by_key.get(&schema)));
+        }
         let id = catalog.add(key, node.identity(&what).owned(&what, row.text("owner")?));
         if row.maybe("commutator")?.is_some() || row.maybe("negator")?.is_some() {
             linked.push((key.1, id));
@@ -131,7 +136,7 @@ pub(super) async fn families_and_classes(reader: Reader<'_>, catalog: &mut Catal
         catalog.add(key, node.identity(&what).owned(&what, row.text("owner")?));
         families.insert(key.1, what);
     }
-    classes(reader, catalog, &of_class).await?;
+    let families_of = classes(reader, catalog, &of_class).await?;
     let mut loose: Vec<_> = loose
         .into_iter()
         .filter_map(|(family, items)| Some((families.get(&family)?, family, items)))
@@ -145,12 +150,20 @@ pub(super) async fn families_and_classes(reader: Reader<'_>, catalog: &mut Catal
         let id = catalog.push(node);
         catalog.loose_members.insert(family, id);
     }
+    let loose_of = |(class, family)| Some((class, *catalog.loose_members.get(&family)?));
+    catalog.loose_of_class = families_of.into_iter().filter_map(loose_of).collect();
     alias_items(reader, catalog).await
 }
 
-async fn classes(reader: Reader<'_>, catalog: &mut Catalog, items: &HashMap<u32, Vec<&str>>) -> Result<()> {
+/// Operator classes. Returns the family of each.
+async fn classes(
+    reader: Reader<'_>,
+    catalog: &mut Catalog,
+    items: &HashMap<u32, Vec<&str>>,
+) -> Result<Vec<(u32, u32)>> {
+    let mut families = Vec::new();
     let sql = format!(
-        "SELECT c.oid, n.nspname::text AS schema, c.opcname::text AS name, a.amname::text AS method, pg_catalog.pg_get_userbyid(c.opcowner)::text AS owner,
+        "SELECT c.oid, c.opcfamily, n.nspname::text AS schema, c.opcname::text AS name, a.amname::text AS method, pg_catalog.pg_get_userbyid(c.opcowner)::text AS owner,
                 c.opcdefault, pg_catalog.format_type(c.opcintype, NULL) AS type, CASE WHEN c.opckeytype <> 0 THEN pg_catalog.format_type(c.opckeytype, NULL) END AS storage,
                 fn.nspname::text AS family_schema, f.opfname::text AS family
          FROM pg_catalog.pg_opclass c JOIN pg_catalog.pg_namespace n ON n.oid = c.opcnamespace JOIN pg_catalog.pg_am a ON a.oid = c.opcmethod
@@ -181,8 +194,9 @@ async fn classes(reader: Reader<'_>, catalog: &mut Catalog, items: &HashMap<u32,
         let what = format!("OPERATOR CLASS {} USING {method}", qualified(schema, name));
         let node = Node::sql("operator class", name, Rank::Objects, vec![create]).in_schema(schema);
         catalog.add(key, node.identity(&what).owned(&what, row.text("owner")?));
+        families.push((key.1, row.oid("opcfamily")?));
     }
-    Ok(())
+    Ok(families)
 }
 
 /// The members of families, and the class that each depends on internally.

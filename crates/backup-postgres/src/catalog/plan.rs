@@ -17,6 +17,8 @@ pub(crate) struct Plan {
     pub(crate) statements: HashMap<PartId, Vec<String>>,
     /// The tables whose rows parts are.
     pub(crate) tables: HashMap<PartId, u32>,
+    /// What the account may not read, beyond tables.
+    pub(crate) left_out: Vec<Object>,
 }
 
 /// The parts of the nodes that `request` selects, in the order `order`.
@@ -41,6 +43,14 @@ pub(super) fn plan(
             (Body::Sql(_), Content::DataOnly) | (Body::Rows { .. }, Content::SchemaOnly) => false,
         };
         if !wanted || selected.as_ref().is_some_and(|selected| !selected.contains(id)) {
+            continue;
+        }
+        if catalog.unreadable.contains(id) {
+            let object = Object::new(node.kind, &node.name);
+            plan.left_out.push(match &node.schema {
+                Some(schema) => object.in_schema(schema),
+                None => object,
+            });
             continue;
         }
         let number = u32::try_from(plan.parts.len())

@@ -67,7 +67,9 @@ pub(super) async fn privileges(reader: Reader<'_>, catalog: &mut Catalog) -> Res
             false => (String::new(), "NULL::text"),
         };
         let arguments = match classid {
-            class::PROC => "pg_catalog.pg_get_function_identity_arguments(o.oid)",
+            class::PROC => {
+                "CASE o.prokind WHEN 'a' THEN pg_catalog.oidvectortypes(o.proargtypes) ELSE pg_catalog.pg_get_function_identity_arguments(o.oid) END"
+            }
             _ => "NULL::text",
         };
         // The system's own oids are the same everywhere. The server does not remember what those of information_schema began with, and

@@ -1,6 +1,6 @@
 //! Sequences: of their own, of serial columns, of identity columns; and how far they have come.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use backup_core::Result;
 
@@ -121,12 +121,21 @@ impl Identities {
     }
 }
 
-/// Sequences that are no identities, and the state of all.
+/// The sequences of which the account may not read how far they have come.
+pub(super) async fn unreadable(reader: Reader<'_>) -> Result<HashSet<u32>> {
+    let sql = "SELECT c.oid FROM pg_catalog.pg_class c
+               WHERE c.relkind = 'S' AND c.oid >= 16384
+                 AND (NOT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') OR NOT pg_catalog.has_table_privilege(c.oid, 'SELECT'))";
+    reader.rows(sql).await?.iter().map(|row| row.oid("oid")).collect()
+}
+
+/// Sequences that are no identities, and the state of all but those that stay out.
 pub(super) fn sequences(
     catalog: &mut Catalog,
     relations: &Relations,
     identities: &Identities,
     sequences: Vec<Sequence>,
+    unreadable: &HashSet<u32>,
 ) -> Result<()> {
     let owners: HashMap<u32, u32> =
         identities.of_column.iter().map(|((table, _), (sequence, _))| (*sequence, *table)).collect();
@@ -187,7 +196,10 @@ pub(super) fn sequences(
             spec: RowsSpec::Sequence { gate: Gate::Rows },
             size: 0,
         };
-        catalog.push(node);
+        let id = catalog.push(node);
+        if unreadable.contains(&relation.oid) {
+            catalog.unreadable.insert(id);
+        }
     }
     Ok(())
 }

@@ -85,6 +85,10 @@ pub(super) async fn triggers(reader: Reader<'_>, catalog: &mut Catalog, relation
         }
         if parent != 0 {
             copies.push((key, (class::TRIGGER, parent)));
+            let constraint = (class::CONSTRAINT, row.oid("tgconstraint")?);
+            if !catalog.by_key.contains_key(&constraint) {
+                copies.push((constraint, (class::TRIGGER, parent)));
+            }
             if states.get(&parent).is_some_and(|of_parent| of_parent != state) {
                 let node =
                     relations.node_of(catalog, relation, "trigger state", name, Rank::Made, vec![alter]);

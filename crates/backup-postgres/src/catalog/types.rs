@@ -211,7 +211,10 @@ impl Check {
         let mut node = Node::sql("constraint", &self.name, rank, vec![statement]).in_schema(schema);
         node = node.identity(format!("CONSTRAINT {} ON DOMAIN {name}", ident(&self.name)));
         node.needs.extend(catalog.by_key.get(&domain));
-        catalog.add((class::CONSTRAINT, self.oid), node);
+        let id = catalog.add((class::CONSTRAINT, self.oid), node);
+        if self.validated {
+            catalog.domain_checks.push(id);
+        }
         Ok(())
     }
 }

@@ -91,6 +91,14 @@ impl Globals {
         if roles.is_empty() {
             return Ok(());
         }
+        if session.version >= 150_000 {
+            let sql = "SELECT parname::text AS name FROM pg_catalog.pg_parameter_acl";
+            for row in session.rows(ctx, sql, &[]).await? {
+                let parameter = ident(column::<&str>(&row, "name")?);
+                let revoke = format!("REVOKE ALL ON PARAMETER {parameter} FROM {}", roles.join(", "));
+                session.execute(ctx, &revoke).await?;
+            }
+        }
         // Together, since they may have granted each other something.
         session.execute(ctx, &format!("DROP ROLE IF EXISTS {}", roles.join(", "))).await
     }

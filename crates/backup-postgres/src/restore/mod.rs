@@ -7,6 +7,7 @@ mod preflight;
 mod replace;
 mod staging;
 mod triggers;
+mod turns;
 mod within;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,24 +21,49 @@ use tokio::sync::Semaphore;
 use crate::config::Config;
 use crate::connect::Session;
 use crate::ddl::quote::ident;
+use crate::error::sql_state;
 use crate::rows;
 use crate::spec::{SqlSpec, gate, read};
 use gates::Gates;
 use globals::Globals;
+use turns::Turns;
 use within::Within;
 
 pub(crate) use staging::{ADMINISTERED_FROM, RESTORING, Staging, administer, is_marked};
 
+/// What makes loading quick, for one of so many sessions. Nothing of what they commit has to be safe before the database takes its place, which is a
+/// commit of its own, behind all of theirs in the log. Indexes are sorted in more memory where the server was given much.
+fn loading(jobs: usize) -> String {
+    format!(
+        "SET synchronous_commit = off;
+         SELECT pg_catalog.set_config('maintenance_work_mem', greatest(pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')),
+             least(pg_catalog.pg_size_bytes(pg_catalog.current_setting('shared_buffers')) / {jobs}, 1073741824)) / 1024 || 'kB', false)"
+    )
+}
+
+/// Whether so many sessions fill the cores of the server, as far as can be told: it may be another machine.
+fn fills_cores(config: &Config, jobs: usize) -> bool {
+    config.host.is_this_machine()
+        && std::thread::available_parallelism().is_ok_and(|cores| cores.get() <= jobs)
+}
+
 /// What the part is called that fills a materialized view.
 const CONTENTS: &str = "materialized view contents";
+/// What a part is called of privileges on what no backup makes: what the system and extensions bring.
+const PRIVILEGES: &str = "privileges";
+/// What the server says of a function, a table, a column, a schema or anything else that is not there.
+const NOT_THERE: [&str; 5] = ["42883", "42P01", "42703", "3F000", "42704"];
 
 /// The sessions that load, and where they load into.
 #[derive(Debug)]
 pub(crate) struct Restore {
     gates: Gates,
+    turns: Turns,
     idle: Mutex<Vec<Session>>,
     free: Semaphore,
     no_owner: bool,
+    /// Whether sessions that are all at work leave no core of the server idle.
+    fills_cores: bool,
     globals: Globals,
     place: Place,
 }
@@ -98,9 +124,11 @@ impl Restore {
         let staging = Staging::create(ctx, &admin, admin_config, &target, exists, spec.as_ref()).await?;
         let mut restore = Self {
             gates: Gates::new(&parts)?,
+            turns: Turns::new(&parts)?,
             idle: Mutex::new(Vec::new()),
             free: Semaphore::new(request.jobs.max(1)),
             no_owner: request.no_owner,
+            fills_cores: fills_cores(&staging.config(), request.jobs),
             globals,
             place: Place::Staging(Box::new(staging)),
         };
@@ -126,9 +154,11 @@ impl Restore {
         let within = Within::begin(ctx, &session, request, parts).await?;
         Ok(Self {
             gates: Gates::new(parts)?,
+            turns: Turns::new(parts)?,
             idle: Mutex::new(vec![session]),
             free: Semaphore::new(1),
             no_owner: request.no_owner,
+            fills_cores: false,
             globals,
             place: Place::Within(within),
         })
@@ -139,6 +169,7 @@ impl Restore {
         let config = staging.config();
         for _ in 0..jobs {
             let session = Session::open(ctx, &config).await?;
+            session.execute(ctx, &loading(jobs)).await?;
             self.idle().push(session);
         }
         Ok(())
@@ -150,6 +181,19 @@ impl Restore {
 
     fn lost() -> Error {
         Error::new(ErrorKind::Connect, "a session with the server was lost").hint("run the restore again")
+    }
+
+    /// Lets an index of a large table be made by several processes where cores are idle. Where none is they take them from each other, and
+    /// need twice as much of them.
+    async fn share_cores(&self, ctx: &Ctx, session: &Session, part: &Part) -> Result<()> {
+        if !self.fills_cores || !self.turns.is_of_large(part) {
+            return Ok(());
+        }
+        let all_at_work = self.free.available_permits() == 0;
+        let by_one = "SET max_parallel_maintenance_workers = 0";
+        session
+            .execute(ctx, if all_at_work { by_one } else { "RESET max_parallel_maintenance_workers" })
+            .await
     }
 
     /// Executes the statements of a part.
@@ -183,6 +227,9 @@ impl Restore {
                     }
                     (None, _) if part.object.kind == CONTENTS => {
                         self.refresh(ctx, session, part, &sql).await?;
+                    }
+                    (None, _) if part.object.kind == PRIVILEGES => {
+                        Self::grant(ctx, session, part, &sql).await?;
                     }
                     (None, _) => session.statement_alone(ctx, &sql).await?,
                     (Some(within), _) if number == 0 => {
@@ -219,6 +266,17 @@ impl Restore {
         }
     }
 
+    /// Gives privileges on what another version of the server, or of an extension, may not have, or what was added to an extension by hand.
+    async fn grant(ctx: &Ctx, session: &Session, part: &Part, sql: &str) -> Result<()> {
+        match session.statement_alone(ctx, sql).await {
+            Err(error) if sql_state(&error).is_some_and(|code| NOT_THERE.contains(&code)) => {
+                ctx.warn(format!("{} are not as they were: {error}", part.object));
+                Ok(())
+            }
+            granted => granted,
+        }
+    }
+
     /// Leaves the target as it was.
     async fn give_up(&mut self) -> Result<()> {
         let sessions = std::mem::take(&mut *self.idle());
@@ -242,6 +300,10 @@ impl Restore {
 
 #[async_trait]
 impl RestoreSession for Restore {
+    fn turn(&self, part: &Part) -> u64 {
+        self.turns.of(part)
+    }
+
     async fn load(&self, ctx: &Ctx, part: &Part, input: &mut PartReader) -> Result<()> {
         let gate = gate(part)?;
         self.gates.wait(ctx, gate).await?;
@@ -252,7 +314,10 @@ impl RestoreSession for Restore {
         match &part.kind {
             PartKind::Rows { .. } if is_kept => while input.next().await?.is_some() {},
             PartKind::Rows { columns, .. } => rows::load(ctx, &session, part, columns, input).await?,
-            _ => self.statements(ctx, &session, part, input).await?,
+            _ => {
+                self.share_cores(ctx, &session, part).await?;
+                self.statements(ctx, &session, part, input).await?;
+            }
         }
         self.idle().push(session);
         drop(permit);
