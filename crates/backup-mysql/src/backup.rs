@@ -14,7 +14,7 @@ use crate::catalog::Reading;
 use crate::catalog::objects::Objects;
 use crate::catalog::plan::{self, RowsSpec, SqlSpec, spec};
 use crate::config::Config;
-use crate::connect::Connection;
+use crate::connect::{Connection, Version};
 use crate::ddl::quote::identifier;
 use crate::keep::Keepers;
 use crate::rows::read;
@@ -59,6 +59,10 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
+    pub(crate) fn version(&self) -> &Version {
+        &self.connection.version
+    }
+
     /// Asks for texts as they are stored, or else in UTF-8.
     pub(crate) async fn speak(&mut self, ctx: &Ctx, raw: bool) -> Result<&mut Connection> {
         if self.raw != raw {

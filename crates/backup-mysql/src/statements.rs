@@ -11,11 +11,11 @@ use crate::catalog::plan::SqlSpec;
 use crate::catalog::trigger;
 use crate::connect::Connection;
 use crate::ddl::UTF8;
-use crate::ddl::create::{CreateTable, referred, refers, unqualified};
+use crate::ddl::create::{CreateTable, referred, refers, unqualified, without_database_of_libraries};
 use crate::ddl::quote::{identifier, text};
 use crate::ddl::raw;
-use crate::ddl::view::{names_database, without_database_of_sequences};
-use crate::error::malformed;
+use crate::ddl::view::{in_any_database, names_database};
+use crate::error::{code, malformed};
 
 /// The statements of an SQL part: in the character set of the session that its object was made in, if that matters, and else in UTF-8.
 pub(crate) async fn of(
@@ -34,7 +34,8 @@ pub(crate) async fn of(
         SqlSpec::Routine { routine, .. } => {
             let raw =
                 show(ctx, reader.speak(ctx, true).await?, &format!("{} {name}", routine.word()), 2).await?;
-            mixed::routine(ctx, reader.speak(ctx, false).await?, raw, object, context).await?
+            let raw = mixed::routine(ctx, reader.speak(ctx, false).await?, raw, object, context).await?;
+            without_database_of_libraries(raw, database)
         }
         SqlSpec::Event { .. } => {
             let raw = show(ctx, reader.speak(ctx, true).await?, &format!("EVENT {name}"), 3).await?;
@@ -74,12 +75,18 @@ async fn views(
         }
     }
     let connection = reader.speak(ctx, false).await?;
-    let sql = raw::to_text(view(ctx, connection, &name, context).await?)?;
+    let shown = view(ctx, connection, &name, context).await;
+    let sql = match shown {
+        Err(error) if is_invalid && code(&error).is_some() => {
+            remembered(ctx, connection, &object.name).await?.ok_or(error)?
+        }
+        shown => raw::to_text(shown?)?,
+    };
     let statements = match spec {
         // Of columns that are not there the database is said, whatever is said of tables.
         SqlSpec::View { invalid: true, stand_ins, .. } => stand_ins.around(unqualified(&sql, database)),
         _ => {
-            let sql = without_database_of_sequences(&sql, database);
+            let sql = in_any_database(&sql, database);
             if names_database(&sql, database) {
                 ctx.warn(format!(
                     "view {} reads from several databases and names this one: restored under another name it still reads from {}",
@@ -117,18 +124,26 @@ async fn of_tables(
         SqlSpec::Table { keys_later } => {
             let sql = table(ctx, reader, database, &object.name).await?;
             let table = CreateTable::parse(&sql)?;
-            table.without(*keys_later && !table.later_keys().is_empty())
+            let mut statements = vec![table.without(*keys_later)];
+            if !reader.version().is_mariadb {
+                statements.extend(table.forget());
+            }
+            return Ok(statements);
         }
         SqlSpec::Keys => {
             let of = of_table()?;
             let sql = table(ctx, reader, database, of).await?;
-            let keys: Vec<_> =
-                CreateTable::parse(&sql)?.later_keys().iter().map(|key| format!("ADD {key}")).collect();
-            if keys.is_empty() {
-                return Ok(Vec::new());
-            }
-            format!("ALTER TABLE {} {}", identifier(of), keys.join(", "))
+            let table = CreateTable::parse(&sql)?;
+            let alter = |keys: &[&str]| {
+                let keys: Vec<_> = keys.iter().map(|key| format!("ADD {key}")).collect();
+                (!keys.is_empty()).then(|| format!("ALTER TABLE {} {}", identifier(of), keys.join(", ")))
+            };
+            let full_text = table.numbered_full_text();
+            let full_text = full_text.iter().filter_map(|key| alter(&[key]));
+            return Ok(alter(&table.later_keys()).into_iter().chain(full_text).collect());
         }
+        SqlSpec::DisableKeys => format!("ALTER TABLE {} DISABLE KEYS", identifier(of_table()?)),
+        SqlSpec::Discard => format!("ALTER TABLE {} DISCARD TABLESPACE", identifier(of_table()?)),
         SqlSpec::ForeignKey => {
             let of = of_table()?;
             let sql = table(ctx, reader, database, of).await?;
@@ -185,6 +200,35 @@ async fn view(ctx: &Ctx, connection: &mut Connection, name: &str, context: &Cont
     let again = show(ctx, connection, &what, 1).await;
     connection.execute(ctx, UTF8).await?;
     again.or(shown)
+}
+
+/// The statement of an invalid view that the server does not print, out of what it remembers of it.
+async fn remembered(ctx: &Ctx, connection: &mut Connection, name: &str) -> Result<Option<String>> {
+    let of = format!("TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {}", text(name));
+    let algorithm = if connection.version.is_mariadb { "ALGORITHM" } else { "'UNDEFINED'" };
+    let sql = format!(
+        "SELECT VIEW_DEFINITION, DEFINER, {algorithm}, SECURITY_TYPE, CHECK_OPTION FROM information_schema.VIEWS WHERE {of}"
+    );
+    let Some(row) = connection.rows(ctx, &sql).await?.into_iter().next() else { return Ok(None) };
+    let mut row = Reading::new(row);
+    let Some(definition) = row.maybe()?.filter(|definition| !definition.is_empty()) else { return Ok(None) };
+    let (definer, algorithm, security, check) = (row.text()?, row.text()?, row.text()?, row.text()?);
+    let sql =
+        format!("SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE {of} ORDER BY ORDINAL_POSITION");
+    let mut columns = Vec::new();
+    for row in connection.rows(ctx, &sql).await? {
+        columns.push(identifier(&Reading::new(row).text()?));
+    }
+    let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(",")) };
+    let definer = match definer.rsplit_once('@') {
+        Some((user, host)) => format!("{}@{}", identifier(user), identifier(host)),
+        None => identifier(&definer),
+    };
+    let check = if check == "NONE" { String::new() } else { format!(" WITH {check} CHECK OPTION") };
+    Ok(Some(format!(
+        "CREATE ALGORITHM={algorithm} DEFINER={definer} SQL SECURITY {security} VIEW {}{columns} AS {definition}{check}",
+        identifier(name)
+    )))
 }
 
 /// The column `place` of what SHOW CREATE says. Without the privilege to see it, it is NULL.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a fixture that fails is a panic")]
 
 mod fixture;
+mod odd;
 mod places;
 mod server;
 mod splitting;

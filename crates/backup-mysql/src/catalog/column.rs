@@ -9,7 +9,7 @@ use crate::ddl::lex::{Token, tokens};
 use crate::ddl::quote::identifier;
 
 /// The types of geometries.
-pub(super) const GEOMETRIES: [&str; 9] = [
+pub(crate) const GEOMETRIES: [&str; 9] = [
     "geometry",
     "point",
     "linestring",

@@ -1,6 +1,6 @@
 //! The objects of a database. A kind that nobody taught us is refused by name: what is not known must not be left out silently.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use backup_core::{Ctx, Error, ErrorKind, Filter, Result};
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,8 @@ pub(crate) struct Objects {
     pub(crate) triggers: Vec<Trigger>,
     pub(crate) routines: Vec<Routine>,
     pub(crate) events: Vec<Event>,
+    /// The databases of the server, if there is an invalid view, which may read from others.
+    pub(crate) databases: BTreeSet<String>,
     /// When each was made or changed, or what it is made of, by kind and name.
     pub(crate) changes: BTreeMap<(&'static str, String), String>,
     /// When all this was read, by the server's clock.
@@ -96,10 +98,12 @@ pub(crate) struct Routine {
     pub(crate) context: Context,
 }
 
-/// In the order in which they are made: a package before its body.
+/// In the order in which they are made: a library before what uses it, a package before its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum RoutineKind {
+    /// Of MySQL: what functions in other languages share.
+    Library,
     Function,
     Procedure,
     Package,
@@ -110,6 +114,7 @@ impl RoutineKind {
     /// As SQL calls it.
     pub(crate) fn word(self) -> &'static str {
         match self {
+            Self::Library => "LIBRARY",
             Self::Function => "FUNCTION",
             Self::Procedure => "PROCEDURE",
             Self::Package => "PACKAGE",
@@ -141,9 +146,13 @@ impl Objects {
         objects.read_tables(ctx, connection, &of, &selects).await?;
         objects.read_views(ctx, connection, &of).await?;
         objects.look_again_at_views(ctx, connection).await?;
+        if objects.views.iter().any(|view| view.invalid) {
+            for row in connection.rows(ctx, "SHOW DATABASES").await? {
+                objects.databases.insert(Reading::new(row).text()?);
+            }
+        }
         objects.read_triggers(ctx, connection, &of, &selects).await?;
         objects.read_programs(ctx, connection, &of, &selects).await?;
-        objects.refuse_others(ctx, connection, &of).await?;
         let sql = format!(
             "SELECT DEFAULT_COLLATION_NAME, SYSDATE() FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {of}"
         );
@@ -285,15 +294,24 @@ impl Objects {
         of: &str,
         selects: Selects<'_>,
     ) -> Result<()> {
+        let libraries = if connection.version.has_libraries() {
+            format!(
+                "UNION ALL SELECT LIBRARY_NAME, 'LIBRARY', LAST_ALTERED, NULL, SQL_MODE, 'utf8mb4', 'utf8mb4_0900_ai_ci', NULL, NULL, NULL \
+                 FROM information_schema.LIBRARIES WHERE LIBRARY_SCHEMA = {of} "
+            )
+        } else {
+            String::new()
+        };
         let sql = format!(
             "SELECT ROUTINE_NAME, ROUTINE_TYPE, LAST_ALTERED, DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, \
-             DATABASE_COLLATION, NULL, NULL FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = {of} \
+             DATABASE_COLLATION, NULL, NULL FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = {of} {libraries}\
              ORDER BY CAST(ROUTINE_NAME AS BINARY)"
         );
         for row in connection.rows(ctx, &sql).await? {
             let mut row = Reading::new(row);
             let (name, kind, changed) = (row.text()?, row.text()?, row.maybe()?.unwrap_or_default());
             let kind = match kind.as_str() {
+                "LIBRARY" => RoutineKind::Library,
                 "FUNCTION" => RoutineKind::Function,
                 "PROCEDURE" => RoutineKind::Procedure,
                 "PACKAGE" => RoutineKind::Package,
@@ -320,20 +338,6 @@ impl Objects {
             }
         }
         Ok(())
-    }
-
-    /// Kinds that some servers have and that would not be seen above.
-    async fn refuse_others(&self, ctx: &Ctx, connection: &mut Connection, of: &str) -> Result<()> {
-        if connection.version.is_mariadb || connection.version.number < (9, 2, 0) {
-            return Ok(());
-        }
-        let sql = format!(
-            "SELECT LIBRARY_NAME FROM information_schema.LIBRARIES WHERE LIBRARY_SCHEMA = {of} LIMIT 1"
-        );
-        match connection.rows(ctx, &sql).await?.into_iter().next() {
-            None => Ok(()),
-            Some(row) => Err(unknown("LIBRARY", &Reading::new(row).text()?)),
-        }
     }
 
     /// The first difference between two readings, for people.

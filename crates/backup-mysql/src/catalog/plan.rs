@@ -21,6 +21,7 @@ use super::trigger;
 use crate::config::Config;
 use crate::connect::Connection;
 use crate::ddl::lex::{Token, tokens};
+use crate::ddl::quote::identifier;
 use crate::keep::Keepers;
 
 /// What an SQL part makes: its `spec`.
@@ -31,12 +32,16 @@ pub(crate) enum SqlSpec {
     Database,
     Sequence,
     SequenceValue,
-    /// A table, without its plain keys if these come later.
+    /// A table, without some of its keys if these come later.
     Table {
         keys_later: bool,
     },
-    /// The plain keys of a table.
+    /// The keys of a table that come later.
     Keys,
+    /// That the plain keys of a table are not kept.
+    DisableKeys,
+    /// That a table has no tablespace any more.
+    Discard,
     ForeignKey,
     Routine {
         routine: RoutineKind,
@@ -108,8 +113,8 @@ impl Readers<'_> {
         }
     }
 
-    /// Looks how many rows each table has, if they are few. From here on nobody alters them.
-    async fn keep(&mut self, ctx: &Ctx, tables: &[Table]) -> Result<HashMap<String, u64>> {
+    /// Looks how many rows each table has, if they are few; nothing of one without a tablespace. From here on nobody alters them.
+    async fn keep(&mut self, ctx: &Ctx, tables: &[Table]) -> Result<HashMap<String, Option<u64>>> {
         let with_rows = tables.iter().filter(|table| table.engine != Engine::Rowless);
         let (held, others): (Vec<&Table>, Vec<&Table>) =
             with_rows.partition(|table| self.held.contains(&table.name));
@@ -141,7 +146,27 @@ pub(crate) async fn plan(
         let table = details.table(&entry.name, entry.engine, entry.versioned)?;
         tables.push(table);
     }
-    let counts = readers.keep(ctx, &tables).await?;
+    let (mut counts, mut discarded) = (HashMap::new(), Vec::new());
+    for (table, rows) in readers.keep(ctx, &tables).await? {
+        match rows {
+            Some(rows) => {
+                counts.insert(table, rows);
+            }
+            None => discarded.push(table),
+        }
+    }
+    discarded.sort_unstable();
+    for table in &discarded {
+        ctx.warn(format!("the tablespace of table {} was discarded: it has no rows", table.escape_debug()));
+    }
+    for table in tables.iter_mut().filter(|table| discarded.contains(&table.name)) {
+        table.engine = Engine::Rowless;
+    }
+    for table in &tables {
+        if let Some(end) = &table.end_by_transaction {
+            check_history(ctx, readers.of(&table.name), &table.name, end).await?;
+        }
+    }
 
     if request.content != Content::DataOnly {
         plan.sql(Phase::PreData, Object::new("database", database), &SqlSpec::Database, [])?;
@@ -166,8 +191,25 @@ pub(crate) async fn plan(
         plan.keys(&tables)?;
         plan.foreign_keys(ctx, &tables, request.filter.is_everything())?;
         plan.programs(objects, &tables)?;
+        plan.discards(&discarded)?;
     }
     Ok(plan.parts)
+}
+
+/// Refuses a table that is versioned by transactions if it has rows of the past: no server takes the number of the transaction that a row was of, and
+/// without it they would be rows of the present.
+async fn check_history(ctx: &Ctx, connection: &mut Connection, table: &str, end: &str) -> Result<()> {
+    let (name, end) = (identifier(table), identifier(end));
+    let past = format!("SELECT 1 FROM {name} FOR SYSTEM_TIME ALL WHERE {end} <> {} LIMIT 1", u64::MAX);
+    let table = table.escape_debug();
+    if !connection.rows(ctx, &past).await?.is_empty() {
+        let why = format!("table {table} has a history by transactions, which no server takes back");
+        return Err(Error::unsupported(why).hint("leave the table out (--exclude)"));
+    }
+    ctx.warn(format!(
+        "table {table} is versioned by transactions: which one each row is of is not in the backup"
+    ));
+    Ok(())
 }
 
 /// The parts of a table, sequence, view or function.
@@ -223,8 +265,8 @@ impl Plan<'_> {
         let mut made_before = Vec::new();
         for table in others.into_iter().chain(merged) {
             let filled = !size::is_small(counts.get(&table.name).copied().unwrap_or(0));
-            let keys_later =
-                table.has_plain_keys && filled && table.engine == Engine::InnoDb && !table.versioned;
+            let is_better = table.has_plain_keys && filled || table.numbers_texts;
+            let keys_later = is_better && table.engine == Engine::InnoDb && !table.versioned;
             let spec = SqlSpec::Table { keys_later };
             let mut after = self.sequences_of(table);
             if table.engine == Engine::Rowless {
@@ -245,6 +287,16 @@ impl Plan<'_> {
         parts.sort_unstable();
         parts.dedup();
         parts
+    }
+
+    /// Behind all else, which may have to look at the table.
+    fn discards(&mut self, tables: &[String]) -> Result<()> {
+        let after: Vec<_> = self.parts.iter().map(|part| part.id).collect();
+        for table in tables {
+            let object = self.object("tablespace", table).of_table(table);
+            self.sql(Phase::PostData, object, &SqlSpec::Discard, after.clone())?;
+        }
+        Ok(())
     }
 
     async fn rows(&mut self, ctx: &Ctx, connection: &mut Connection, table: &Table, rows: u64) -> Result<()> {
@@ -283,6 +335,12 @@ impl Plan<'_> {
     }
 
     fn keys(&mut self, tables: &[Table]) -> Result<()> {
+        for table in tables.iter().filter(|table| table.has_disabled_keys) {
+            let object = self.object("keys", &table.name).of_table(&table.name);
+            let after = self.needs.get(&table.name).cloned().unwrap_or_default();
+            let keys = self.sql(Phase::PostData, object, &SqlSpec::DisableKeys, after.all())?;
+            self.needs.entry(table.name.clone()).or_default().keys = Some(keys);
+        }
         for table in tables {
             let Some(needs) = self.needs.get(&table.name).filter(|needs| needs.keys_later).cloned() else {
                 continue;
@@ -326,15 +384,21 @@ impl Plan<'_> {
     fn programs(&mut self, objects: &Objects, tables: &[Table]) -> Result<()> {
         let mut functions = HashMap::new();
         let mut packages = HashMap::new();
+        let mut libraries = Vec::new();
         for routine in &objects.routines {
             let object = self.object(&routine.kind.word().to_ascii_lowercase(), &routine.name);
             let after = match routine.kind {
-                RoutineKind::PackageBody => packages.get(&routine.name).copied(),
-                _ => None,
+                RoutineKind::PackageBody => packages.get(&routine.name).copied().into_iter().collect(),
+                RoutineKind::Function | RoutineKind::Procedure => libraries.clone(),
+                _ => Vec::new(),
             };
             let spec = SqlSpec::Routine { routine: routine.kind, context: routine.context.clone() };
             let made = self.sql(Phase::PostData, object, &spec, after)?;
             match routine.kind {
+                RoutineKind::Library => {
+                    libraries.push(made);
+                    None
+                }
                 RoutineKind::Function => functions.insert(routine.name.to_lowercase(), made),
                 RoutineKind::Package => packages.insert(routine.name.clone(), made),
                 _ => None,
@@ -374,7 +438,8 @@ impl Plan<'_> {
                 }
             };
             let has_function = |name: &str| functions.contains_key(&name.to_lowercase());
-            let stand_ins = StandIns::of(view, self.database, there, has_function);
+            let has_database = |name: &str| objects.databases.contains(name);
+            let stand_ins = StandIns::of(view, self.database, there, has_function, has_database);
             let spec = SqlSpec::View { invalid: true, context: view.context.clone(), stand_ins };
             let made = self.sql(Phase::PostData, self.object("view", &view.name), &spec, after)?;
             (after, last) = (vec![made], Some(made));

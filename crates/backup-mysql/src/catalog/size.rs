@@ -1,12 +1,12 @@
 //! How large a table is, roughly, without reading it: always the same for an unchanged database, which what the server
 //! estimates is not.
 
-use backup_core::{Ctx, Result};
+use backup_core::{Ctx, Error, Result};
 
 use super::table::Table;
 use crate::connect::Connection;
 use crate::ddl::quote::identifier;
-use crate::error::malformed;
+use crate::error::{code, malformed};
 
 /// A table of fewer rows is small.
 const FEW: u64 = 257;
@@ -17,23 +17,50 @@ const COUNTED: u64 = 100_000;
 /// How many rows are measured.
 const SAMPLE: u64 = 64;
 
-/// How many rows each of some tables has, up to [`FEW`].
-pub(crate) async fn few_rows(ctx: &Ctx, connection: &mut Connection, tables: &[&Table]) -> Result<Vec<u64>> {
+/// How many rows each of some tables has, up to [`FEW`]; nothing of one whose tablespace was discarded, which has none.
+pub(crate) async fn few_rows(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    tables: &[&Table],
+) -> Result<Vec<Option<u64>>> {
     let mut counts = Vec::with_capacity(tables.len());
     for some in tables.chunks(TABLES) {
-        let count =
-            |table: &Table| format!("SELECT COUNT(*) FROM (SELECT 1 FROM {} LIMIT {FEW}) few", table.from());
-        let counted: Vec<_> =
-            some.iter().enumerate().map(|(i, table)| format!("SELECT {i}, ({})", count(table))).collect();
-        let mut found = vec![0; some.len()];
-        for row in connection.rows(ctx, &counted.join(" UNION ALL ")).await? {
-            let mut row = super::Reading::new(row);
-            let at = usize::try_from(row.number()?).ok().and_then(|i| found.get_mut(i));
-            *at.ok_or_else(|| malformed("a row that was not asked for"))? = row.number()?;
-        }
-        counts.extend(found);
+        let counted = match count(ctx, connection, some).await {
+            // One of them, which is not said.
+            Err(error) if is_discarded(&error) => {
+                let mut counted = Vec::with_capacity(some.len());
+                for table in some {
+                    counted.extend(match count(ctx, connection, &[*table]).await {
+                        Err(error) if is_discarded(&error) => vec![None],
+                        done => done?.into_iter().map(Some).collect(),
+                    });
+                }
+                counted
+            }
+            done => done?.into_iter().map(Some).collect(),
+        };
+        counts.extend(counted);
     }
     Ok(counts)
+}
+
+async fn count(ctx: &Ctx, connection: &mut Connection, tables: &[&Table]) -> Result<Vec<u64>> {
+    let count =
+        |table: &Table| format!("SELECT COUNT(*) FROM (SELECT 1 FROM {} LIMIT {FEW}) few", table.from());
+    let counted: Vec<_> =
+        tables.iter().enumerate().map(|(i, table)| format!("SELECT {i}, ({})", count(table))).collect();
+    let mut found = vec![0; tables.len()];
+    for row in connection.rows(ctx, &counted.join(" UNION ALL ")).await? {
+        let mut row = super::Reading::new(row);
+        let at = usize::try_from(row.number()?).ok().and_then(|i| found.get_mut(i));
+        *at.ok_or_else(|| malformed("a row that was not asked for"))? = row.number()?;
+    }
+    Ok(found)
+}
+
+/// ER_TABLESPACE_DISCARDED.
+fn is_discarded(error: &Error) -> bool {
+    code(error) == Some(1814)
 }
 
 pub(crate) fn is_small(rows: u64) -> bool {

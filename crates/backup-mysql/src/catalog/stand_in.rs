@@ -18,6 +18,9 @@ const MANY: usize = 1000;
 pub(crate) struct StandIns {
     tables: Vec<Table>,
     functions: Vec<Function>,
+    /// Databases that are not there, with what the view reads of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    databases: Vec<Database>,
     /// Columns have to be texts. Otherwise they are numbers, which are good for more.
     #[serde(default)]
     texts: bool,
@@ -31,6 +34,13 @@ struct Table {
     exists: bool,
     /// It is a view: the server remembers the columns of one in another way than those of a table.
     is_view: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Database {
+    name: String,
+    tables: Vec<Table>,
+    functions: Vec<Function>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +64,7 @@ impl StandIns {
         database: &str,
         there: impl Fn(&str) -> There<'a>,
         has_function: impl Fn(&str) -> bool,
+        has_database: impl Fn(&str) -> bool,
     ) -> Self {
         let all: Vec<_> =
             tokens(&view.definition).filter(|token| !matches!(token, Token::Space(_))).collect();
@@ -80,36 +91,46 @@ impl StandIns {
                 stand_ins.functions.push(Function { name, arguments });
             }
         }
+        let view::OfOthers { tables, functions: called } = view::of_others(&view.definition, database);
+        let named: BTreeSet<_> = tables.iter().chain(&called).map(|(database, _)| database).collect();
+        for other in named.into_iter().filter(|other| !has_database(other)) {
+            let of_it = tables.iter().filter(|(database, _)| database == other);
+            let tables = of_it.map(|(_, name)| {
+                let columns = columns(&all, other, name).into_iter().collect();
+                Table { name: name.clone(), columns, exists: false, is_view: false }
+            });
+            let tables = tables.collect();
+            let is_called = |name: &String| called.contains(&(other.clone(), name.clone()));
+            let functions = calls(&all, other).into_iter().filter(|(name, _)| is_called(name));
+            let functions = functions.map(|(name, arguments)| Function { name, arguments }).collect();
+            stand_ins.databases.push(Database { name: other.clone(), tables, functions });
+        }
         // With all there, it is the type of a column that does not fit any more.
-        if stand_ins.tables.is_empty() && stand_ins.functions.is_empty() {
+        if stand_ins == Self::default() {
             stand_ins.tables = whole;
         }
         stand_ins.texts = all.iter().any(|token| token.is("collate"));
         stand_ins
     }
 
-    /// The statements before and behind the one that makes the view.
+    /// The statements before and behind the one that makes the view. Those of whole databases come first: where there is one of the name, nothing
+    /// else was done yet.
     pub(crate) fn around(&self, view: String) -> Vec<String> {
         let (mut before, mut behind) = (Vec::new(), Vec::new());
+        for database in &self.databases {
+            before.push(create_database(&database.name));
+            let within = |name: &str| format!("{}.{}", identifier(&database.name), identifier(name));
+            before.extend(database.tables.iter().map(|table| self.create(&within(&table.name), table)));
+            before.extend(database.functions.iter().map(|function| function.create(&within(&function.name))));
+            behind.push(drop_database(&database.name));
+        }
         for (at, table) in self.tables.iter().enumerate() {
             let (name, aside) = (identifier(&table.name), identifier(&format!("lifeboat_aside_{at}")));
             if table.exists {
                 before.push(format!("RENAME TABLE {name} TO {aside}"));
             }
-            let (kind, column) = if table.is_view { ("VIEW", "1 AS a") } else { ("TABLE", "a INT") };
-            let said = |column: &String| match identifier(column) {
-                column if table.is_view => format!("1 AS {column}"),
-                column if self.texts => format!("{column} TEXT"),
-                column => format!("{column} INT"),
-            };
-            let engine = if table.columns.len() > MANY { " ENGINE=MyISAM" } else { "" };
-            let columns: Vec<_> = table.columns.iter().map(said).collect();
-            let columns = if columns.is_empty() { column.to_owned() } else { columns.join(", ") };
-            before.push(if table.is_view {
-                format!("CREATE VIEW {name} AS SELECT {columns}")
-            } else {
-                format!("CREATE TABLE {name} ({columns}){engine}")
-            });
+            before.push(self.create(&name, table));
+            let kind = if table.is_view { "VIEW" } else { "TABLE" };
             behind.push(format!("DROP {kind} {name}"));
             if table.exists {
                 behind.push(format!("RENAME TABLE {aside} TO {name}"));
@@ -117,17 +138,60 @@ impl StandIns {
         }
         for function in &self.functions {
             let name = identifier(&function.name);
-            let arguments: Vec<_> = (0..function.arguments).map(|at| format!("a{at} INT")).collect();
-            before.push(format!(
-                "CREATE FUNCTION {name}({}) RETURNS INT DETERMINISTIC NO SQL RETURN 1",
-                arguments.join(", ")
-            ));
+            before.push(function.create(&name));
             behind.push(format!("DROP FUNCTION {name}"));
         }
         before.push(view);
         before.extend(behind);
         before
     }
+
+    fn create(&self, name: &str, table: &Table) -> String {
+        let column = if table.is_view { "1 AS a" } else { "a INT" };
+        let said = |column: &String| match identifier(column) {
+            column if table.is_view => format!("1 AS {column}"),
+            column if self.texts => format!("{column} TEXT"),
+            column => format!("{column} INT"),
+        };
+        let engine = if table.columns.len() > MANY { " ENGINE=MyISAM" } else { "" };
+        let columns: Vec<_> = table.columns.iter().map(said).collect();
+        let columns = if columns.is_empty() { column.to_owned() } else { columns.join(", ") };
+        if table.is_view {
+            format!("CREATE VIEW {name} AS SELECT {columns}")
+        } else {
+            format!("CREATE TABLE {name} ({columns}){engine}")
+        }
+    }
+
+    /// The database that a statement makes for the moment.
+    pub(crate) fn makes(&self, sql: &[u8]) -> Option<&str> {
+        self.database(|name| create_database(name).as_bytes() == sql)
+    }
+
+    /// The database that a statement drops again.
+    pub(crate) fn drops(&self, sql: &[u8]) -> Option<&str> {
+        self.database(|name| drop_database(name).as_bytes() == sql)
+    }
+
+    fn database(&self, is_it: impl Fn(&str) -> bool) -> Option<&str> {
+        self.databases.iter().map(|database| database.name.as_str()).find(|name| is_it(name))
+    }
+}
+
+impl Function {
+    fn create(&self, name: &str) -> String {
+        let arguments: Vec<_> = (0..self.arguments).map(|at| format!("a{at} INT")).collect();
+        format!("CREATE FUNCTION {name}({}) RETURNS INT DETERMINISTIC NO SQL RETURN 1", arguments.join(", "))
+    }
+}
+
+fn create_database(name: &str) -> String {
+    format!("CREATE DATABASE {}", identifier(name))
+}
+
+/// The statement that drops one that stood in.
+pub(crate) fn drop_database(name: &str) -> String {
+    format!("DROP DATABASE {}", identifier(name))
 }
 
 /// The columns of a table that are named with it or with one of its aliases.
@@ -191,7 +255,7 @@ mod tests {
     #[test]
     fn what_is_missing_gets_a_stand_in() {
         let definition = "select `shop`.`gone`.`a` AS `q`,`x`.`b` AS `b`,`shop`.`f`(1,(2),`x`.`c`) AS `f`,`shop`.`g`() AS `g` \
-             from ((`shop`.`gone` join `shop`.`there` `x`) join `shop`.`whole`) where `shop`.`whole`.`id` = 1 and exists(select `seen`.`s` from `shop`.`seen`)";
+             from ((`shop`.`gone` join `shop`.`there` `x`) join `shop`.`whole`) where `shop`.`whole`.`id` = `far`.`f`(1) and exists(select `y`.`z` from `far`.`u` `y` join `there_too`.`w`) and exists(select `seen`.`s` from `shop`.`seen`)";
         let view = View {
             name: "v".into(),
             definition: definition.into(),
@@ -209,10 +273,14 @@ mod tests {
                 _ => There::Nothing,
             },
             |name| name == "h",
+            |name| name == "there_too",
         );
         assert_eq!(
             stand_ins.around("VIEW".to_owned()),
             [
+                "CREATE DATABASE `far`",
+                "CREATE TABLE `far`.`u` (`z` INT)",
+                "CREATE FUNCTION `far`.`f`(a0 INT) RETURNS INT DETERMINISTIC NO SQL RETURN 1",
                 "CREATE TABLE `gone` (`a` INT)",
                 "RENAME TABLE `seen` TO `lifeboat_aside_1`",
                 "CREATE VIEW `seen` AS SELECT 1 AS `s`",
@@ -221,6 +289,7 @@ mod tests {
                 "CREATE FUNCTION `f`(a0 INT, a1 INT, a2 INT) RETURNS INT DETERMINISTIC NO SQL RETURN 1",
                 "CREATE FUNCTION `g`() RETURNS INT DETERMINISTIC NO SQL RETURN 1",
                 "VIEW",
+                "DROP DATABASE `far`",
                 "DROP TABLE `gone`",
                 "DROP VIEW `seen`",
                 "RENAME TABLE `lifeboat_aside_1` TO `seen`",
@@ -230,5 +299,8 @@ mod tests {
                 "DROP FUNCTION `g`",
             ]
         );
+        assert_eq!(stand_ins.makes(b"CREATE DATABASE `far`"), Some("far"));
+        assert_eq!(stand_ins.drops(b"DROP DATABASE `far`"), Some("far"));
+        assert_eq!(stand_ins.makes(b"CREATE DATABASE `else`"), None);
     }
 }

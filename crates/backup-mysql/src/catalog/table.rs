@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use backup_core::{Ctx, During, Error, Result};
+use backup_core::{Ctx, During, Result};
 
 use super::Reading;
 use super::column::{Column, GEOMETRIES, Kind};
 use super::objects::Engine;
 use crate::connect::Connection;
+use crate::ddl::create::NUMBER_OF_TEXT;
 use crate::ddl::quote::{identifier, text};
 
 /// A table with what is needed to read its rows.
@@ -26,6 +27,12 @@ pub(crate) struct Table {
     /// The columns of the primary key, as far as whole values of theirs are in it.
     pub(crate) key: Vec<KeyColumn>,
     pub(crate) has_plain_keys: bool,
+    /// Its plain keys are not kept: DISABLE KEYS of MyISAM and Aria.
+    pub(crate) has_disabled_keys: bool,
+    /// It has the numbers by which InnoDB knows the texts of its full-text keys.
+    pub(crate) numbers_texts: bool,
+    /// If its history is kept by transactions, and not by times: the column in which a version ends.
+    pub(crate) end_by_transaction: Option<String>,
     pub(crate) foreign_keys: Vec<ForeignKey>,
 }
 
@@ -84,6 +91,7 @@ pub(crate) struct Details {
     columns: HashMap<String, Vec<RawColumn>>,
     /// Columns, and whether only the start of a value is in the key.
     primary_keys: HashMap<String, Vec<(String, bool)>>,
+    /// How many of them are disabled.
     plain_keys: HashMap<String, u64>,
     foreign_keys: HashMap<String, Vec<ForeignKey>>,
 }
@@ -133,7 +141,7 @@ impl Details {
             details.primary_keys.entry(table).or_default().push(column);
         }
         let sql = format!(
-            "SELECT TABLE_NAME, COUNT(*) FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = {of} \
+            "SELECT TABLE_NAME, SUM(COMMENT = 'disabled') FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = {of} \
              AND NON_UNIQUE = 1 AND INDEX_TYPE = 'BTREE' GROUP BY TABLE_NAME"
         );
         for row in connection.rows(ctx, &sql).await? {
@@ -159,6 +167,7 @@ impl Details {
     pub(crate) fn table(&mut self, name: &str, engine: Engine, versioned: bool) -> Result<Table> {
         let mut columns = Vec::new();
         let (mut ends, mut names, mut generated_places) = (Vec::new(), Vec::new(), Vec::new());
+        let mut end_by_transaction = None;
         let raws = self.columns.remove(name).unwrap_or_default();
         let key = self.primary_keys.remove(name).unwrap_or_default();
         let has_primary_key = !key.is_empty();
@@ -182,17 +191,18 @@ impl Details {
                 continue;
             }
             if is_end && raw.data_type != "timestamp" {
-                return Err(Error::unsupported(
-                    "its history is by transactions, which is not known to this version of lifeboat",
-                )
-                .hint("leave the table out (--exclude)"))
-                .during(|| format!("read table {}", name.escape_debug()));
+                if raw.generated.as_deref() == Some("ROW END") {
+                    end_by_transaction = Some(raw.name);
+                }
+                continue;
             }
             let kind = Kind::of(&raw.data_type, &raw.declared, raw.charset.as_deref())
                 .during(|| format!("column {} of table {}", raw.name.escape_debug(), name.escape_debug()))?;
             let column = Column { name: raw.name, declared: raw.declared, kind, default: raw.default };
             if is_end { ends.push(column) } else { columns.push(column) }
         }
+        // The transactions of its rows are those that made them: they are not read.
+        let versioned = versioned && end_by_transaction.is_none();
         if versioned && ends.is_empty() {
             let end = |name: &str| Column {
                 name: name.to_owned(),
@@ -207,16 +217,20 @@ impl Details {
             let any = names.first().cloned().unwrap_or_default();
             columns.push(Column { name: any, declared: String::new(), kind: Kind::Absent, default: None });
         }
+        let disabled_keys = self.plain_keys.remove(name);
         Ok(Table {
             name: name.to_owned(),
             engine,
             versioned,
             columns,
             generated_places,
-            names,
             has_primary_key,
             key,
-            has_plain_keys: self.plain_keys.remove(name).is_some(),
+            has_plain_keys: disabled_keys.is_some(),
+            has_disabled_keys: disabled_keys > Some(0),
+            numbers_texts: names.iter().any(|name| name == NUMBER_OF_TEXT),
+            end_by_transaction,
+            names,
             foreign_keys: self.foreign_keys.remove(name).unwrap_or_default(),
         })
     }

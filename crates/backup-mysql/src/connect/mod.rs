@@ -46,6 +46,11 @@ pub(crate) struct Version {
 }
 
 impl Version {
+    /// Whether there are libraries, and `information_schema` says which.
+    pub(crate) fn has_libraries(&self) -> bool {
+        !self.is_mariadb && self.number >= (9, 2, 0)
+    }
+
     fn parse(text: &str) -> Self {
         let is_mariadb = text.contains("MariaDB");
         // Old replicas would not believe in a MariaDB 10, so it says 5.5.5 before.

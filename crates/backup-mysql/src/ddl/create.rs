@@ -1,10 +1,14 @@
 //! Taking a CREATE TABLE apart: what must be there before the rows, and what is better made when they are.
 
-use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use backup_core::{Error, Result};
 
+use super::item::{Item, Kind};
 use super::lex::{Token, tokens, without_qualifiers};
+
+/// The column that InnoDB takes the numbers of texts from, if a table has it.
+pub(crate) const NUMBER_OF_TEXT: &str = "FTS_DOC_ID";
 
 /// A CREATE TABLE as the server prints it.
 #[derive(Debug)]
@@ -14,24 +18,6 @@ pub(crate) struct CreateTable<'a> {
     items: Vec<Item<'a>>,
     /// From the closing parenthesis on.
     tail: &'a str,
-}
-
-/// A column, key or constraint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Item<'a> {
-    kind: Kind,
-    sql: &'a str,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// A key that is neither unique, nor full-text, nor spatial.
-    PlainKey,
-    /// A key whose place among the plain ones is not kept when it is made earlier than they.
-    SpatialKey,
-    ForeignKey,
-    /// What the table has to be made with.
-    Other,
 }
 
 impl<'a> CreateTable<'a> {
@@ -70,15 +56,32 @@ impl<'a> CreateTable<'a> {
         Err(strange())
     }
 
-    /// The statement without foreign keys, and without plain keys if these come later.
+    /// The statement without foreign keys, and without the keys that are made later if there are to be any.
     pub(crate) fn without(&self, keys_later: bool) -> String {
+        let plain_later = keys_later && !self.later_keys().is_empty();
+        let full_text_later = keys_later && !self.numbered_full_text().is_empty();
         let later = |item: &&Item<'_>| match item.kind {
             Kind::ForeignKey => true,
-            Kind::PlainKey => keys_later,
+            Kind::PlainKey => plain_later,
+            Kind::FullTextKey => full_text_later,
             _ => false,
         };
         let items: Vec<_> = self.items.iter().filter(|item| !later(item)).map(Item::made).collect();
         format!("{}{}{}", self.head, items.join(","), self.tail)
+    }
+
+    /// Full-text keys, as they follow ADD, whose table numbers its texts itself: InnoDB takes such numbers only in their order, and none that is
+    /// much larger than the last. It makes one such key at a time.
+    pub(crate) fn numbered_full_text(&self) -> Vec<&'a str> {
+        let is_number = |item: &Item<'_>| {
+            item.kind == Kind::Other
+                && item.first_word().and_then(Token::name).as_deref() == Some(NUMBER_OF_TEXT)
+        };
+        if self.items.iter().any(is_number) { self.keys(Kind::FullTextKey) } else { Vec::new() }
+    }
+
+    fn keys(&self, kind: Kind) -> Vec<&'a str> {
+        self.items.iter().filter(|item| item.kind == kind).map(|item| item.sql.trim()).collect()
     }
 
     /// The plain keys, as they follow ADD; none where their order would change by coming later, or where one of them is the one that
@@ -101,7 +104,45 @@ impl<'a> CreateTable<'a> {
         if lacks_key || self.items.iter().any(|item| item.kind == Kind::SpatialKey) {
             return Vec::new();
         }
-        self.items.iter().filter(|item| item.kind == Kind::PlainKey).map(|item| item.sql.trim()).collect()
+        self.keys(Kind::PlainKey)
+    }
+
+    /// The statements that make MySQL forget of a column what has to be said to make it, and was not said: its character set, if it is of a
+    /// CREATE ... SELECT, or its table has another now; and that its default is NULL, if it has none.
+    pub(crate) fn forget(&self) -> Vec<String> {
+        let mut columns: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (charset, column) in self.items.iter().filter_map(Item::unsaid_charset) {
+            columns.entry(charset).or_default().push(format!("MODIFY {}", column.trim()));
+        }
+        let Some(name) = tokens(self.head).find(|token| token.name().is_some()).map(Token::as_str) else {
+            return Vec::new();
+        };
+        let mut statements: Vec<_> = columns
+            .iter()
+            .map(|(charset, columns)| {
+                format!("ALTER TABLE {name} DEFAULT CHARACTER SET {charset}, {}", columns.join(", "))
+            })
+            .collect();
+        if !statements.is_empty()
+            && let Some(charset) = self.option("CHARSET")
+        {
+            let collation = self.option("COLLATE");
+            let collation = collation.map_or_else(String::new, |collation| format!(" COLLATE {collation}"));
+            statements.push(format!("ALTER TABLE {name} DEFAULT CHARACTER SET {charset}{collation}"));
+        }
+        let undefaulted = self.items.iter().filter_map(Item::without_default);
+        let drops: Vec<_> = undefaulted.map(|column| format!("ALTER {column} DROP DEFAULT")).collect();
+        if !drops.is_empty() {
+            statements.push(format!("ALTER TABLE {name} {}", drops.join(", ")));
+        }
+        statements
+    }
+
+    /// The value of an option of the table.
+    fn option(&self, word: &str) -> Option<&'a str> {
+        let options: Vec<_> = tokens(self.tail).filter(|token| !matches!(token, Token::Space(_))).collect();
+        let at = options.iter().position(|token| token.is(word))?;
+        options.get(at + 2).map(|token| token.as_str())
     }
 
     /// Each foreign key by its name, as it follows ADD.
@@ -148,56 +189,23 @@ fn names_in_parentheses<'a>(all: impl Iterator<Item = Token<'a>>) -> Vec<String>
     inside.take_while(|token| *token != Token::Other(")")).filter_map(Token::name).collect()
 }
 
-impl<'a> Item<'a> {
-    fn parse(sql: &'a str) -> Self {
-        let mut words = tokens(sql).filter(|token| !matches!(token, Token::Space(_)));
-        let kind = match words.next() {
-            Some(word) if word.is("KEY") => Kind::PlainKey,
-            Some(word) if word.is("SPATIAL") || word.is("VECTOR") => Kind::SpatialKey,
-            Some(word) if word.is("CONSTRAINT") && words.nth(1).is_some_and(|word| word.is("FOREIGN")) => {
-                Kind::ForeignKey
-            }
-            _ => Kind::Other,
-        };
-        Self { kind, sql }
-    }
-
-    /// As it has to be said to become what it is. MySQL says the collation of a column whose character set is its table's, even where it was not said
-    /// when the column was made; but remembers if it was.
-    fn made(&self) -> Cow<'a, str> {
-        let all: Vec<_> = tokens(self.sql).collect();
-        let mut depth = 0usize;
-        let mut words = Vec::new();
-        for (at, token) in all.iter().enumerate() {
-            match token {
-                Token::Other("(") => depth += 1,
-                Token::Other(")") => depth = depth.saturating_sub(1),
-                Token::Name(_) | Token::Word(_) if depth == 0 => words.push((at, *token)),
-                _ => {}
-            }
-        }
-        // A name, a type, and COLLATE behind it.
-        let [(_, Token::Name(_)), (_, Token::Word(_)), (collate, word), (collation, _), ..] =
-            words.as_slice()
-        else {
-            return self.sql.into();
-        };
-        if !word.is("COLLATE") {
-            return self.sql.into();
-        }
-        let said = all.iter().enumerate().filter(|(at, _)| at + 1 < *collate || at > collation);
-        said.map(|(_, token)| token.as_str()).collect::<String>().into()
-    }
-
-    fn first_word(&self) -> Option<Token<'a>> {
-        tokens(self.sql).find(|token| !matches!(token, Token::Space(_)))
-    }
-}
-
 /// `sql` without `database` before the names of its objects: a default of NEXT VALUE is printed with it.
 pub(crate) fn unqualified(sql: &str, database: &str) -> String {
     let all: Vec<_> = tokens(sql).collect();
     without_qualifiers(&all, database, |at| matches!(all.get(at + 2), Some(Token::Name(_))))
+}
+
+/// A routine that uses libraries of its own database without the database's name before them: MySQL prints them with it.
+pub(crate) fn without_database_of_libraries(sql: Vec<u8>, database: &str) -> Vec<u8> {
+    const USING: &[u8] = b"\n    USING (";
+    const BODY: &[u8] = b")\nAS ";
+    let place = |words: &[u8]| sql.windows(words.len()).position(|window| window == words);
+    let (Some(from), Some(to)) = (place(USING), place(BODY)) else { return sql };
+    let Some(Ok(list)) = sql.get(from..to).map(std::str::from_utf8) else { return sql };
+    let all: Vec<_> = tokens(list).collect();
+    let list = without_qualifiers(&all, database, |at| matches!(all.get(at + 2), Some(Token::Name(_))));
+    let (head, body) = (sql.get(..from).unwrap_or_default(), sql.get(to..).unwrap_or_default());
+    [head, list.as_bytes(), body].concat()
 }
 
 /// `sql` without its DEFINER: the object is then owned by who restores it. Whatever character set it is in, the definer comes first.
@@ -255,21 +263,37 @@ mod tests {
     }
 
     #[test]
-    fn a_collation_is_not_said_where_it_is_the_tables() {
-        for (printed, made) in [
-            ("\n `a` varchar(20) COLLATE latin1_german1_ci NOT NULL", "\n `a` varchar(20) NOT NULL"),
-            ("`a` enum('x)',' COLLATE b') COLLATE utf8mb4_bin", "`a` enum('x)',' COLLATE b')"),
-            (
-                "`a` text CHARACTER SET ascii COLLATE ascii_bin",
-                "`a` text CHARACTER SET ascii COLLATE ascii_bin",
-            ),
-            (
-                "`a` int GENERATED ALWAYS AS (`b` collate x) VIRTUAL",
-                "`a` int GENERATED ALWAYS AS (`b` collate x) VIRTUAL",
-            ),
-        ] {
-            assert_eq!(Item::parse(printed).made(), made);
-        }
+    fn what_was_not_said_is_forgotten() {
+        let table = "CREATE TABLE `t` (\n  `a` varchar(2) CHARACTER SET latin1 NOT NULL COMMENT 'x CHARACTER SET y',\n  `b` text CHARACTER SET ascii COLLATE ascii_bin,\n  `c` int,\n  \
+                     `d` enum('a') CHARACTER SET latin1 DEFAULT NULL,\n  KEY `k` (`a`)\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci COMMENT='CHARSET=x'";
+        assert_eq!(
+            CreateTable::parse(table).unwrap().forget(),
+            [
+                "ALTER TABLE `t` DEFAULT CHARACTER SET latin1, MODIFY `a` varchar(2) NOT NULL COMMENT 'x CHARACTER SET y', MODIFY `d` enum('a') DEFAULT NULL",
+                "ALTER TABLE `t` DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci",
+                "ALTER TABLE `t` ALTER `c` DROP DEFAULT",
+            ]
+        );
+        assert!(CreateTable::parse(TABLE).unwrap().forget().is_empty());
+    }
+
+    #[test]
+    fn full_text_keys_of_numbered_texts_come_later() {
+        let table = "CREATE TABLE `t` (`FTS_DOC_ID` bigint unsigned NOT NULL,`a` text,KEY `k` (`a`(3)),FULLTEXT KEY `f` (`a`)) ENGINE=InnoDB";
+        let table = CreateTable::parse(table).unwrap();
+        assert_eq!(table.numbered_full_text(), ["FULLTEXT KEY `f` (`a`)"]);
+        assert_eq!(
+            table.without(true),
+            "CREATE TABLE `t` (`FTS_DOC_ID` bigint unsigned NOT NULL,`a` text) ENGINE=InnoDB"
+        );
+        assert!(CreateTable::parse(TABLE).unwrap().numbered_full_text().is_empty());
+    }
+
+    #[test]
+    fn libraries_of_the_same_database_lose_its_name() {
+        let sql = "CREATE FUNCTION `f`() RETURNS int\n    LANGUAGE JAVASCRIPT\n    USING (`a, b`.`l` AS `a, b`, `other`.`m`, `a, b`.`n`)\nAS $$ `a, b`. $$";
+        let plain = "CREATE FUNCTION `f`() RETURNS int\n    LANGUAGE JAVASCRIPT\n    USING (`l` AS `a, b`, `other`.`m`, `n`)\nAS $$ `a, b`. $$";
+        assert_eq!(String::from_utf8(without_database_of_libraries(sql.into(), "a, b")).unwrap(), plain);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! SQL: quoting, and understanding what the server prints of itself.
 
 pub(crate) mod create;
+mod item;
 pub(crate) mod lex;
 pub(crate) mod quote;
 pub(crate) mod raw;

@@ -20,6 +20,10 @@ pub(crate) fn to_text(sql: Vec<u8>) -> Result<String> {
         let (token, after) = rest.split_at(length);
         rest = after;
         if *first == b'\'' && std::str::from_utf8(token).is_err() {
+            // Behind the name of its character set without a space it would be a part of that.
+            if text.last().is_some_and(u8::is_ascii_alphanumeric) {
+                text.push(b' ');
+            }
             text.extend(quote::bytes(&unquoted(token)).bytes());
         } else {
             text.extend_from_slice(token);

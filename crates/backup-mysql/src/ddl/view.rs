@@ -1,5 +1,7 @@
 //! What a view's statement says about others.
 
+use std::collections::BTreeSet;
+
 use super::lex::{Token, tokens, without_qualifiers};
 
 /// The tables and views of `database` that a definition in `information_schema` reads: there each is named with its database.
@@ -21,6 +23,36 @@ pub(crate) fn tables(sql: &str, database: &str) -> Vec<String> {
     found
 }
 
+/// What a view reads and calls in other databases: names, each with its database.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct OfOthers {
+    pub(crate) tables: BTreeSet<(String, String)>,
+    pub(crate) functions: BTreeSet<(String, String)>,
+}
+
+/// What a definition in `information_schema` reads and calls in other databases than this.
+pub(crate) fn of_others(sql: &str, database: &str) -> OfOthers {
+    let all: Vec<_> = tokens(sql).filter(|token| !matches!(token, Token::Space(_))).collect();
+    let dot = |at: usize| all.get(at) == Some(&Token::Other("."));
+    let mut found = OfOthers::default();
+    for (at, three) in all.windows(3).enumerate() {
+        let [first, Token::Other("."), second] = three else { continue };
+        let (Some(first), Some(second)) = (first.name(), second.name()) else { continue };
+        if first == database || at.checked_sub(1).is_some_and(dot) || dot(at + 3) {
+            continue;
+        }
+        let before = all.get(..at).unwrap_or_default().iter().rev();
+        let before = before.into_iter().find(|token| **token != Token::Other("("));
+        if all.get(at + 3) == Some(&Token::Other("(")) {
+            found.functions.insert((first, second));
+        } else if before.is_some_and(|word| ["FROM", "JOIN", "STRAIGHT_JOIN"].iter().any(|one| word.is(one)))
+        {
+            found.tables.insert((first, second));
+        }
+    }
+    found
+}
+
 /// Whether the view names tables or functions of `database` with it, as the server prints views that read from several databases.
 pub(crate) fn names_database(sql: &str, database: &str) -> bool {
     let all: Vec<_> = tokens(sql).collect();
@@ -29,15 +61,22 @@ pub(crate) fn names_database(sql: &str, database: &str) -> bool {
     })
 }
 
-/// The statement without `database` before the sequences that it counts by: they are named with it even where nothing else is.
-pub(crate) fn without_database_of_sequences(sql: &str, database: &str) -> String {
+/// The statement without `database` before what is named with it even where tables are not: sequences, and the columns of a view whose definer is
+/// gone.
+pub(crate) fn in_any_database(sql: &str, database: &str) -> String {
     let all: Vec<_> = tokens(sql).collect();
+    let dot = |at: usize| all.get(at) == Some(&Token::Other("."));
+    let is_first = |at: usize| at.checked_sub(1).is_none_or(|before| !dot(before));
+    let names_tables = (0..all.len()).any(|at| {
+        let is_database = all.get(at).and_then(|token| token.name()).as_deref() == Some(database);
+        is_database && is_first(at) && dot(at + 1) && !dot(at + 3)
+    });
     let counts = |at: usize| {
         let before = |back: usize| at.checked_sub(back).and_then(|place| all.get(place));
         let is = |word: &str| before(2).is_some_and(|token| token.is(word));
         before(1) == Some(&Token::Other("(")) && (is("nextval") || is("lastval"))
     };
-    without_qualifiers(&all, database, counts)
+    without_qualifiers(&all, database, |at| counts(at) || !names_tables && is_first(at) && dot(at + 3))
 }
 
 #[cfg(test)]
@@ -48,7 +87,25 @@ mod tests {
     fn sequences_lose_their_database() {
         let view = "CREATE VIEW `v` AS select nextval(`shop`.`s`) AS `n`,`shop`.`a` AS `a`,'nextval(`shop`.`s`)' from `t` `shop`";
         let plain = "CREATE VIEW `v` AS select nextval(`s`) AS `n`,`shop`.`a` AS `a`,'nextval(`shop`.`s`)' from `t` `shop`";
-        assert_eq!(without_database_of_sequences(view, "shop"), plain);
+        assert_eq!(in_any_database(view, "shop"), plain);
+    }
+
+    #[test]
+    fn columns_lose_a_database_that_tables_have_not() {
+        let view = "CREATE VIEW `v` AS select `shop`.`t`.`a` AS `a`,`x`.`shop`.`t` from `t`";
+        let plain = "CREATE VIEW `v` AS select `t`.`a` AS `a`,`x`.`shop`.`t` from `t`";
+        assert_eq!(in_any_database(view, "shop"), plain);
+        let of_several = "CREATE VIEW `v` AS select `shop`.`t`.`a` AS `a` from `shop`.`t` join `other`.`t`";
+        assert_eq!(in_any_database(of_several, "shop"), of_several);
+    }
+
+    #[test]
+    fn what_is_of_other_databases_is_found() {
+        let sql = "select `x`.`a` AS `a`,`shop`.`f`(1),`other`.`g`(`other`.`t`.`b`) from ((`other`.`t` join `far`.`u` `x` on(`x`.`a` = `t`.`b`)) join `shop`.`v`)";
+        let OfOthers { tables, functions } = of_others(sql, "shop");
+        let pair = |one: &str, other: &str| (one.to_owned(), other.to_owned());
+        assert_eq!(tables, BTreeSet::from([pair("far", "u"), pair("other", "t")]));
+        assert_eq!(functions, BTreeSet::from([pair("other", "g")]));
     }
 
     #[test]

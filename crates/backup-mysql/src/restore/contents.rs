@@ -19,13 +19,18 @@ pub(super) type Named = (&'static str, String);
 pub(super) async fn read(ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<BTreeSet<Named>> {
     let of = text(database);
     let mut found = BTreeSet::new();
-    let queries = [
+    let mut queries = vec![
         format!("SELECT TABLE_TYPE, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {of}"),
         format!(
             "SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = {of}"
         ),
         format!("SELECT 'EVENT', EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {of}"),
     ];
+    if connection.version.has_libraries() {
+        queries.push(format!(
+            "SELECT 'LIBRARY', LIBRARY_NAME FROM information_schema.LIBRARIES WHERE LIBRARY_SCHEMA = {of}"
+        ));
+    }
     for query in queries {
         for row in connection.rows(ctx, &query).await? {
             let mut row = Reading::new(row);
@@ -33,6 +38,7 @@ pub(super) async fn read(ctx: &Ctx, connection: &mut Connection, database: &str)
                 "TEMPORARY" => continue,
                 "VIEW" => "VIEW",
                 "SEQUENCE" => "SEQUENCE",
+                "LIBRARY" => "LIBRARY",
                 "FUNCTION" => "FUNCTION",
                 "PROCEDURE" => "PROCEDURE",
                 "PACKAGE" => "PACKAGE",

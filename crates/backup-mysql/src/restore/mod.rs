@@ -17,9 +17,13 @@ use crate::catalog::plan::{RowsSpec, SqlSpec, spec};
 use crate::config::Config;
 use crate::connect::Connection;
 use crate::ddl::create::without_definer;
+use crate::error::code;
 use crate::rows::load;
 use session::Session;
 use target::Target;
+
+/// ER_DB_CREATE_EXISTS.
+const DATABASE_EXISTS: u16 = 1007;
 
 /// The target, and the connections to it.
 #[derive(Debug)]
@@ -104,13 +108,26 @@ impl Restore {
         if rows.is_some_and(|rows| rows.versioned) {
             session.with_history(ctx).await?;
         }
+        // Beside what is there nothing is put aside, nor stands in for anything.
+        let mut view_alone = !self.target.is_whole();
         while let Some(sql) = statement(input).await? {
             match &made_from {
                 None => {
                     session.connection.execute_bytes(ctx, &sql).await?;
                 }
-                // Beside what is there nothing is put aside, nor stands in for anything.
-                Some(SqlSpec::View { invalid: true, .. }) if !self.target.is_whole() && !is_view(&sql) => {}
+                Some(SqlSpec::View { invalid: true, .. }) if view_alone && !is_view(&sql) => {}
+                Some(made_from @ SqlSpec::View { stand_ins, .. }) => {
+                    self.target.note_made(part, made_from);
+                    let done = self.make(ctx, session, made_from, sql.clone()).await;
+                    match (stand_ins.makes(&sql), done) {
+                        // A database of the name is there: the view reads what it has.
+                        (Some(_), Err(error)) if code(&error) == Some(DATABASE_EXISTS) => view_alone = true,
+                        (makes, done) => {
+                            done?;
+                            self.target.note_stand_ins(makes, stand_ins.drops(&sql));
+                        }
+                    }
+                }
                 Some(SqlSpec::Event { .. }) => self.events.lock().await.push((part.clone(), sql)),
                 Some(made_from) => {
                     self.target.note_made(part, made_from);

@@ -13,6 +13,7 @@ use super::session::Session;
 use crate::catalog::Reading;
 use crate::catalog::context::{Context, collate};
 use crate::catalog::plan::SqlSpec;
+use crate::catalog::stand_in::drop_database;
 use crate::config::Config;
 use crate::connect::Connection;
 use crate::ddl::quote::{identifier, text};
@@ -49,6 +50,8 @@ pub(super) struct Target {
     connections: Cell<Vec<u32>>,
     /// What was begun to be made beside other objects, and the tables that were filled.
     made: Cell<BTreeSet<Named>>,
+    /// The databases that stand in for others for the moment.
+    stand_ins: Cell<BTreeSet<String>>,
     touched: AtomicBool,
     /// Held while the defaults of the database are changed or looked at.
     settings: Mutex<()>,
@@ -115,6 +118,7 @@ impl Target {
             defaults,
             connections: Cell::default(),
             made: Cell::default(),
+            stand_ins: Cell::default(),
             touched: AtomicBool::new(false),
             settings: Mutex::default(),
         })
@@ -149,6 +153,15 @@ impl Target {
         };
         let named = (kind, part.object.name.clone());
         self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(named);
+    }
+
+    /// Remembers a database that was made for the moment, or that it was dropped.
+    pub(super) fn note_stand_ins(&self, made: Option<&str>, dropped: Option<&str>) {
+        let mut stand_ins = self.stand_ins.lock().unwrap_or_else(PoisonError::into_inner);
+        stand_ins.extend(made.map(str::to_owned));
+        if let Some(dropped) = dropped {
+            stand_ins.remove(dropped);
+        }
     }
 
     /// Makes the database if need be, marks it, and drops what is to be replaced.
@@ -244,6 +257,10 @@ impl Target {
         let ctx = Ctx::new();
         let mut connection = Connection::open(&ctx, config, false).await?;
         self.stop_others(&ctx, &mut connection).await?;
+        let stand_ins = self.stand_ins.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for name in stand_ins {
+            connection.execute(&ctx, &drop_database(&name)).await?;
+        }
         let database = config.database.as_str();
         if !self.existed {
             connection.execute(&ctx, &format!("DROP DATABASE IF EXISTS {}", identifier(database))).await?;

@@ -9,6 +9,7 @@ pub(crate) fn statements(is_mariadb: bool, version: (u32, u32)) -> Vec<String> {
     let more: &[&[&str]] = match (is_mariadb, version) {
         (true, (11.., _)) => &[COMMON, MARIADB, MARIADB_11],
         (true, _) => &[COMMON, MARIADB],
+        (false, (9.., _)) => &[COMMON, MYSQL, MYSQL_9],
         (false, _) => &[COMMON, MYSQL],
     };
     all.extend(more.iter().copied().flatten().map(|statement| (*statement).to_owned()));
@@ -71,6 +72,18 @@ const COMMON: &[&str] = &[
     // What counts has a key that is not the primary one.
     "CREATE TABLE counts_aside (id INT PRIMARY KEY, n INT NOT NULL AUTO_INCREMENT, o INT, KEY other (o), KEY counts (n)) AUTO_INCREMENT = 50",
     "INSERT INTO counts_aside SELECT id, 0, 1 FROM child",
+    // What counts and may be NULL; and options that InnoDB does not know.
+    "CREATE TABLE counts_perhaps (n INT AUTO_INCREMENT NULL UNIQUE)",
+    "INSERT INTO counts_perhaps VALUES (7)",
+    "SET innodb_strict_mode = 0",
+    "CREATE TABLE lax (a INT) ROW_FORMAT=COMPACT KEY_BLOCK_SIZE=4",
+    // Texts with numbers of their own, which InnoDB takes only in their order and without gaps.
+    "CREATE TABLE numbered (id INT PRIMARY KEY, FTS_DOC_ID BIGINT UNSIGNED NOT NULL, t TEXT, u TEXT, UNIQUE KEY FTS_DOC_ID_INDEX (FTS_DOC_ID), \
+     KEY plain (t(5)), FULLTEXT KEY f (t), FULLTEXT KEY g (u)) ENGINE=InnoDB",
+    "INSERT INTO numbered VALUES (3, 5, 'one', 'two')",
+    "INSERT INTO numbered VALUES (2, 60000, 'stone', 'step')",
+    "INSERT INTO numbered VALUES (1, 120000, 'three', 'four')",
+    "DELETE FROM numbered WHERE id = 2",
     // A key to a table that is not there.
     "CREATE TABLE orphan (a INT, KEY (a), CONSTRAINT nowhere FOREIGN KEY (a) REFERENCES never_there (id))",
     "INSERT INTO orphan VALUES (1)",
@@ -144,6 +157,10 @@ const COMMON: &[&str] = &[
 ];
 
 const MARIADB: &[&str] = &[
+    "CREATE TABLE by_transactions (a INT, s BIGINT UNSIGNED GENERATED ALWAYS AS ROW START INVISIBLE, e BIGINT UNSIGNED GENERATED ALWAYS AS ROW END INVISIBLE, \
+     PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING",
+    "CREATE TABLE counts_doubles (d DOUBLE AUTO_INCREMENT PRIMARY KEY)",
+    "INSERT IGNORE INTO counts_doubles VALUES (1e19), (-1e19)",
     "CREATE SEQUENCE counting START WITH 5 INCREMENT BY -3 MINVALUE -1000 MAXVALUE 100 CACHE 7 CYCLE",
     "DO NEXTVAL(counting)",
     "CREATE SEQUENCE untouched",
@@ -210,10 +227,29 @@ const MYSQL: &[&str] = &[
     "INSERT INTO on_earth VALUES (ST_GeomFromText('POINT(10 20)', 4326), POINT(1, 2))",
     "CREATE TABLE generated_places (a INT, p POINT AS (POINT(a, 1)) STORED NOT NULL SRID 0, q GEOMETRY AS (POINT(1, a)) VIRTUAL, SPATIAL KEY (p))",
     "INSERT INTO generated_places (a) VALUES (1), (2)",
+    // A text in a definition in another character set than the definition.
+    "CREATE TABLE spoken (a VARCHAR(10) CHARACTER SET latin2, b VARCHAR(20) CHARACTER SET latin2 GENERATED ALWAYS AS (CONCAT(a, 'ő')) STORED, KEY (b))",
+    "INSERT INTO spoken (a) VALUES ('ű')",
+    // Columns of which less was said than has to be said to make them.
+    "CREATE TABLE of_a_select SELECT CONVERT(b USING cp1251) AS a, CONVERT(b USING utf8mb3) AS b, MAX(id) AS m FROM more_kinds GROUP BY b",
+    "CREATE TABLE turned (a VARCHAR(5) NOT NULL, b TEXT COMMENT 'CHARACTER SET x', c ENUM('a') DEFAULT 'a', d INT, KEY (a)) CHARACTER SET greek",
+    "INSERT INTO turned VALUES ('α', 'β', 'a', 1)",
+    "ALTER TABLE turned DEFAULT CHARACTER SET hebrew",
+    "CREATE TABLE undefaulted (a INT, b VARCHAR(3) CHARACTER SET koi8r, c TIMESTAMP NULL, d TEXT, e POINT)",
+    "ALTER TABLE undefaulted ALTER a DROP DEFAULT, ALTER b DROP DEFAULT, ALTER c DROP DEFAULT",
+    // The server says of these partitions that they are wrong, as often as it opens them.
+    "CREATE TABLE by_odd_letters (a VARCHAR(2) CHARACTER SET cp1250) PARTITION BY LIST COLUMNS (a) (PARTITION p VALUES IN (0x81))",
+    "INSERT INTO by_odd_letters VALUES (0x81)",
     // Foreign keys to what is not unique.
     "SET restrict_fk_on_non_standard_key = OFF",
     "CREATE TABLE not_unique (a INT, b INT, KEY (a))",
     "CREATE TABLE of_not_unique (a INT, FOREIGN KEY (a) REFERENCES not_unique (a))",
     "INSERT INTO not_unique VALUES (1, 1), (1, 2)",
     "INSERT INTO of_not_unique VALUES (1)",
+];
+
+const MYSQL_9: &[&str] = &[
+    "CREATE LIBRARY shared COMMENT 'it''s; shared' LANGUAGE JAVASCRIPT AS $$ export function f(n) { return n + 1; /* `shared`; 'ä' */ } $$",
+    "CREATE LIBRARY `an other` LANGUAGE JAVASCRIPT AS $$ export const one = 1 $$",
+    "CREATE FUNCTION in_javascript(n INT) RETURNS INT DETERMINISTIC LANGUAGE JAVASCRIPT USING (shared AS s, `an other`) AS $$ return s.f(n) $$",
 ];
