@@ -164,7 +164,7 @@ pub(crate) async fn plan(
     }
     for table in &tables {
         if let Some(end) = &table.end_by_transaction {
-            check_history(ctx, readers.of(&table.name), &table.name, end).await?;
+            check_history(ctx, readers.shared, &table.name, end).await?;
         }
     }
 
