@@ -12,9 +12,10 @@ use tokio::sync::Semaphore;
 use crate::ahead::{self, Ahead};
 use crate::catalog::{self, Plan, Reader};
 use crate::config::Config;
-use crate::connect::{HeldRows, Session, column};
+use crate::connect::{HeldRows, Session};
 use crate::error::sql_state;
 use crate::rows;
+use crate::snapshot::{BEGIN, Snapshot};
 
 /// How often the backup begins anew because objects changed between its snapshot and its reading of them.
 const ATTEMPTS: usize = 5;
@@ -29,11 +30,10 @@ const RESTRICT: &str =
     "SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_settings
  WHERE name = 'restrict_nonsystem_relation_kind'";
 
-const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-
 /// The snapshot, and the plan that was made in it.
 #[derive(Debug)]
 pub(crate) struct Backup {
+    place: Option<LogPoint>,
     idle: Mutex<Vec<Session>>,
     free: Semaphore,
     plan: Plan,
@@ -59,17 +59,15 @@ impl Backup {
     async fn attempt(ctx: &Ctx, config: &Config, request: &BackupRequest) -> Result<Option<Self>> {
         let main = Session::open(ctx, config).await?;
         main.execute(ctx, RESTRICT).await?;
-        main.execute(ctx, BEGIN).await?;
-        let snapshot = main.rows(ctx, "SELECT pg_catalog.pg_export_snapshot() AS id", &[]).await?;
-        let snapshot =
-            snapshot.first().map(|row| column::<String>(row, "id")).transpose()?.unwrap_or_default();
+        let other = Session::open(ctx, config).await?;
+        let snapshot = Snapshot::take(ctx, &main, &other).await?;
         let mut sessions = Vec::with_capacity(request.jobs);
         for _ in 1..request.jobs.max(1) {
             let session = Session::open(ctx, config).await?;
             session.execute(ctx, RESTRICT).await?;
             let sql = format!(
                 "{BEGIN}; SET TRANSACTION SNAPSHOT {}; {SAVEPOINT}",
-                crate::ddl::quote::literal(&snapshot)
+                crate::ddl::quote::literal(&snapshot.id)
             );
             session.execute(ctx, &sql).await?;
             sessions.push(session);
@@ -100,8 +98,7 @@ impl Backup {
         {
             return plan.map(|_| None);
         }
-        let fresh = Session::open(ctx, config).await?;
-        let now = catalog::fingerprint(Reader { ctx, session: &fresh, version: fresh.version }).await?;
+        let now = catalog::fingerprint(Reader { ctx, session: &other, version: other.version }).await?;
         if before != now {
             return Ok(None);
         }
@@ -111,7 +108,8 @@ impl Backup {
         let mut plan = plan?;
         left_out.append(&mut plan.left_out);
         let ahead = Ahead::new(&plan.parts);
-        Ok(Some(Self { idle: Mutex::new(sessions), free, plan, left_out, ahead, unlocked }))
+        let place = snapshot.place;
+        Ok(Some(Self { place, idle: Mutex::new(sessions), free, plan, left_out, ahead, unlocked }))
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Session>> {
@@ -175,8 +173,7 @@ impl Backup {
 #[async_trait]
 impl BackupSession for Backup {
     fn position(&self) -> Option<&LogPoint> {
-        // An exported snapshot has no exact place in the log unless a replication slot made it.
-        None
+        self.place.as_ref()
     }
 
     fn left_out(&self) -> Vec<Object> {

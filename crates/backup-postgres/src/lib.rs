@@ -6,6 +6,7 @@
 //! | `connect` | one session with a server, its settings pinned; no password in clear; rows past the driver |
 //! | `catalog` | what is in a database, in which order, and the parts that it is backed up as |
 //! | `backup` | one running backup: sessions that share a snapshot |
+//! | `snapshot` | the snapshot, and its place in the log |
 //! | `ahead` | small tables, read many at a time |
 //! | `rows` | rows out of tables and into tables, by COPY |
 //! | `restore` | one running restore: a new database that takes the target's place, or one transaction in it |
@@ -29,6 +30,7 @@ mod restore;
 mod rows;
 mod scratch;
 mod service;
+mod snapshot;
 mod spec;
 
 use std::sync::Arc;

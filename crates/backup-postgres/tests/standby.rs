@@ -12,6 +12,7 @@ use backup_core::{
     RestoreOptions,
 };
 
+mod places;
 mod private;
 mod server;
 
@@ -21,8 +22,12 @@ use server::Server;
 const HBA: &str = "local replication all trust\nhost all all 127.0.0.1/32 trust";
 
 fn manager() -> BackupManager {
+    manager_of(2)
+}
+
+fn manager_of(jobs: usize) -> BackupManager {
     let mut config = BackupConfig::default();
-    (config.format, config.jobs) = (Format::Binary, 2);
+    (config.format, config.jobs) = (Format::Binary, jobs);
     BackupManager::new(config)
         .with_registry(Registry::new().with(&backup_postgres::ENGINE))
         .with_storage(Arc::new(MemoryStorage::new()))
@@ -77,6 +82,7 @@ async fn a_standby_is_backed_up_and_told_from_its_primary() {
             // Only a standby lacks these rows.
             let warnings = manager.get_backup(&BackupRef::from(&backup.id)).await.unwrap().warnings;
             assert!(warnings.iter().any(|w| w.contains("scratch")), "{attributes}: {warnings:?}");
+            assert!(backup.position.is_none());
         }
         // Of the two only the primary can be restored into, which comes second here.
         let back = format!("{},{}", place(&standby), place(&primary));
