@@ -100,6 +100,25 @@ impl Place {
         said
     }
 
+    /// Runs `lifeboat`, which must succeed, and returns the most memory that it had, in MiB.
+    pub fn peak(&self, arguments: &[&str]) -> u64 {
+        let mut child = self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak = 0;
+        let ended = loop {
+            if let Some(ended) = child.try_wait().unwrap() {
+                break ended;
+            }
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+            peak = peak.max(kib.unwrap_or(0) / 1024);
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        };
+        assert!(ended.success(), "{arguments:?}: {ended}");
+        peak
+    }
+
     /// Runs `lifeboat` and returns its exit code.
     pub fn code(&self, arguments: &[&str]) -> Option<i32> {
         self.command(arguments).output().unwrap().status.code()

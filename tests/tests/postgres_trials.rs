@@ -114,26 +114,6 @@ fn a_signal_lets_go_of_the_server() {
     }
 }
 
-/// Runs it to its end and returns the most memory that it had, in MiB.
-fn peak(place: &Place, arguments: &[&str]) -> u64 {
-    let mut child = start(place, arguments);
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    let ended = loop {
-        if let Some(ended) = child.try_wait().unwrap() {
-            break ended;
-        }
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let kib = text
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        peak = peak.max(kib.unwrap_or(0) / 1024);
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    assert!(ended.success(), "{arguments:?}: {ended}");
-    peak
-}
-
 #[test]
 fn a_value_that_is_large_comes_back_in_little_memory_and_one_that_is_too_large_is_an_error() {
     let Some(server) = server::server() else { return };
@@ -148,9 +128,9 @@ fn a_value_that_is_large_comes_back_in_little_memory_and_one_that_is_too_large_i
     );
     let place = Place::new();
     let url = server.url_text(&source);
-    let backup = peak(&place, &["backup", &url, "--quiet", "--format", "binary", "-j", "2"]);
+    let backup = place.peak(&["backup", &url, "--quiet", "--format", "binary", "-j", "2"]);
     let target = server.create();
-    let restore = peak(&place, &["restore", "latest", "--target", &server.url_text(&target), "-j", "2"]);
+    let restore = place.peak(&["restore", "latest", "--target", &server.url_text(&target), "-j", "2"]);
     assert!(server.contents(&target) == server.contents(&source));
     println!("a row of 256 MB as text: backup {backup} MiB, restore {restore} MiB");
     assert!(backup < 200 && restore < 200, "backup {backup} MiB, restore {restore} MiB");

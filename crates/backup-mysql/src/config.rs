@@ -9,10 +9,21 @@ use backup_tls::{Authorities, ClientCertificate, SslMode, Tls};
 use crate::catalog::split::PART;
 use crate::my_cnf::Defaults;
 
-const OPTIONS: [&str; 7] =
-    ["sslmode", "sslrootcert", "sslcert", "sslkey", "socket", "connect-timeout", "part-size"];
+const OPTIONS: [&str; 10] = [
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "socket",
+    "server-public-key-path",
+    "get-server-public-key",
+    "connect-timeout",
+    "silence-timeout",
+    "part-size",
+];
 const PORT: u16 = 3306;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
 const SOCKET: &str = "/run/mysqld/mysqld.sock";
 
 /// A server, an account, and a database.
@@ -23,7 +34,13 @@ pub(crate) struct Config {
     pub(crate) password: Option<Secret>,
     pub(crate) database: String,
     pub(crate) tls: Tls,
+    /// A file with the key that a password is encrypted to where there is no TLS.
+    pub(crate) public_key: Option<PathBuf>,
+    /// Whether a server that anybody could be is asked for that key.
+    pub(crate) asks_for_public_key: bool,
     pub(crate) connect_timeout: Duration,
+    /// After how long without a byte it is looked whether the server is at work.
+    pub(crate) silence_timeout: Duration,
     /// About how many bytes of a large table a part has.
     pub(crate) part_size: u64,
 }
@@ -77,13 +94,13 @@ impl Config {
         if user.contains('\0') || database.contains('\0') {
             return Err(Error::usage("a name in the URL has a NUL in it").hint(example));
         }
-        let connect_timeout = match url.option("connect-timeout") {
-            None => CONNECT_TIMEOUT,
-            Some(text) => text.parse().map(Duration::from_secs).map_err(|error| {
-                Error::usage("connect-timeout is not a number of seconds")
-                    .hint("write it like connect-timeout=10")
-                    .because(error)
-            })?,
+        let seconds = |name: &str, usual: Duration| match url.option(name) {
+            None => Ok(usual),
+            Some(text) => match text.parse() {
+                Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
+                _ => Err(Error::usage(format!("{name} is not a number of seconds"))
+                    .hint(format!("write it like {name}=10"))),
+            },
         };
         let part_size = match url.option("part-size") {
             None => PART,
@@ -91,13 +108,24 @@ impl Config {
                 Error::usage("part-size is not a number of bytes").hint("write it like part-size=33554432")
             })?,
         };
+        let asks_for_public_key = match url.option("get-server-public-key") {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => {
+                return Err(Error::usage("get-server-public-key is neither true nor false")
+                    .hint("write it like get-server-public-key=true"));
+            }
+        };
         Ok(Self {
             address,
             user,
             password: url.password.clone().or_else(|| defaults.password.clone()),
             database,
             tls: tls(url)?,
-            connect_timeout,
+            public_key: url.option("server-public-key-path").map(PathBuf::from),
+            asks_for_public_key,
+            connect_timeout: seconds("connect-timeout", CONNECT_TIMEOUT)?,
+            silence_timeout: seconds("silence-timeout", SILENCE_TIMEOUT)?,
             part_size,
         })
     }
@@ -178,7 +206,9 @@ mod tests {
             "mysql://me@h/d?socket=/s",
             "mysql://me@h/d?tls=1",
             "mysql://me@h/d?connect-timeout=soon",
+            "mysql://me@h/d?silence-timeout=0",
             "mysql://me@h/d?part-size=0",
+            "mysql://me@h/d?get-server-public-key=maybe",
         ] {
             assert!(config(url).is_err(), "{url}");
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use backup_core::{
-    BackupRequest, BackupSession, Ctx, Engine, Error, Part, RestoreRequest, RestoreSession, Result,
-    ServerInfo, async_trait,
+    BackupRequest, BackupSession, Ctx, Engine, Error, ErrorKind, Part, RestoreRequest, RestoreSession,
+    Result, ServerInfo, async_trait,
 };
 
 use crate::backup::Backup;
@@ -12,7 +12,7 @@ use crate::catalog::Reading;
 use crate::catalog::visible;
 use crate::config::Config;
 use crate::connect::Connection;
-use crate::restore::Restore;
+use crate::restore::{Restore, is_incomplete};
 use crate::snapshot::{Snapshot, enter};
 
 /// A database of a MySQL or MariaDB server.
@@ -62,6 +62,14 @@ impl Engine for MySql {
         let reader =
             snapshot.readers.first_mut().ok_or_else(|| Error::internal("a snapshot without a reader"))?;
         let database = enter(ctx, reader, &self.config.database).await?;
+        if is_incomplete(ctx, reader, &database).await? {
+            let incomplete = format!(
+                "the database {} is incomplete: a restore into it did not end",
+                database.escape_debug()
+            );
+            return Err(Error::new(ErrorKind::Incomplete, incomplete)
+                .hint("restore into it again, and back it up then"));
+        }
         visible::check(ctx, reader, &database, request.filter.is_everything()).await?;
         Ok(Box::new(Backup::new(snapshot, self.config.clone(), database, request)))
     }

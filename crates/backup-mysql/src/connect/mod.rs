@@ -5,17 +5,20 @@ mod field;
 mod infile;
 mod login;
 mod packet;
+mod public_key;
 mod rows;
 mod statement;
 mod tls;
+mod watch;
 
 use backup_core::{Ctx, Error, ErrorKind, Result};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::config::{Address, Config};
-use crate::error::lost;
+use crate::error::{lost, printable};
 use login::Secrecy;
 use packet::{Packets, Stream};
+use watch::Watch;
 
 pub(crate) use field::{Head, head};
 pub(crate) use infile::NAME as INFILE;
@@ -26,6 +29,10 @@ pub(crate) use statement::{Done, Row};
 const SETTINGS: &str = "SET NAMES utf8mb4, SESSION wait_timeout = 604800, net_write_timeout = 604800, \
      net_read_timeout = 604800, sql_select_limit = DEFAULT, sql_big_selects = 1, sql_quote_show_create = 1, \
      lc_messages = 'en_US', time_zone = '+00:00', autocommit = 1";
+
+/// What older servers lack goes beyond what is looked for here.
+const OLDEST_MYSQL: (u32, u32) = (5, 7);
+const OLDEST_MARIADB: (u32, u32) = (10, 5);
 
 /// One connection to the server.
 #[derive(Debug)]
@@ -61,6 +68,19 @@ impl Version {
         Self { text: plain.to_owned(), is_mariadb, number: (next(), next(), next()) }
     }
 
+    fn new_enough(&self) -> Result<()> {
+        let oldest = if self.is_mariadb { OLDEST_MARIADB } else { OLDEST_MYSQL };
+        if (self.number.0, self.number.1) >= oldest {
+            return Ok(());
+        }
+        let (product, version) = (self.product(), printable(&self.text));
+        Err(Error::unsupported(format!(
+            "{product} {version} is older than lifeboat knows: {product} {}.{} is the oldest",
+            oldest.0, oldest.1
+        ))
+        .hint("upgrade the server, or back it up with its own programs"))
+    }
+
     pub(crate) fn product(&self) -> &'static str {
         if self.is_mariadb { "MariaDB" } else { "MySQL" }
     }
@@ -73,13 +93,15 @@ impl Connection {
         let connected = ctx.run(async { connected.await.unwrap_or_else(|_| Err(silent())) }).await;
         let (mut connection, secrecy) =
             connected.map_err(|error| error.during(format!("connect to {}", place(config))))?;
-        if secrecy != Secrecy::Trusted {
+        if secrecy.is_open() {
             ctx.warn(format!(
                 "the connection to {} is {}: whoever is on the way can read or change what is sent; say sslmode=verify-full",
                 place(config),
                 if secrecy == Secrecy::Clear { "not encrypted" } else { "encrypted, but to whom was not verified" }
             ));
         }
+        connection.version.new_enough()?;
+        connection.packets.watch(Watch::new(config, connection.id));
         connection.execute(ctx, SETTINGS).await?;
         let limit = if connection.version.is_mariadb { "max_statement_time" } else { "max_execution_time" };
         connection.execute(ctx, &format!("SET SESSION {limit} = 0")).await?;
@@ -128,7 +150,83 @@ async fn reach(address: &Address) -> Result<Box<dyn Stream>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
+
+    /// What a server may say, as it should be and not.
+    fn answer() -> impl Strategy<Value = Vec<u8>> {
+        let said: &[&[u8]] = &[
+            b"",
+            b"\x01",
+            b"\x02",
+            b"\xfc\xff\xff",
+            b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff",
+            b"\xfe\0\0\x02\0",
+            b"\0\0\0\x02\0\0\0",
+            b"\0\0\0\x0a\0\0\0",
+            b"\0\xfe\xff\xff\xff\xff\xff\xff\xff\xff\0\x02\0\0\0",
+            b"\xff\x15\x04#28000no",
+            b"\xff",
+            b"\xfblifeboat",
+            b"\xfb/etc/passwd",
+            b"\x01a\xfb",
+            b"\xfd\xff\xff\xff",
+            b"\x03def\0\0\0\x01a\0\x0c\x3f\0\x0b\0\0\0\x03\0\0\0\0\0",
+        ];
+        let said: Vec<_> = said.iter().map(|said| said.to_vec()).collect();
+        prop_oneof![proptest::sample::select(said), proptest::collection::vec(any::<u8>(), 0..40)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn whatever_a_server_answers_is_a_result_or_an_error(
+            answers in proptest::collection::vec(answer(), 0..12),
+            cut in 0usize..400,
+            asks in 0..4,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let (ours, mut theirs) = tokio::io::duplex(1 << 20);
+                let mut said = Vec::new();
+                for (answer, sequence) in answers.iter().zip(1u8..) {
+                    said.extend([answer.len() as u8, 0, 0, sequence]);
+                    said.extend(answer);
+                }
+                said.truncate(cut);
+                theirs.write_all(&said).await.unwrap();
+                theirs.shutdown().await.unwrap();
+                let (packets, version) = (Packets::new(Box::new(ours)), Version::parse("9.7.0"));
+                let mut connection = Connection { packets, busy: false, id: 1, version };
+                let ctx = Ctx::new();
+                let is_error = match asks {
+                    0 => connection.execute(&ctx, "SELECT 1").await.is_err(),
+                    1 => connection.rows(&ctx, "SELECT 1").await.is_err(),
+                    2 => match connection.infile(&ctx, "LOAD DATA").await {
+                        Ok(mut infile) => {
+                            let _ = infile.write(&ctx, b"row").await;
+                            infile.finish(&ctx).await.is_err()
+                        }
+                        Err(_) => true,
+                    },
+                    _ => match connection.stream("SELECT 1").await {
+                        Ok(mut rows) => loop {
+                            match rows.next().await {
+                                Ok(Some(_)) => {}
+                                Ok(None) => break false,
+                                Err(_) => break true,
+                            }
+                        },
+                        Err(_) => true,
+                    },
+                };
+                // Whoever is cut off before his answer has begun hears of an error.
+                assert!(is_error || said.len() > 4);
+            });
+        }
+    }
 
     #[test]
     fn versions_of_both_products_are_told_apart() {
@@ -136,5 +234,14 @@ mod tests {
         assert_eq!((version.is_mariadb, version.number), (true, (10, 11, 19)));
         let version = Version::parse("8.4.3");
         assert_eq!((version.is_mariadb, version.number, version.product()), (false, (8, 4, 3), "MySQL"));
+        for (text, is_new_enough) in [
+            ("5.6.51-log", false),
+            ("5.7.44", true),
+            ("10.4.34-MariaDB", false),
+            ("5.5.5-10.5.1-MariaDB", true),
+            ("", false),
+        ] {
+            assert_eq!(Version::parse(text).new_enough().is_ok(), is_new_enough, "{text}");
+        }
     }
 }

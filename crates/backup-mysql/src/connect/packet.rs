@@ -1,19 +1,16 @@
 //! Packets: four bytes of head, and up to 16 MiB less one of payload. A payload of just that many bytes goes on in the next
 //! packet.
 
-use std::time::Duration;
-
 use backup_core::{Error, Result};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::watch::Watch;
 use crate::error::{lost, malformed};
 
 pub(crate) const LARGEST: usize = 0xff_ffff;
 /// How much is received at once.
 const RECEIVE: usize = 256 << 10;
-/// How long the server may be silent within a result. Between a statement and its result it may take any time.
-const STALL: Duration = Duration::from_secs(600);
 /// The most that is held of one answer that is not streamed.
 const WHOLE: usize = 1 << 30;
 
@@ -26,11 +23,13 @@ pub(crate) struct Packets {
     stream: Box<dyn Stream>,
     received: BytesMut,
     sequence: u8,
+    /// Asks about a server that says nothing. Logging in has a time-out of its own.
+    watch: Option<Watch>,
 }
 
 impl Packets {
     pub(crate) fn new(stream: Box<dyn Stream>) -> Self {
-        Self { stream, received: BytesMut::new(), sequence: 0 }
+        Self { stream, received: BytesMut::new(), sequence: 0, watch: None }
     }
 
     /// Exchanges the stream for an encrypted one. Whatever the server said too early is not believed.
@@ -43,7 +42,12 @@ impl Packets {
     }
 
     pub(crate) fn over(stream: Box<dyn Stream>, sequence: u8) -> Self {
-        Self { stream, received: BytesMut::new(), sequence }
+        Self { stream, received: BytesMut::new(), sequence, watch: None }
+    }
+
+    /// Is not silent for long from now on, or is at work.
+    pub(super) fn watch(&mut self, watch: Watch) {
+        self.watch = Some(watch);
     }
 
     pub(crate) fn sequence(&self) -> u8 {
@@ -63,14 +67,18 @@ impl Packets {
             let [a, b, c, ..] = (now.len() as u32).to_le_bytes();
             let head = [a, b, c, self.sequence];
             self.sequence = self.sequence.wrapping_add(1);
-            self.stream.write_all(&head).await.map_err(lost)?;
-            self.stream.write_all(now).await.map_err(lost)?;
+            self.write(&head).await?;
+            self.write(now).await?;
             rest = later;
             if now.len() < LARGEST {
                 break;
             }
         }
-        self.stream.flush().await.map_err(lost)
+        patiently(self.watch.as_ref(), self.stream.flush()).await
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        patiently(self.watch.as_ref(), self.stream.write_all(bytes)).await
     }
 
     /// Sends one packet without waiting until it is on its way.
@@ -78,8 +86,8 @@ impl Packets {
         let [a, b, c, ..] = (payload.len() as u32).to_le_bytes();
         let head = [a, b, c, self.sequence];
         self.sequence = self.sequence.wrapping_add(1);
-        self.stream.write_all(&head).await.map_err(lost)?;
-        self.stream.write_all(payload).await.map_err(lost)
+        self.write(&head).await?;
+        self.write(payload).await
     }
 
     /// Reads the head of the next packet: how long its payload is.
@@ -96,18 +104,10 @@ impl Packets {
         Ok(u32::from_le_bytes([a, b, c, 0]) as usize)
     }
 
-    /// Within a result the server keeps talking.
-    pub(crate) async fn head_soon(&mut self) -> Result<usize> {
-        if self.received.len() >= 4 {
-            return self.head().await;
-        }
-        soon(self.head()).await
-    }
-
     /// Waits until `length` bytes are there, and shows them.
     pub(crate) async fn peek(&mut self, length: usize) -> Result<&[u8]> {
         if self.received.len() < length {
-            soon(self.fill(length)).await?;
+            self.fill(length).await?;
         }
         self.received.get(..length).ok_or_else(|| Error::internal("bytes that are there are not"))
     }
@@ -115,7 +115,7 @@ impl Packets {
     /// Some bytes of a payload of which `left` are to come: at least one, and at most `most`.
     pub(crate) async fn some(&mut self, left: usize, most: usize) -> Result<BytesMut> {
         if self.received.is_empty() {
-            soon(self.fill(1)).await?;
+            self.fill(1).await?;
         }
         let length = self.received.len().min(left).min(most);
         Ok(self.received.split_to(length))
@@ -139,14 +139,15 @@ impl Packets {
             if length < LARGEST {
                 return Ok(payload);
             }
-            length = self.head_soon().await?;
+            length = self.head().await?;
         }
     }
 
     async fn fill(&mut self, length: usize) -> Result<()> {
         while self.received.len() < length {
             self.received.reserve(RECEIVE.max(length - self.received.len()));
-            if self.stream.read_buf(&mut self.received).await.map_err(lost)? == 0 {
+            let Self { stream, received, watch, .. } = self;
+            if patiently(watch.as_ref(), stream.read_buf(received)).await? == 0 {
                 return Err(lost(std::io::Error::from(std::io::ErrorKind::UnexpectedEof)));
             }
         }
@@ -154,10 +155,13 @@ impl Packets {
     }
 }
 
-async fn soon<T>(wait: impl Future<Output = Result<T>>) -> Result<T> {
-    match tokio::time::timeout(STALL, wait).await {
-        Ok(done) => done,
-        Err(_) => Err(lost(std::io::Error::from(std::io::ErrorKind::TimedOut))),
+async fn patiently<T>(
+    watch: Option<&Watch>,
+    transfer: impl Future<Output = std::io::Result<T>>,
+) -> Result<T> {
+    match watch {
+        Some(watch) => watch.wait(transfer).await,
+        None => transfer.await.map_err(lost),
     }
 }
 

@@ -65,14 +65,14 @@ impl<'c> Rows<'c> {
                 if !more {
                     return Ok(Some(Piece::End));
                 }
-                left = packets.head_soon().await?;
+                left = packets.head().await?;
                 more = left == LARGEST;
             }
             let piece = packets.some(left, WHOLE).await?;
             self.left = Some((left - piece.len(), more));
             return Ok(Some(Piece::Next(piece)));
         }
-        let length = packets.head_soon().await?;
+        let length = packets.head().await?;
         if length == 0 {
             return Err(malformed("an empty row"));
         }

@@ -15,6 +15,16 @@ pub(super) const MARKER: &str = "lifeboat_restore_is_incomplete";
 /// An object by its kind, as DROP calls it, and its name.
 pub(super) type Named = (&'static str, String);
 
+/// Whether a restore into the database was begun and did not end.
+pub(crate) async fn is_incomplete(ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<bool> {
+    let sql = format!(
+        "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
+        text(database),
+        text(MARKER)
+    );
+    Ok(Reading::new(connection.row(ctx, &sql).await?).number()? > 0)
+}
+
 /// The objects of a database; triggers go with their tables.
 pub(super) async fn read(ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<BTreeSet<Named>> {
     let of = text(database);

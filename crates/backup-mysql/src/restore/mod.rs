@@ -22,6 +22,8 @@ use crate::rows::load;
 use session::Session;
 use target::Target;
 
+pub(crate) use contents::is_incomplete;
+
 /// ER_DB_CREATE_EXISTS.
 const DATABASE_EXISTS: u16 = 1007;
 

@@ -101,6 +101,10 @@ impl Target {
             return Err(Error::new(ErrorKind::TargetNotEmpty, what)
                 .hint("restore under another name, or replace it (--drop-existing)"));
         }
+        if mode == Mode::Rows {
+            let events: &[_] = if replace { &["INSERT", "DELETE"] } else { &["INSERT"] };
+            sets_off_nothing(ctx, &mut connection, database, parts, events).await?;
+        }
         if replace && !in_the_way.is_empty() {
             ctx.warn(
                 "MySQL cannot replace a database in one step: it is incomplete until the restore is done",
@@ -273,8 +277,10 @@ impl Target {
             Mode::Whole => {
                 let there = contents::read(&ctx, &mut connection, database).await?;
                 contents::drop_all(&ctx, &mut connection, database, there.iter()).await?;
-                if let Some(defaults) = &self.defaults {
-                    connection.execute(&ctx, defaults).await?;
+                // Who changed nothing may not be allowed to.
+                let now = defaults(&ctx, &mut connection, database).await?;
+                if let Some(before) = self.defaults.as_ref().filter(|before| Some(*before) != now.as_ref()) {
+                    connection.execute(&ctx, before).await?;
                 }
             }
             Mode::Some => contents::drop_all(&ctx, &mut connection, database, made.iter()).await?,
@@ -346,11 +352,7 @@ async fn filled(
     there: &BTreeSet<Named>,
     parts: &[Part],
 ) -> Result<BTreeSet<Named>> {
-    let tables: BTreeSet<&str> = parts
-        .iter()
-        .filter(|part| matches!(part.kind, PartKind::Rows { .. }))
-        .map(|part| part.object.name.as_str())
-        .collect();
+    let tables = with_rows(parts);
     let mut filled = BTreeSet::new();
     for table in tables {
         let named = ("TABLE", table.to_owned());
@@ -364,4 +366,40 @@ async fn filled(
         }
     }
     Ok(filled)
+}
+
+fn with_rows(parts: &[Part]) -> BTreeSet<&str> {
+    let rows = parts.iter().filter(|part| matches!(part.kind, PartKind::Rows { .. }));
+    rows.map(|part| part.object.name.as_str()).collect()
+}
+
+/// Triggers cannot be made to sleep, and would change the rows that are restored, and others.
+async fn sets_off_nothing(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    database: &str,
+    parts: &[Part],
+    events: &[&str],
+) -> Result<()> {
+    let sql = format!(
+        "SELECT EVENT_OBJECT_TABLE, EVENT_MANIPULATION, TRIGGER_NAME FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = {}",
+        text(database)
+    );
+    let tables = with_rows(parts);
+    let mut triggers = Vec::new();
+    for row in connection.rows(ctx, &sql).await? {
+        let mut row = Reading::new(row);
+        let (table, event, trigger) = (row.text()?, row.text()?, row.text()?);
+        if tables.contains(table.as_str()) && events.contains(&event.as_str()) {
+            triggers.push(trigger.escape_debug().to_string());
+        }
+    }
+    if triggers.is_empty() {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!(
+        "rows alone would set off triggers of the target: {}",
+        triggers.join(", ")
+    ))
+    .hint("restore the schema too, or drop these triggers and make them again when the rows are there"))
 }

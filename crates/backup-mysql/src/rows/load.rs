@@ -4,6 +4,7 @@ use backup_core::{Column, Ctx, Error, ErrorKind, Item, Part, PartKind, PartReade
 
 use super::members::NoMembers;
 use super::text::{FORMAT, TextRows};
+use crate::catalog::Reading;
 use crate::catalog::column::Kind;
 use crate::catalog::plan::RowsSpec;
 use crate::connect::{Connection, Done, INFILE};
@@ -18,6 +19,7 @@ const STATEMENT: usize = 64 << 20;
 const WARNINGS: u64 = 60_000;
 /// About how long one INSERT is, if no row is longer.
 const INSERT: usize = 512 << 10;
+const BETWEEN: &[u8] = b",\n";
 
 /// Loads the rows of a part.
 pub(crate) async fn rows(
@@ -125,14 +127,23 @@ impl Target<'_> {
     }
 
     async fn inserts(&self, connection: &mut Connection, input: &mut PartReader) -> Result<()> {
+        // The server reads no more of a statement, nor the byte that says it is one.
+        let limit = Reading::new(connection.row(self.ctx, "SELECT @@max_allowed_packet").await?).number()?;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(1);
         let head = insert(self.table, self.columns);
         let mut literals = Literals::new(self.kinds);
         literals.out.extend_from_slice(head.as_bytes());
-        let (mut rows, mut row_begun) = (0u64, false);
         let mut no_members = NoMembers::of(self.columns, self.kinds);
+        let (mut rows, mut row_begun) = (0u64, false);
+        // How long the statement was before its last row, and of how many values it was to warn.
+        let (mut end, mut warns) = (0, 0);
         while let Some(item) = input.next().await? {
-            if !std::mem::replace(&mut row_begun, true) && rows > 0 {
-                literals.out.extend_from_slice(b",\n");
+            if !std::mem::replace(&mut row_begun, true) {
+                end = literals.out.len();
+                warns = no_members.as_ref().map_or(0, |no_members| no_members.count);
+                if rows > 0 {
+                    literals.out.extend_from_slice(BETWEEN);
+                }
             }
             let (bytes, is_whole) = match item {
                 Item::Row(row) => (row, true),
@@ -149,6 +160,25 @@ impl Target<'_> {
             literals.end()?;
             row_begun = false;
             rows += 1;
+            if rows > 1 && literals.out.len() > limit {
+                let row = literals.out.split_off(end + BETWEEN.len());
+                literals.out.truncate(end);
+                self.insert(connection, &literals.out, rows - 1, warns).await?;
+                literals.out.truncate(head.len());
+                literals.out.extend_from_slice(&row);
+                rows = 1;
+                if let Some(no_members) = &mut no_members {
+                    no_members.count -= warns;
+                }
+            }
+            if literals.out.len() > limit {
+                return Err(Error::unsupported(format!(
+                    "table {}: a row takes {} bytes, and the server reads no more than its max_allowed_packet",
+                    self.table.escape_debug(),
+                    literals.out.len()
+                ))
+                .hint("raise max_allowed_packet, or set local_infile=1, which reads rows in pieces"));
+            }
             if literals.out.len() >= INSERT {
                 let warns = no_members.as_mut().map_or(0, |no_members| std::mem::take(&mut no_members.count));
                 self.insert(connection, &literals.out, rows, warns).await?;

@@ -1,0 +1,347 @@
+//! Contents and targets that are awkward.
+
+use std::sync::{Arc, Mutex};
+
+use backup_core::storage::Storage;
+use backup_core::{
+    BackupConfig, BackupManager, BackupRef, Content, ErrorKind, Format, Registry, RestoreOptions,
+};
+
+use crate::private::Private;
+use crate::server::Server;
+use crate::{backup, by_way_of, ends, manager, network, on, replacing, shop, storage};
+
+on! {
+    a_schema_that_is_altered_amid_rows_is_consistent_or_named: mariadb mariadb11 mysql;
+    hostile_names_of_every_kind_come_back_by_script_and_are_inert: mariadb mariadb11 mysql;
+    bytes_that_no_character_set_allows_come_back_as_they_are: mariadb mariadb11 mysql;
+    triggers_do_not_fire_at_a_load: mariadb mysql;
+    an_invalid_view_is_warned_of: mariadb mysql;
+}
+
+/// Each of these is tried alone, when the first rows of `orders` are under way.
+const CHANGES: [&str; 9] = [
+    "ALTER TABLE zz ADD COLUMN more INT",
+    "ALTER TABLE zz MODIFY a BIGINT",
+    "DROP TABLE zz",
+    "TRUNCATE TABLE zz",
+    "RENAME TABLE zz TO zzz",
+    "CREATE TABLE newcomer (a INT)",
+    "CREATE OR REPLACE VIEW rich AS SELECT 1 AS id",
+    "CREATE PROCEDURE newcomer() SELECT 1",
+    "DROP TRIGGER counted",
+];
+
+async fn a_schema_that_is_altered_amid_rows_is_consistent_or_named(server: Server) {
+    let server = Arc::new(server);
+    let (mut consistent, mut named) = (0, Vec::new());
+    for change in CHANGES {
+        let source = shop(&server);
+        server.run(
+            Some(&source.path),
+            &[
+                "CREATE TABLE zz (a INT)",
+                "INSERT INTO zz VALUES (1), (2)",
+                "CREATE TRIGGER counted BEFORE INSERT ON zz FOR EACH ROW SET NEW.a = 7",
+            ]
+            .map(str::to_owned),
+        );
+        let before = server.dump(&source.path);
+        let changing = Arc::new(Mutex::new(None));
+        let proxy = network::amid_rows(&server, {
+            let (server, source, changing) =
+                (Arc::clone(&server), source.path.clone(), Arc::clone(&changing));
+            move || {
+                // It may have to wait until the backup ends.
+                let (server, source) = (Arc::clone(&server), source.clone());
+                let change = std::thread::spawn(move || server.run(Some(&source), &[change.to_owned()]));
+                *changing.lock().unwrap() = Some(change);
+                std::thread::sleep(std::time::Duration::from_millis(300));
+            }
+        });
+        let storage = storage();
+        let url = by_way_of(&proxy, &server, &source.path, "");
+        match ends(change, manager(&storage).backup(&url)).await {
+            Ok(made) => {
+                let copy = server.empty();
+                let made = BackupRef::from(&made.id);
+                manager(&storage).restore(&made, &copy, RestoreOptions::default()).await.unwrap();
+                assert_eq!(server.dump(&copy.path), before, "{change}");
+                consistent += 1;
+            }
+            Err(error) => {
+                let told = error.to_string();
+                let is_named = ["zz", "newcomer", "rich", "counted"].iter().any(|name| told.contains(name));
+                assert!(
+                    error.kind() == ErrorKind::Database && is_named,
+                    "{change}: {:?} {told}",
+                    error.kind()
+                );
+                named.push(format!("{change}: {told}"));
+            }
+        }
+        let change = changing.lock().unwrap().take();
+        change.unwrap().join().unwrap();
+    }
+    println!("{consistent} consistent, {} named: {}", named.len(), named.join("\n"));
+    // MySQL has a lock that makes DDL wait.
+    assert!(server.is_mariadb() != named.is_empty(), "{named:?}");
+}
+
+const HOSTILE: &str = "x'; \"a\" `b` */ $$\n\\! touch hacked\nDELIMITER ;;\n-- ";
+
+async fn hostile_names_of_every_kind_come_back_by_script_and_are_inert(server: Server) {
+    let name = |what: &str| format!("`{what} {}`", HOSTILE.replace('`', "``").trim_end());
+    let text = format!("'{}'", HOSTILE.replace('\\', "\\\\").replace('\'', "''"));
+    let database = server.empty();
+    let database = server.database(&format!("{} '; \"a\" */ $$ \n\\! touch hacked\n--", database.path));
+    let quoted = format!("`{}`", database.path);
+    server.run(None, &[format!("CREATE DATABASE {quoted}")]);
+    let (t, a, b) = (name("t"), name("a"), name("b"));
+    // Lines that a client would take for its own, in comments and texts.
+    let body = format!(
+        "BEGIN -- it's\n/* ;\nDELIMITER //\n*/ SET @x = {text}; SET @y = '\nDELIMITER $$\n\\\\! touch hacked\n;;'; END"
+    );
+    let definer = "DEFINER = 'o''b;*/\n\\\\! x'@'%'";
+    let statements = [
+        format!(
+            "CREATE TABLE {t} ({a} INT NOT NULL, {b} VARCHAR(200) DEFAULT {text} COMMENT {text}, PRIMARY KEY ({a}), KEY {} ({b}), CONSTRAINT {} CHECK ({a} > 0)) COMMENT {text}",
+            name("k"),
+            name("c")
+        ),
+        format!(
+            "INSERT INTO {t} VALUES (1, {text}), (2, '\\\\! touch hacked'), (3, 'DELIMITER ;;\nselect 1;;\n\\\\! touch hacked')"
+        ),
+        format!(
+            "CREATE TABLE {} ({a} INT, CONSTRAINT {} FOREIGN KEY ({a}) REFERENCES {t} ({a}))",
+            name("u"),
+            name("f")
+        ),
+        format!(
+            "CREATE TABLE {} ({a} INT) PARTITION BY RANGE ({a}) (PARTITION {} VALUES LESS THAN (5) COMMENT {text})",
+            name("w"),
+            name("p")
+        ),
+        format!("CREATE TABLE en (e ENUM({text}, 'b'))"),
+        format!("INSERT INTO en VALUES ({text})"),
+        format!("CREATE VIEW {} AS SELECT {a} AS {b}, {text} AS {} FROM {t}", name("v"), name("d")),
+        format!("CREATE TRIGGER {} BEFORE INSERT ON {t} FOR EACH ROW {body}", name("r")),
+        format!("CREATE {definer} PROCEDURE {} ({a} INT) COMMENT {text} {body}", name("p")),
+        format!(
+            "CREATE FUNCTION {} ({a} INT) RETURNS INT DETERMINISTIC RETURN 1 /* ; {} */",
+            name("f"),
+            "DELIMITER ;;\nDELIMITER"
+        ),
+        format!(
+            "CREATE EVENT {} ON SCHEDULE EVERY 1 DAY STARTS '2037-01-01' DISABLE COMMENT {text} DO {body}",
+            name("e")
+        ),
+    ];
+    server.run(Some(&database.path), &statements);
+    let expected = server.dump(&database.path);
+    for format in [Format::Binary, Format::Sql] {
+        let storage = storage();
+        let mut config = BackupConfig::default();
+        (config.codec, config.format, config.jobs) = ("none".to_owned(), format, 2);
+        let manager = BackupManager::new(config)
+            .with_registry(Registry::new().with(&backup_mysql::ENGINE))
+            .with_storage(Arc::clone(&storage));
+        let backup = manager.backup(&database).await.unwrap();
+        let copy = server.empty();
+        manager.restore(&BackupRef::from(&backup.id), &copy, RestoreOptions::default()).await.unwrap();
+        let plain = |dump: &str, name: &str| dump.replace(name, "DATABASE");
+        assert_eq!(plain(&server.dump(&copy.path), &copy.path), plain(&expected, &database.path));
+        if format == Format::Sql {
+            let script = storage.get(&backup.path.parse().unwrap(), None).await.unwrap();
+            let copy = server.empty();
+            server.feed(Some(&copy.path), &script, &["--comments"]);
+            assert_eq!(plain(&server.dump(&copy.path), &copy.path), plain(&expected, &database.path));
+        }
+    }
+    assert!(!std::path::Path::new("hacked").exists());
+}
+
+async fn bytes_that_no_character_set_allows_come_back_as_they_are(server: Server) {
+    let source = server.empty();
+    let all: String = (0..=255).map(|byte| format!("{byte:02X}")).collect();
+    let mut statements = vec!["SET SESSION sql_mode = ''".to_owned()];
+    let mut digests = Vec::new();
+    for (i, (charset, bytes)) in [
+        ("latin1", all.as_str()),
+        ("cp1251", &all),
+        ("binary", &all),
+        ("latin7", &all),
+        ("ascii", "00010A0D1A5C277F80FF"),
+        // Lone surrogates, either half, and the wrong way round.
+        ("ucs2", "D8000041DC00"),
+        ("ucs2", "DC00D800FFFF0000FFFE"),
+        ("utf16", "D83DDE000041"),
+        ("utf32", "0001F6000000D800"),
+        ("utf8mb3", "EDA080C3A900EFBFBF"),
+        ("utf8mb4", "F09F9880EDA08041FF00F48FBFBF"),
+        ("sjis", "835C5C81FFFC00"),
+        ("gbk", "D2BB815C80FF"),
+        ("big5", "A55CFE"),
+        ("ujis", "8FA2AFFF"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        statements.push(format!("CREATE TABLE t{i} (id INT PRIMARY KEY, x VARCHAR(300) CHARACTER SET {charset}, y LONGTEXT CHARACTER SET {charset}) CHARACTER SET {charset}").replace("VARCHAR(300) CHARACTER SET binary", "VARBINARY(300)"));
+        // What the server takes of it, it has; and it may have taken any of it before it looked.
+        statements.push(format!("INSERT IGNORE INTO t{i} VALUES (1, X'{bytes}', X'{bytes}'), (2, '', NULL)"));
+        statements.push(format!("INSERT IGNORE INTO t{i} VALUES (3, CHAR(0xD800 USING {charset}), CONVERT(CONVERT(X'{bytes}' USING ucs2) USING {charset}))"));
+        digests.push(format!("SELECT {i}, id, HEX(x), HEX(y) FROM t{i}"));
+    }
+    server.run(Some(&source.path), &statements);
+    let digest = digests.join(" UNION ALL ") + " ORDER BY 1, 2";
+    let expected = server.ask(Some(&source.path), &digest);
+    assert!(expected.contains(&all) && expected.contains("D8000041DC00"), "{expected}");
+    for format in [Format::Binary, Format::Sql] {
+        let storage = storage();
+        let mut config = BackupConfig::default();
+        config.format = format;
+        let manager = BackupManager::new(config)
+            .with_registry(Registry::new().with(&backup_mysql::ENGINE))
+            .with_storage(Arc::clone(&storage));
+        let backup = manager.backup(&source).await.unwrap();
+        let copy = server.empty();
+        manager.restore(&BackupRef::from(&backup.id), &copy, RestoreOptions::default()).await.unwrap();
+        assert_eq!(server.ask(Some(&copy.path), &digest), expected, "by way of {format:?}");
+    }
+}
+
+/// Neither where they are made behind the rows, nor where rows go into tables that have them already: there the restore is refused.
+async fn triggers_do_not_fire_at_a_load(server: Server) {
+    let source = server.empty();
+    server.run(
+        Some(&source.path),
+        &[
+            "CREATE TABLE t (a INT PRIMARY KEY, b INT)",
+            "CREATE TABLE log_of (what TEXT)",
+            "INSERT INTO t VALUES (1, 1), (2, 2)",
+            "CREATE TRIGGER changes BEFORE INSERT ON t FOR EACH ROW SET NEW.b = NEW.b + 100",
+            "CREATE TRIGGER logs AFTER DELETE ON t FOR EACH ROW INSERT INTO log_of VALUES ('gone')",
+        ]
+        .map(str::to_owned),
+    );
+    let (storage, made) = backup(&source).await;
+    let manager = manager(&storage);
+    let expected = server.dump(&source.path);
+    let copy = server.empty();
+    manager.restore(&made, &copy, RestoreOptions::default()).await.unwrap();
+    assert_eq!(server.dump(&copy.path), expected);
+    manager.restore(&made, &copy, replacing()).await.unwrap();
+    assert_eq!(server.dump(&copy.path), expected);
+    let mut rows = replacing();
+    rows.content = Content::DataOnly;
+    let error = manager.restore(&made, &copy, rows.clone()).await.unwrap_err();
+    let told = error.to_string();
+    assert!(
+        error.kind() == ErrorKind::Unsupported && told.contains("changes") && told.contains("logs"),
+        "{told}"
+    );
+    assert_eq!(server.dump(&copy.path), expected);
+    server.run(Some(&copy.path), &["DROP TRIGGER changes", "DROP TRIGGER logs"].map(str::to_owned));
+    server.run(Some(&copy.path), &["UPDATE t SET b = 0".to_owned()]);
+    manager.restore(&made, &copy, rows).await.unwrap();
+    assert_eq!(
+        server.ask(Some(&copy.path), "SELECT * FROM t"),
+        server.ask(Some(&source.path), "SELECT * FROM t")
+    );
+}
+
+async fn an_invalid_view_is_warned_of(server: Server) {
+    let source = server.empty();
+    server.run(
+        Some(&source.path),
+        &[
+            "CREATE TABLE gone (a INT)",
+            "CREATE TABLE stays (a INT)",
+            "INSERT INTO stays VALUES (1)",
+            "CREATE VIEW broken AS SELECT a FROM gone",
+            "DROP TABLE gone",
+        ]
+        .map(str::to_owned),
+    );
+    let (storage, made) = backup(&source).await;
+    let warnings = manager(&storage).get_backup(&made).await.unwrap().warnings.join("\n");
+    assert!(warnings.contains("view broken"), "{warnings}");
+    let copy = server.empty();
+    manager(&storage).restore(&made, &copy, RestoreOptions::default()).await.unwrap();
+    let view =
+        "SELECT VIEW_DEFINITION LIKE '%gone%' FROM information_schema.VIEWS WHERE TABLE_SCHEMA = DATABASE()";
+    assert_eq!(server.ask(Some(&copy.path), "SELECT * FROM stays"), "1\n");
+    assert_eq!(server.ask(Some(&copy.path), view), server.ask(Some(&source.path), view));
+}
+
+/// A server of one's own whose packets and tables are small.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_without_room_is_taken_back_and_small_packets_are_kept_to() {
+    let Some(program) = Private::program() else { return };
+    let Some(server) = Server::find("mariadb") else { return };
+    let accounts = "CREATE USER IF NOT EXISTS me@'%' IDENTIFIED BY 'secret';\nGRANT ALL ON *.* TO me@'%';\n";
+    let mut private = Private::new(accounts, &[]);
+    let source = shop(&server);
+    server.run(
+        Some(&source.path),
+        &[
+            "CREATE TABLE large (id INT PRIMARY KEY, b LONGBLOB, e ENUM('a'))",
+            "SET SESSION sql_mode = ''",
+            "INSERT IGNORE INTO large SELECT id, REPEAT(UNHEX('00FF'), 150000), 'no member' FROM orders WHERE id <= 30",
+            "CREATE TABLE heap (id INT, t CHAR(200)) ENGINE=MEMORY",
+            "INSERT INTO heap SELECT id, note FROM orders",
+        ]
+        .map(str::to_owned),
+    );
+    let (storage, made) = backup(&source).await;
+    let expected = digests(&storage, &made).await;
+    // By INSERTs no longer than the server reads, and by packets that know no such bound.
+    let usual = "--max-heap-table-size=64M";
+    for settings in [
+        [usual, "--local-infile=0", "--max-allowed-packet=1M"],
+        [usual, "--local-infile=1", "--max-allowed-packet=1M"],
+    ] {
+        private.start(&program, &settings);
+        let url = private.url("me:secret@127.0.0.1:PORT/packets");
+        let mut options = replacing();
+        options.create_database = true;
+        let restored = manager(&storage).restore(&made, &url, options).await;
+        restored.unwrap_or_else(|error| panic!("{settings:?}: {error}"));
+        let (again, copy) = backup(&url).await;
+        assert_eq!(digests(&again, &copy).await, expected);
+    }
+    // A row that no packet holds, and one that its table has no room for.
+    let mut options = RestoreOptions::default();
+    options.create_database = true;
+    for (settings, kind, expected) in [
+        ([usual, "--local-infile=0", "--max-allowed-packet=512K"], ErrorKind::Unsupported, "table large"),
+        (
+            ["--max-heap-table-size=16K", "--local-infile=1", "--max-allowed-packet=1M"],
+            ErrorKind::NoSpace,
+            "1114",
+        ),
+        (
+            ["--max-heap-table-size=16K", "--local-infile=0", "--max-allowed-packet=1M"],
+            ErrorKind::NoSpace,
+            "1114",
+        ),
+    ] {
+        private.start(&program, &settings);
+        let url = private.url("me:secret@127.0.0.1:PORT/small");
+        let error = manager(&storage).restore(&made, &url, options.clone()).await.unwrap_err();
+        assert!(error.kind() == kind && error.to_string().contains(expected), "{:?}: {error}", error.kind());
+        // The database that it made is gone again.
+        let error = manager(&storage).backup(&url).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    }
+}
+
+/// What a backup says of the rows of each of its tables.
+async fn digests(storage: &Arc<dyn Storage>, made: &BackupRef) -> Vec<String> {
+    let details = manager(storage).get_backup(made).await.unwrap();
+    let mut digests: Vec<_> =
+        details.tables.iter().map(|table| format!("{:?} {:?}", table.table.name, table.digest)).collect();
+    digests.sort();
+    digests
+}
