@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::ServerInfo;
 use crate::filter::Filter;
 use crate::part::PartId;
 use crate::position::{LogSegment, Until};
@@ -79,6 +80,8 @@ pub struct RestoreRequest {
     pub no_owner: bool,
     /// Restore what lies outside databases too, if the backup has it.
     pub globals: bool,
+    /// The server that was backed up, if that is known.
+    pub source: Option<ServerInfo>,
     /// What will be replayed when all parts are loaded, in order: nothing, unless the backup has a log.
     pub log: Arc<[LogSegment]>,
     /// How far.

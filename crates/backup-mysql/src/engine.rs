@@ -47,17 +47,12 @@ impl Engine for MySql {
         info.capabilities.parallel_snapshot = reload > 0;
         info.capabilities.concurrent_writers = true;
         info.capabilities.create_database = true;
+        info.capabilities.globals = true;
         connection.close().await;
         Ok(info)
     }
 
     async fn begin_backup(&self, ctx: &Ctx, request: BackupRequest) -> Result<Box<dyn BackupSession>> {
-        if request.globals {
-            return Err(Error::unsupported(
-                "accounts, roles and grants are not backed up by this version of lifeboat",
-            )
-            .hint("leave out --globals"));
-        }
         let mut snapshot = Snapshot::take(ctx, &self.config, request.jobs.max(1)).await?;
         let reader =
             snapshot.readers.first_mut().ok_or_else(|| Error::internal("a snapshot without a reader"))?;

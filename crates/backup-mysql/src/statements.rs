@@ -1,5 +1,6 @@
 //! The statements that make the objects of a database, as the server prints them.
 
+mod accounts;
 mod mixed;
 
 use backup_core::{Ctx, Error, Object, Result};
@@ -175,6 +176,12 @@ async fn of_tables(
             }
             before.extend(behind);
             return Ok(before);
+        }
+        SqlSpec::Account { account } => {
+            return accounts::create(ctx, reader.speak(ctx, false).await?, account).await;
+        }
+        SqlSpec::Grants { account } => {
+            return accounts::grants(ctx, reader.speak(ctx, false).await?, account).await;
         }
         SqlSpec::Routine { .. } | SqlSpec::View { .. } | SqlSpec::Trigger { .. } | SqlSpec::Event { .. } => {
             return Err(Error::internal("a program is taken for a table"));

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a fixture that fails is a panic")]
 
+mod accounts;
+mod carried;
 mod fixture;
 mod odd;
 mod places;

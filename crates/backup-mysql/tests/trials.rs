@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
 
-mod accounts;
 mod content;
+mod logins;
 mod network;
 mod peers;
 mod private;

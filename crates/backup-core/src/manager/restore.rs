@@ -66,6 +66,7 @@ impl Job<'_> {
             asked: Arc::new(selection.asked),
             no_owner: self.options.no_owner,
             globals: self.options.globals,
+            source: Some(opened.body.server.clone()),
             log: log.segments(),
             until: log.until.clone(),
         };

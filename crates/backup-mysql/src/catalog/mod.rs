@@ -1,5 +1,6 @@
 //! What is in a database, and the parts that it is backed up as.
 
+pub(crate) mod accounts;
 pub(crate) mod column;
 pub(crate) mod context;
 pub(crate) mod objects;
@@ -12,6 +13,7 @@ pub(crate) mod stand_in;
 pub(crate) mod table;
 pub(crate) mod trigger;
 pub(crate) mod visible;
+pub(crate) mod want;
 
 use backup_core::{Error, Result};
 

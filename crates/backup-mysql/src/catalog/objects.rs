@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Reading;
 use super::context::Context;
+use super::want::Want;
 use crate::connect::Connection;
 use crate::ddl::quote::text;
 
@@ -63,6 +64,7 @@ pub(crate) struct TableEntry {
     pub(crate) name: String,
     pub(crate) engine: Engine,
     pub(crate) versioned: bool,
+    pub(crate) wants: Vec<Want>,
 }
 
 /// A view, and what it is made of, every name with its database.
@@ -121,6 +123,17 @@ impl RoutineKind {
             Self::PackageBody => "PACKAGE BODY",
         }
     }
+
+    /// What such an object is called.
+    pub(crate) fn object(self) -> &'static str {
+        match self {
+            Self::Library => "library",
+            Self::Function => "function",
+            Self::Procedure => "procedure",
+            Self::Package => "package",
+            Self::PackageBody => "package body",
+        }
+    }
 }
 
 type Selects<'a> = &'a (dyn Fn(&str) -> bool + Sync);
@@ -174,13 +187,15 @@ impl Objects {
         selects: Selects<'_>,
     ) -> Result<()> {
         let sql = format!(
-            "SELECT TABLE_NAME, TABLE_TYPE, ENGINE, CREATE_TIME, TABLE_COMMENT FROM information_schema.TABLES \
+            "SELECT TABLE_NAME, TABLE_TYPE, ENGINE, CREATE_TIME, TABLE_COMMENT, TABLE_COLLATION, CREATE_OPTIONS \
+             FROM information_schema.TABLES \
              WHERE TABLE_SCHEMA = {of} AND TABLE_TYPE <> 'TEMPORARY' ORDER BY CAST(TABLE_NAME AS BINARY)"
         );
         for row in connection.rows(ctx, &sql).await? {
             let mut row = Reading::new(row);
             let (name, kind, engine) = (row.text()?, row.text()?, row.maybe()?);
             let (made, comment) = (row.maybe()?, row.maybe()?.unwrap_or_default());
+            let (collation, options) = (row.maybe()?.unwrap_or_default(), row.maybe()?.unwrap_or_default());
             if !selects(&name) {
                 continue;
             }
@@ -195,9 +210,11 @@ impl Objects {
                         return Err(Error::new(ErrorKind::Database, why)
                             .hint("repair it, drop it, or leave it out (--exclude)"));
                     };
+                    let mut wants: Vec<_> = Want::options(&options).collect();
+                    wants.extend(Want::collation(&collation).into_iter().chain(Want::engine(&engine)));
                     let engine = Engine::of(&engine, &name)?;
                     let versioned = kind == "SYSTEM VERSIONED";
-                    self.tables.push(TableEntry { name: name.clone(), engine, versioned });
+                    self.tables.push(TableEntry { name: name.clone(), engine, versioned, wants });
                     "table"
                 }
                 "SEQUENCE" => {

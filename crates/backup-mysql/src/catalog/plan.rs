@@ -9,6 +9,7 @@ use backup_core::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::accounts::{self, Account};
 use super::column::Kind;
 use super::context::Context;
 use super::objects::{Engine, Objects, RoutineKind};
@@ -18,6 +19,7 @@ use super::split::{self, Slice};
 use super::stand_in::{StandIns, There};
 use super::table::{Details, Table};
 use super::trigger;
+use super::want::{Want, Wants};
 use crate::config::Config;
 use crate::connect::Connection;
 use crate::ddl::lex::{Token, tokens};
@@ -62,6 +64,14 @@ pub(crate) enum SqlSpec {
     },
     Event {
         context: Context,
+    },
+    /// An account or a role.
+    Account {
+        account: Account,
+    },
+    /// What it was granted.
+    Grants {
+        account: Account,
     },
 }
 
@@ -138,13 +148,10 @@ pub(crate) async fn plan(
     objects: &Objects,
     request: &BackupRequest,
 ) -> Result<Vec<Part>> {
-    let part_size = readers.config.part_size;
-    let mut plan = Plan { parts: Vec::new(), database, part_size, needs: HashMap::new() };
     let mut details = Details::read(ctx, readers.shared, database).await?;
     let mut tables = Vec::new();
     for entry in &objects.tables {
-        let table = details.table(&entry.name, entry.engine, entry.versioned)?;
-        tables.push(table);
+        tables.push(details.table(entry)?);
     }
     let (mut counts, mut discarded) = (HashMap::new(), Vec::new());
     for (table, rows) in readers.keep(ctx, &tables).await? {
@@ -166,6 +173,29 @@ pub(crate) async fn plan(
         if let Some(end) = &table.end_by_transaction {
             check_history(ctx, readers.shared, &table.name, end).await?;
         }
+    }
+    let wants = match request.content {
+        Content::DataOnly => Wants::default(),
+        _ => Wants::read(ctx, readers.shared, database, objects, &tables).await?,
+    };
+    let mut plan = Plan {
+        parts: Vec::new(),
+        database,
+        part_size: readers.config.part_size,
+        needs: HashMap::new(),
+        wants,
+    };
+
+    let accounts = if request.globals { accounts::read(ctx, readers.shared).await? } else { Vec::new() };
+    let mut made = Vec::with_capacity(accounts.len());
+    for account in &accounts {
+        let spec = SqlSpec::Account { account: account.clone() };
+        made.push(plan.sql(
+            Phase::Globals,
+            Object::new(account.word().to_ascii_lowercase(), account.name()),
+            &spec,
+            [],
+        )?);
     }
 
     if request.content != Content::DataOnly {
@@ -192,6 +222,11 @@ pub(crate) async fn plan(
         plan.foreign_keys(ctx, &tables, request.filter.is_everything())?;
         plan.programs(objects, &tables)?;
         plan.discards(&discarded)?;
+    }
+    for (account, made) in accounts.iter().zip(made) {
+        let spec = SqlSpec::Grants { account: account.clone() };
+        let object = Object::new("grants", account.name());
+        plan.sql(Phase::Globals, object, &spec, [made])?;
     }
     Ok(plan.parts)
 }
@@ -234,6 +269,7 @@ struct Plan<'a> {
     /// About how large a part of a large table may be.
     part_size: u64,
     needs: HashMap<String, Needs>,
+    wants: Wants,
 }
 
 impl Plan<'_> {
@@ -252,7 +288,11 @@ impl Plan<'_> {
         spec: &SqlSpec,
         after: impl IntoIterator<Item = PartId>,
     ) -> Result<PartId> {
-        let part = Part::sql(self.next_id()?, phase, object).after(after).spec(json(spec)?);
+        let mut spec = json(spec)?;
+        if let Some(wants) = self.wants.of(&object.kind, &object.name) {
+            spec = serde_json::json!({ "make": spec, "wants": json(wants)? });
+        }
+        let part = Part::sql(self.next_id()?, phase, object).after(after).spec(spec);
         let id = part.id;
         self.parts.push(part);
         Ok(id)
@@ -386,7 +426,7 @@ impl Plan<'_> {
         let mut packages = HashMap::new();
         let mut libraries = Vec::new();
         for routine in &objects.routines {
-            let object = self.object(&routine.kind.word().to_ascii_lowercase(), &routine.name);
+            let object = self.object(routine.kind.object(), &routine.name);
             let after = match routine.kind {
                 RoutineKind::PackageBody => packages.get(&routine.name).copied().into_iter().collect(),
                 RoutineKind::Function | RoutineKind::Procedure => libraries.clone(),
@@ -471,8 +511,17 @@ fn json(spec: &impl Serialize) -> Result<serde_json::Value> {
 
 /// The spec of a part, as `plan` made it.
 pub(crate) fn spec<T: serde::de::DeserializeOwned>(part: &Part) -> Result<T> {
-    T::deserialize(&part.spec).map_err(|error| {
-        Error::damaged(format!("the description of {} is not that of a MySQL backup", part.object))
-            .because(error)
-    })
+    // What it wants is said around it.
+    T::deserialize(part.spec.get("make").unwrap_or(&part.spec)).map_err(|error| no_spec(part, error))
+}
+
+/// What a part wants of a server that not all have.
+pub(crate) fn wants(part: &Part) -> Result<Vec<Want>> {
+    part.spec
+        .get("wants")
+        .map_or_else(|| Ok(Vec::new()), |wants| Vec::deserialize(wants).map_err(|error| no_spec(part, error)))
+}
+
+fn no_spec(part: &Part, error: serde_json::Error) -> Error {
+    Error::damaged(format!("the description of {} is not that of a MySQL backup", part.object)).because(error)
 }

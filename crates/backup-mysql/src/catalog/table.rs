@@ -6,7 +6,8 @@ use backup_core::{Ctx, During, Result};
 
 use super::Reading;
 use super::column::{Column, GEOMETRIES, Kind};
-use super::objects::Engine;
+use super::objects::{Engine, TableEntry};
+use super::want::Want;
 use crate::connect::Connection;
 use crate::ddl::create::NUMBER_OF_TEXT;
 use crate::ddl::quote::{identifier, text};
@@ -34,6 +35,9 @@ pub(crate) struct Table {
     /// If its history is kept by transactions, and not by times: the column in which a version ends.
     pub(crate) end_by_transaction: Option<String>,
     pub(crate) foreign_keys: Vec<ForeignKey>,
+    /// What it wants of a server, and the expressions that may want more.
+    pub(crate) wants: Vec<Want>,
+    pub(crate) said: Vec<String>,
 }
 
 /// A column of the primary key, and how its values are compared.
@@ -105,15 +109,34 @@ struct RawColumn {
     collation: Option<String>,
     default: Option<String>,
     generated: Option<String>,
+    extra: String,
+    /// The number of a geometry's reference system.
+    reference: Option<String>,
+}
+
+impl RawColumn {
+    fn wants(&self) -> Vec<Want> {
+        let mut wants = Want::column(
+            &self.data_type,
+            &self.declared,
+            self.default.as_deref().unwrap_or_default(),
+            &self.extra,
+        );
+        wants.extend(self.collation.as_deref().and_then(Want::collation));
+        wants.extend(self.reference.is_some().then_some(Want::SpatialReference));
+        wants
+    }
 }
 
 impl Details {
     pub(crate) async fn read(ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<Self> {
         let mut details = Self::default();
         let of = text(database);
+        let has_references = !connection.version.is_mariadb && connection.version.number >= (8, 0, 3);
+        let reference = if has_references { "SRS_ID" } else { "NULL" };
         let sql = format!(
             "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, CHARACTER_SET_NAME, COLLATION_NAME, \
-             COLUMN_DEFAULT, GENERATION_EXPRESSION, EXTRA FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {of} \
+             COLUMN_DEFAULT, GENERATION_EXPRESSION, EXTRA, {reference} FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {of} \
              ORDER BY TABLE_NAME, ORDINAL_POSITION"
         );
         for row in connection.rows(ctx, &sql).await? {
@@ -127,6 +150,8 @@ impl Details {
                 collation: row.maybe()?,
                 default: row.maybe()?,
                 generated: row.maybe()?.filter(|expression| !expression.is_empty()),
+                extra: row.maybe()?.unwrap_or_default(),
+                reference: row.maybe()?,
             };
             details.columns.entry(table).or_default().push(column);
         }
@@ -164,7 +189,9 @@ impl Details {
     }
 
     /// The table `name`, taken out.
-    pub(crate) fn table(&mut self, name: &str, engine: Engine, versioned: bool) -> Result<Table> {
+    pub(crate) fn table(&mut self, entry: &TableEntry) -> Result<Table> {
+        let TableEntry { name, engine, versioned, wants } = entry;
+        let (engine, versioned) = (*engine, *versioned);
         let mut columns = Vec::new();
         let (mut ends, mut names, mut generated_places) = (Vec::new(), Vec::new(), Vec::new());
         let mut end_by_transaction = None;
@@ -181,7 +208,10 @@ impl Details {
             collation: raw.collation.clone().unwrap_or_default(),
         });
         let key = key.collect();
+        let (mut wants, mut said) = (wants.clone(), Vec::new());
         for raw in raws {
+            wants.extend(raw.wants());
+            said.extend(raw.default.clone().into_iter().chain(raw.generated.clone()));
             names.push(raw.name.clone());
             let is_end = versioned && matches!(raw.generated.as_deref(), Some("ROW START" | "ROW END"));
             if raw.generated.is_some() && !is_end {
@@ -232,6 +262,8 @@ impl Details {
             end_by_transaction,
             names,
             foreign_keys: self.foreign_keys.remove(name).unwrap_or_default(),
+            wants,
+            said,
         })
     }
 }

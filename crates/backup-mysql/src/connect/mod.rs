@@ -58,7 +58,7 @@ impl Version {
         !self.is_mariadb && self.number >= (9, 2, 0)
     }
 
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let is_mariadb = text.contains("MariaDB");
         // Old replicas would not believe in a MariaDB 10, so it says 5.5.5 before.
         let plain = if is_mariadb { text.strip_prefix("5.5.5-").unwrap_or(text) } else { text };

@@ -7,7 +7,7 @@ use backup_core::{Ctx, Error, Result};
 use super::Connection;
 use super::field::Fields;
 use super::rows::Rows;
-use crate::error::{from_packet, is_deadlock, malformed, printable};
+use crate::error::{code, from_packet, is_deadlock, malformed, printable};
 
 /// A row of a result that is held whole: its fields, NULL as nothing.
 pub(crate) type Row = Vec<Option<Vec<u8>>>;
@@ -34,6 +34,8 @@ const DEADLOCKS: u32 = 20;
 const AFTER_DEADLOCK: Duration = Duration::from_millis(100);
 /// The most that is held of a result that is not streamed.
 const MOST: usize = 1 << 30;
+/// ER_PARSE_ERROR.
+const PARSE_ERROR: u16 = 1064;
 
 impl Connection {
     /// Sends a statement and reads the beginning of what the server says to it.
@@ -91,6 +93,22 @@ impl Connection {
             }
         };
         ctx.run(run).await.map_err(|error| error.during(doing(sql)))
+    }
+
+    /// Runs a statement that nothing may repeat: there is a password in it. The server repeats it where it does not understand it.
+    pub(crate) async fn execute_secret(&mut self, ctx: &Ctx, sql: &[u8]) -> Result<Done> {
+        let run = async {
+            match self.ask(sql).await? {
+                Reply::Done(done) => Ok(done),
+                _ => Err(malformed("rows where none were asked for")),
+            }
+        };
+        match ctx.run(run).await {
+            Err(error) if code(&error) == Some(PARSE_ERROR) => {
+                Err(Error::new(error.kind(), "the server does not understand a statement about an account"))
+            }
+            done => done,
+        }
     }
 
     /// Runs a statement that makes or alters something: again, if it was broken off before it began so that another's could go on, as happens

@@ -84,6 +84,12 @@ impl<'a> CreateTable<'a> {
         self.items.iter().filter(|item| item.kind == kind).map(|item| item.sql.trim()).collect()
     }
 
+    /// The statement with other columns, keys and constraints, or without some.
+    pub(crate) fn with_items(&self, each: impl Fn(&str) -> Option<String>) -> String {
+        let items: Vec<_> = self.items.iter().filter_map(|item| each(item.sql)).collect();
+        format!("{}{}{}", self.head, items.join(","), self.tail)
+    }
+
     /// The plain keys, as they follow ADD; none where their order would change by coming later, or where one of them is the one that
     /// AUTO_INCREMENT needs.
     pub(crate) fn later_keys(&self) -> Vec<&'a str> {

@@ -6,6 +6,7 @@ pub(crate) mod lex;
 pub(crate) mod quote;
 pub(crate) mod raw;
 pub(crate) mod script;
+pub(crate) mod translate;
 pub(crate) mod value;
 pub(crate) mod view;
 

@@ -11,7 +11,14 @@ use crate::error::code;
 
 pub(super) async fn check(ctx: &Ctx, connection: &mut Connection, parts: &[Part]) -> Result<()> {
     let specs = parts.iter().filter_map(|part| spec::<SqlSpec>(part).ok());
-    let wanted: BTreeSet<String> = specs.filter_map(|spec| Some(spec.context()?.definer.clone())).collect();
+    let (mut wanted, mut brought) = (BTreeSet::new(), BTreeSet::new());
+    for spec in specs {
+        match spec {
+            SqlSpec::Account { account } => _ = brought.insert(account.name()),
+            spec => wanted.extend(spec.context().map(|context| context.definer.clone())),
+        }
+    }
+    let wanted = &wanted - &brought;
     if wanted.is_empty() {
         return Ok(());
     }

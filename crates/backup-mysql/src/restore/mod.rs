@@ -1,5 +1,7 @@
 //! One running restore, in place: a MySQL database cannot be renamed. Nothing is touched before the first part is loaded.
 
+mod accounts;
+mod carry;
 mod contents;
 mod definers;
 mod session;
@@ -17,8 +19,10 @@ use crate::catalog::plan::{RowsSpec, SqlSpec, spec};
 use crate::config::Config;
 use crate::connect::Connection;
 use crate::ddl::create::without_definer;
+use crate::ddl::translate::Translation;
 use crate::error::code;
 use crate::rows::load;
+use accounts::Accounts;
 use session::Session;
 use target::Target;
 
@@ -32,7 +36,10 @@ const DATABASE_EXISTS: u16 = 1007;
 pub(crate) struct Restore {
     config: Config,
     no_owner: bool,
+    /// How statements are said here, if the backup is of another server.
+    translation: Option<Translation>,
     target: Arc<Target>,
+    accounts: Arc<Accounts>,
     /// Set when the target was made ready: from then on it is not what it was.
     ready: OnceCell<()>,
     idle: Cell<Vec<Session>>,
@@ -63,6 +70,8 @@ impl Restore {
             }
         }
         let mut connection = Connection::open(ctx, &config, false).await?;
+        let translation = carry::check(ctx, &mut connection, request.source.as_ref(), parts).await?;
+        let accounts = Accounts::look(ctx, &mut connection, request, parts).await?;
         if !request.no_owner {
             definers::check(ctx, &mut connection, parts).await?;
         }
@@ -70,7 +79,9 @@ impl Restore {
         Ok(Self {
             config,
             no_owner: request.no_owner,
+            translation,
             target: Arc::new(target),
+            accounts: Arc::new(accounts),
             ready: OnceCell::new(),
             idle: Cell::default(),
             events: Mutex::default(),
@@ -84,7 +95,10 @@ impl Restore {
         if let Some(session) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             return Ok(session);
         }
-        let session = Session::open(ctx, &self.config).await?;
+        let mut session = Session::open(ctx, &self.config).await?;
+        if self.translation.is_some() {
+            session.with_old_collations(ctx).await?;
+        }
         self.target.note(session.connection.id);
         Ok(session)
     }
@@ -117,6 +131,10 @@ impl Restore {
                 None => {
                     session.connection.execute_bytes(ctx, &sql).await?;
                 }
+                Some(SqlSpec::Account { account }) => {
+                    self.accounts.make(ctx, session, part, account, &sql).await?;
+                }
+                Some(SqlSpec::Grants { account }) => self.accounts.grant_later(account, sql),
                 Some(SqlSpec::View { invalid: true, .. }) if view_alone && !is_view(&sql) => {}
                 Some(made_from @ SqlSpec::View { stand_ins, .. }) => {
                     self.target.note_made(part, made_from);
@@ -142,14 +160,24 @@ impl Restore {
 
     async fn make(&self, ctx: &Ctx, session: &mut Session, made_from: &SqlSpec, sql: Vec<u8>) -> Result<()> {
         match made_from.context() {
-            None if *made_from == SqlSpec::Database => self.target.set_defaults(ctx, session, &sql).await,
             None => {
+                let sql = match &self.translation {
+                    Some(translation) => translation.table(sql)?,
+                    None => sql,
+                };
+                if *made_from == SqlSpec::Database {
+                    return self.target.set_defaults(ctx, session, &sql).await;
+                }
                 session.plain(ctx).await?;
                 session.connection.define(ctx, &sql).await.map(|_| ())
             }
             Some(context) => {
                 let sql = if self.no_owner { without_definer(&sql) } else { sql };
-                self.target.in_collation(ctx, session, context, &sql).await
+                let Some(translation) = &self.translation else {
+                    return self.target.in_collation(ctx, session, context, &sql).await;
+                };
+                let (context, sql) = (translation.context(context), translation.program(sql));
+                self.target.in_collation(ctx, session, &context, &sql).await
             }
         }
     }
@@ -157,7 +185,7 @@ impl Restore {
     async fn abort_target(mut self: Box<Self>) -> Result<()> {
         self.over = true;
         if self.ready.initialized() || self.target.is_touched() {
-            self.target.take_back(&self.config).await
+            take_back(&self.target, &self.accounts, &self.config).await
         } else {
             Ok(())
         }
@@ -200,6 +228,9 @@ impl RestoreSession for Restore {
                 return self.failed(error.during(format!("restore {}", part.object))).await;
             }
         }
+        if let Err(error) = self.accounts.grant(ctx, &mut session).await {
+            return self.failed(error).await;
+        }
         if let Err(error) = self.target.complete(ctx, &mut session).await {
             return self.failed(error).await;
         }
@@ -229,6 +260,12 @@ impl Restore {
             }
         }
     }
+}
+
+/// Makes everything what it was, or says what it is now.
+async fn take_back(target: &Target, accounts: &Accounts, config: &Config) -> Result<()> {
+    let (target, accounts) = (target.take_back(config).await, accounts.take_back(config).await);
+    target.and(accounts)
 }
 
 /// Whether a statement makes a view, as the server prints it, and not what stands in for what it reads.
@@ -261,9 +298,10 @@ impl Drop for Restore {
         }
         // What cannot be done without waiting is done by the runtime, if there still is one.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (target, config) = (Arc::clone(&self.target), self.config.clone());
+            let (target, accounts) = (Arc::clone(&self.target), Arc::clone(&self.accounts));
+            let config = self.config.clone();
             runtime.spawn(async move {
-                let _ = target.take_back(&config).await;
+                let _ = take_back(&target, &accounts, &config).await;
             });
         }
     }

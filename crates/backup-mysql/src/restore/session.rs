@@ -45,6 +45,15 @@ impl Session {
         Ok(Self { connection, is_plain: false, has_history: false })
     }
 
+    /// Gives character sets the collations that they had by default before MariaDB 11.5: what another server prints may leave those out.
+    pub(super) async fn with_old_collations(&mut self, ctx: &Ctx) -> Result<()> {
+        let version = &self.connection.version;
+        if version.is_mariadb && version.number >= (11, 2, 0) {
+            self.connection.execute(ctx, "SET SESSION character_set_collations = ''").await?;
+        }
+        Ok(())
+    }
+
     /// Makes it ready for rows and tables.
     pub(super) async fn plain(&mut self, ctx: &Ctx) -> Result<()> {
         if !self.is_plain {
