@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use backup_core::DatabaseUrl;
 
+#[allow(dead_code, reason = "not every test file makes certificates")]
 #[path = "../../../backup-postgres/tests/private/certificates.rs"]
 pub(crate) mod certificates;
 
