@@ -292,6 +292,8 @@ impl Wants {
         }
         for (want, objects) in found {
             let is_one = match &want {
+                // A word of the grammar, before parentheses.
+                Want::Function(name) if name == "of" => false,
                 Want::Function(name) => !own.contains(name) && knows(ctx, connection, name).await?,
                 Want::Collation(name) => collations.contains(name),
                 _ => true,
@@ -317,14 +319,14 @@ fn words(sql: &str) -> BTreeSet<Want> {
             wants.insert(Want::CastToJson);
         } else if word == "member" && follows("of") {
             wants.insert(Want::MemberOf);
-        } else if ["_ci", "_cs", "_bin", "_w2", "_ks"].iter().any(|end| word.ends_with(end)) {
-            wants.insert(Want::Collation(word));
         } else if follows("(")
             && word.starts_with(|c: char| c.is_ascii_alphabetic())
             && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
             && at.checked_sub(1).and_then(|before| all.get(before)) != Some(&Token::Other("."))
         {
             wants.insert(Want::Function(word));
+        } else if ["_ci", "_cs", "_bin", "_w2", "_ks"].iter().any(|end| word.ends_with(end)) {
+            wants.insert(Want::Collation(word));
         }
     }
     wants
@@ -418,11 +420,13 @@ mod tests {
 
     #[test]
     fn what_sql_wants_is_found_outside_of_texts_and_comments() {
-        let sql = "select JSON_Pretty(a), `f`(1), x.g(2), 'h(3)', b collate utf8mb4_0900_as_cs, 1 member of (c), cast(d as json) -- i(4)\n from t";
+        let sql = "select JSON_Pretty(a), `f`(1), x.g(2), 'h(3)', b collate utf8mb4_0900_as_cs, 1 member of (c), cast(d as json), uuid_to_bin(e) -- i(4)\n from t";
         let expected = [
             Want::Collation("utf8mb4_0900_as_cs".into()),
             Want::Function("cast".into()),
             Want::Function("json_pretty".into()),
+            Want::Function("of".into()),
+            Want::Function("uuid_to_bin".into()),
             Want::CastToJson,
             Want::MemberOf,
         ];
