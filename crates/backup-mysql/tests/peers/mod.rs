@@ -327,7 +327,7 @@ async fn a_server_that_is_older_than_known_or_no_server_is_named() {
     let greeting = |version: &str| {
         let mut greeting = vec![0, 0, 0, 0, 10];
         greeting.extend(version.as_bytes());
-        greeting.extend(b"\0\x07\0\0\x0012345678\0\xff\xf7\x2d\x02\0\x0f\0\x15\0\0\0\0\0\0\0\0\0\0123456789012\0mysql_native_password\0");
+        greeting.extend(b"\0\x07\0\0\x0012345678\0\xff\xf7\x2d\x02\0\x0f\0\x15\0\0\0\0\0\0\0\0\0\x00123456789012\0mysql_native_password\0");
         head(&mut greeting);
         greeting
     };
