@@ -31,7 +31,7 @@ fn source(server: &Server) -> String {
             format!("SET SESSION {more} = 1000000"),
             "CREATE TABLE noise (id INT PRIMARY KEY, text VARCHAR(100), KEY (text))".to_owned(),
             "INSERT INTO noise WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 100000) \
-             SELECT i, MD5(i) FROM n"
+             SELECT i, SHA2(i, 256) FROM n"
                 .to_owned(),
             "CREATE TABLE child (id INT PRIMARY KEY, CONSTRAINT to_noise FOREIGN KEY (id) REFERENCES noise (id))"
                 .to_owned(),

@@ -199,7 +199,7 @@ async fn table(ctx: &Ctx, reader: &mut Reader, database: &str, name: &str) -> Re
 async fn view(ctx: &Ctx, connection: &mut Connection, name: &str, context: &Context) -> Result<Vec<u8>> {
     let what = format!("VIEW {name}");
     let shown = show(ctx, connection, &what, 1).await;
-    if shown.is_ok() || context.charsets().is_empty() {
+    if !shown.as_ref().is_err_and(|error| code(error).is_some()) || context.charsets().is_empty() {
         return shown;
     }
     let charsets = context.charsets();

@@ -28,8 +28,12 @@ fn storage() -> Arc<dyn Storage> {
 }
 
 fn manager(storage: &Arc<dyn Storage>) -> BackupManager {
+    manager_of(storage, Format::Binary)
+}
+
+fn manager_of(storage: &Arc<dyn Storage>, format: Format) -> BackupManager {
     let mut config = BackupConfig::default();
-    (config.format, config.jobs) = (Format::Binary, 2);
+    (config.format, config.jobs) = (format, 2);
     BackupManager::new(config)
         .with_registry(Registry::new().with(&backup_mysql::ENGINE))
         .with_storage(Arc::clone(storage))
@@ -60,19 +64,17 @@ fn by_way_of(proxy: &Proxy, server: &Server, database: &str, options: &str) -> D
 fn shop(server: &Server) -> DatabaseUrl {
     let url = server.empty();
     let numbers = "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 20000)";
+    let depth = if server.is_mariadb() { "max_recursive_iterations" } else { "cte_max_recursion_depth" };
     server.run(
         Some(&url.path),
         &[
-            "SET SESSION cte_max_recursion_depth = 100000".to_owned(),
+            format!("SET SESSION {depth} = 100000"),
             "CREATE TABLE orders (id INT PRIMARY KEY, note VARCHAR(100), KEY (note))".to_owned(),
-            format!("INSERT INTO orders {numbers} SELECT i, CONCAT(MD5(i), MD5(-i)) FROM n"),
+            format!("INSERT INTO orders {numbers} SELECT i, SHA2(i, 256) FROM n"),
             "CREATE TABLE account (id INT PRIMARY KEY, amount INT NOT NULL)".to_owned(),
             "INSERT INTO account SELECT id, 100 FROM orders WHERE id <= 100".to_owned(),
             "CREATE VIEW rich AS SELECT id FROM account WHERE amount > 100".to_owned(),
-        ]
-        .into_iter()
-        .filter(|statement| !server.is_mariadb() || !statement.contains("cte_max"))
-        .collect::<Vec<_>>(),
+        ],
     );
     url
 }

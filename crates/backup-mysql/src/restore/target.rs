@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex as Cell, PoisonError};
 use std::time::Duration;
 
-use backup_core::{Content, Ctx, Error, ErrorKind, Existing, Part, PartKind, RestoreRequest, Result};
+use backup_core::{Content, Ctx, Error, ErrorKind, Existing, Part, RestoreRequest, Result};
 use tokio::sync::Mutex;
 
 use super::contents::{self, MARKER, Named};
 use super::session::Session;
 use crate::catalog::Reading;
 use crate::catalog::context::{Context, collate};
-use crate::catalog::plan::SqlSpec;
+use crate::catalog::plan::{RowsSpec, SqlSpec, spec};
 use crate::catalog::stand_in::drop_database;
 use crate::config::Config;
 use crate::connect::Connection;
@@ -368,8 +368,9 @@ async fn filled(
     Ok(filled)
 }
 
+/// The tables that rows go into, also where they come out of a script, as statements.
 fn with_rows(parts: &[Part]) -> BTreeSet<&str> {
-    let rows = parts.iter().filter(|part| matches!(part.kind, PartKind::Rows { .. }));
+    let rows = parts.iter().filter(|part| spec::<RowsSpec>(part).is_ok());
     rows.map(|part| part.object.name.as_str()).collect()
 }
 
