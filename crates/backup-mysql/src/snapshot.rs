@@ -17,8 +17,9 @@ const LOCK_WAIT: u32 = 60;
 /// How long to wait for a lock that stops every writer of the server, in seconds, and how long to let them go on before it is tried again.
 const SHORT_WAIT: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(2);
-/// How long reading waits for somebody's ALTER TABLE and the like, in seconds.
-const READ_WAIT: u32 = 600;
+/// How long reading waits for somebody's ALTER TABLE and the like, in seconds. It may wait for us, who keep the table: then one has to give up,
+/// and whoever else wants the table waits behind both.
+const READ_WAIT: u32 = 60;
 /// How often several snapshots are taken in the hope that nobody commits between them.
 const TRIES: usize = 10;
 /// Not READ ONLY: there the server does not even print a view that calls a function which writes.

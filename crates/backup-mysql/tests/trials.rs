@@ -7,6 +7,7 @@ mod content;
 mod logins;
 mod network;
 mod peers;
+#[allow(dead_code, reason = "other test files use all of it")]
 mod private;
 mod server;
 

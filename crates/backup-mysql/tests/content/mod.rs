@@ -1,6 +1,6 @@
 //! Contents and targets that are awkward.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use backup_core::storage::Storage;
 use backup_core::{
@@ -9,154 +9,12 @@ use backup_core::{
 
 use crate::private::Private;
 use crate::server::Server;
-use crate::{backup, by_way_of, ends, manager, manager_of, network, on, replacing, shop, storage};
+use crate::{backup, manager, manager_of, on, replacing, shop, storage};
 
 on! {
-    a_schema_that_is_altered_amid_rows_is_consistent_or_named: mariadb mariadb11 mysql;
-    hostile_names_of_every_kind_come_back_by_script_and_are_inert: mariadb mariadb11 mysql;
     bytes_that_no_character_set_allows_come_back_as_they_are: mariadb mariadb11 mysql;
     triggers_do_not_fire_at_a_load: mariadb mysql;
     an_invalid_view_is_warned_of: mariadb mysql;
-}
-
-/// Each of these is tried alone, when the first rows of `orders` are under way.
-const CHANGES: [&str; 9] = [
-    "ALTER TABLE zz ADD COLUMN more INT",
-    "ALTER TABLE zz MODIFY a BIGINT",
-    "DROP TABLE zz",
-    "TRUNCATE TABLE zz",
-    "RENAME TABLE zz TO zzz",
-    "CREATE TABLE newcomer (a INT)",
-    "CREATE OR REPLACE VIEW rich AS SELECT 1 AS id",
-    "CREATE PROCEDURE newcomer() SELECT 1",
-    "DROP TRIGGER counted",
-];
-
-async fn a_schema_that_is_altered_amid_rows_is_consistent_or_named(server: Server) {
-    let server = Arc::new(server);
-    let (mut consistent, mut named) = (0, Vec::new());
-    for change in CHANGES {
-        let source = shop(&server);
-        server.run(
-            Some(&source.path),
-            &[
-                "CREATE TABLE zz (a INT)",
-                "INSERT INTO zz VALUES (1), (2)",
-                "CREATE TRIGGER counted BEFORE INSERT ON zz FOR EACH ROW SET NEW.a = 7",
-            ]
-            .map(str::to_owned),
-        );
-        let before = server.dump(&source.path);
-        let changing = Arc::new(Mutex::new(None));
-        let proxy = network::amid_rows(&server, {
-            let (server, source, changing) =
-                (Arc::clone(&server), source.path.clone(), Arc::clone(&changing));
-            move || {
-                // It may have to wait until the backup ends.
-                let (server, source) = (Arc::clone(&server), source.clone());
-                let change = std::thread::spawn(move || server.run(Some(&source), &[change.to_owned()]));
-                *changing.lock().unwrap() = Some(change);
-                std::thread::sleep(std::time::Duration::from_millis(300));
-            }
-        });
-        let storage = storage();
-        let url = by_way_of(&proxy, &server, &source.path, "");
-        match ends(change, manager(&storage).backup(&url)).await {
-            Ok(made) => {
-                let copy = server.empty();
-                let made = BackupRef::from(&made.id);
-                manager(&storage).restore(&made, &copy, RestoreOptions::default()).await.unwrap();
-                assert_eq!(server.dump(&copy.path), before, "{change}");
-                consistent += 1;
-            }
-            Err(error) => {
-                let told = error.to_string();
-                let is_named = ["zz", "newcomer", "rich", "counted"].iter().any(|name| told.contains(name));
-                assert!(
-                    error.kind() == ErrorKind::Database && is_named,
-                    "{change}: {:?} {told}",
-                    error.kind()
-                );
-                named.push(format!("{change}: {told}"));
-            }
-        }
-        let change = changing.lock().unwrap().take();
-        change.unwrap().join().unwrap();
-    }
-    println!("{consistent} consistent, {} named: {}", named.len(), named.join("\n"));
-    // MySQL has a lock that makes DDL wait.
-    assert!(server.is_mariadb() != named.is_empty(), "{named:?}");
-}
-
-const HOSTILE: &str = "x'; \"a\" `b` */ $$\n\\! touch hacked\nDELIMITER ;;\n-- ";
-
-async fn hostile_names_of_every_kind_come_back_by_script_and_are_inert(server: Server) {
-    let name = |what: &str| format!("`{what} {}`", HOSTILE.replace('`', "``").trim_end());
-    let text = format!("'{}'", HOSTILE.replace('\\', "\\\\").replace('\'', "''"));
-    let database = server.empty();
-    let database = server.database(&format!("{} '; \"a\" */ $$ \n\\! touch hacked\n--", database.path));
-    let quoted = format!("`{}`", database.path);
-    server.run(None, &[format!("CREATE DATABASE {quoted}")]);
-    let (t, a, b) = (name("t"), name("a"), name("b"));
-    // Lines that a client would take for its own, in comments and texts.
-    let body = format!(
-        "BEGIN -- it's\n/* ;\nDELIMITER //\n*/ SET @x = {text}; SET @y = '\nDELIMITER $$\n\\\\! touch hacked\n;;'; END"
-    );
-    let definer = "DEFINER = 'o''b;*/\n\\\\! x'@'%'";
-    let statements = [
-        format!(
-            "CREATE TABLE {t} ({a} INT NOT NULL, {b} VARCHAR(200) DEFAULT {text} COMMENT {text}, PRIMARY KEY ({a}), KEY {} ({b}), CONSTRAINT {} CHECK ({a} > 0)) COMMENT {text}",
-            name("k"),
-            name("c")
-        ),
-        format!(
-            "INSERT INTO {t} VALUES (1, {text}), (2, '\\\\! touch hacked'), (3, 'DELIMITER ;;\nselect 1;;\n\\\\! touch hacked')"
-        ),
-        format!(
-            "CREATE TABLE {} ({a} INT, CONSTRAINT {} FOREIGN KEY ({a}) REFERENCES {t} ({a}))",
-            name("u"),
-            name("f")
-        ),
-        format!(
-            "CREATE TABLE w ({a} INT) PARTITION BY RANGE ({a}) (PARTITION p VALUES LESS THAN (5) COMMENT {text})"
-        ),
-        format!("CREATE TABLE en (e ENUM({text}, 'b'))"),
-        format!("INSERT INTO en VALUES ({text})"),
-        format!("CREATE VIEW {} AS SELECT {a} AS {b}, {text} AS {} FROM {t}", name("v"), name("d")),
-        format!("CREATE TRIGGER {} BEFORE INSERT ON {t} FOR EACH ROW {body}", name("r")),
-        format!("CREATE {definer} PROCEDURE {} ({a} INT) COMMENT {text} {body}", name("p")),
-        format!(
-            "CREATE FUNCTION {} ({a} INT) RETURNS INT DETERMINISTIC RETURN 1 /* ; {} */",
-            name("f"),
-            "DELIMITER ;;\nDELIMITER"
-        ),
-        format!(
-            "CREATE EVENT {} ON SCHEDULE EVERY 1 DAY STARTS '2037-01-01' DISABLE COMMENT {text} DO {body}",
-            name("e")
-        ),
-    ];
-    server.run(Some(&database.path), &statements);
-    let expected = server.dump(&database.path);
-    for format in [Format::Binary, Format::Sql] {
-        let storage = storage();
-        let mut config = BackupConfig::default();
-        (config.codec, config.format, config.jobs) = ("none".to_owned(), format, 2);
-        let manager = BackupManager::new(config)
-            .with_registry(Registry::new().with(&backup_mysql::ENGINE))
-            .with_storage(Arc::clone(&storage));
-        let backup = manager.backup(&database).await.unwrap();
-        let copy = server.empty();
-        manager.restore(&BackupRef::from(&backup.id), &copy, RestoreOptions::default()).await.unwrap();
-        let plain = |dump: &str, name: &str| dump.replace(name, "DATABASE");
-        assert_eq!(plain(&server.dump(&copy.path), &copy.path), plain(&expected, &database.path));
-        if format == Format::Sql {
-            let script = storage.get(&backup.path.parse().unwrap(), None).await.unwrap();
-            let copy = server.empty();
-            server.feed(Some(&copy.path), &script, &["--comments"]);
-            assert_eq!(plain(&server.dump(&copy.path), &copy.path), plain(&expected, &database.path));
-        }
-    }
-    assert!(!std::path::Path::new("hacked").exists());
 }
 
 async fn bytes_that_no_character_set_allows_come_back_as_they_are(server: Server) {

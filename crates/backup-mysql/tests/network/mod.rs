@@ -3,20 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use backup_core::{BackupManager, ErrorKind, RestoreOptions};
+use backup_core::{BackupManager, ErrorKind};
 use backup_testkit::proxy::{From, Proxy, Then};
 
-use crate::private::Private;
 use crate::server::Server;
-use crate::{address, backup, by_way_of, changing, ends, manager, on, replacing, shop, storage};
-
-/// The table that a database has while it is being restored.
-const MARKER: &str = "lifeboat_restore_is_incomplete";
+use crate::{address, by_way_of, changing, ends, manager, on, shop, storage};
 
 on! {
     a_backup_whose_connections_are_cut_is_an_error_wherever_they_are: mariadb mysql;
-    a_restore_whose_connections_are_cut_leaves_nothing_or_says_that_the_target_is_incomplete: mariadb mysql;
-    a_peer_that_falls_silent_is_given_up: mariadb mysql;
     a_server_that_takes_its_time_is_waited_for: mariadb mysql;
     a_session_that_is_killed_amid_rows_ends_the_backup: mariadb mariadb11 mysql;
     a_row_that_is_lost_or_comes_twice_on_its_way_is_an_error: mariadb mysql;
@@ -59,79 +53,6 @@ async fn a_backup_whose_connections_are_cut_is_an_error_wherever_they_are(server
         }
     }
     println!("{} cuts of a backup: {failed} errors, nothing listed", places.len());
-}
-
-async fn a_restore_whose_connections_are_cut_leaves_nothing_or_says_that_the_target_is_incomplete(
-    server: Server,
-) {
-    let source = shop(&server);
-    let (storage, backup) = backup(&source).await;
-    let whole = server.dump(&source.path);
-    let empty = server.empty();
-    let nothing = server.dump(&empty.path);
-    let honest = Proxy::honest(address(&server));
-    let url = by_way_of(&honest, &server, &empty.path, "");
-    manager(&storage).restore(&backup, &url, RestoreOptions::default()).await.unwrap();
-    let (mut untouched, mut incomplete, mut whole_ones) = (0, 0, 0);
-    for (i, bytes) in places(honest.bytes(), 20).into_iter().enumerate() {
-        let target = server.empty();
-        let (mut before, mut options) = (nothing.clone(), RestoreOptions::default());
-        if i % 2 == 1 {
-            server.run(Some(&target.path), &["CREATE TABLE precious (x INT)".to_owned()]);
-            (before, options) = (server.dump(&target.path), replacing());
-        }
-        let proxy = Proxy::after(address(&server), bytes, Then::Cut);
-        let url = by_way_of(&proxy, &server, &target.path, "");
-        let restored = ends("a restore that is cut", manager(&storage).restore(&backup, &url, options)).await;
-        let found = server.dump(&target.path);
-        match restored {
-            _ if found == whole => whole_ones += 1,
-            Ok(_) => panic!("cut at {bytes}: half of it, and no error"),
-            Err(_) if found == before => untouched += 1,
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::Incomplete, "cut at {bytes}: {error}");
-                assert!(error.to_string().contains("is incomplete"), "{error}");
-                assert!(found.contains(MARKER), "cut at {bytes}: half of it, and unmarked");
-                incomplete += 1;
-            }
-        }
-        // What was left is no obstacle.
-        if found != whole && found != before {
-            manager(&storage).restore(&backup, &target, RestoreOptions::default()).await.unwrap();
-            assert!(server.dump(&target.path) == whole, "cut at {bytes}");
-        }
-    }
-    println!(
-        "cuts of a restore: {untouched} left the target as it was, {incomplete} incomplete and marked, {whole_ones} whole"
-    );
-    assert!(untouched > 0 && incomplete > 0);
-}
-
-async fn a_peer_that_falls_silent_is_given_up(server: Server) {
-    let source = shop(&server);
-    let honest = Proxy::honest(address(&server));
-    manager(&storage()).backup(&by_way_of(&honest, &server, &source.path, "")).await.unwrap();
-    let silences = (0..8).map(async |i| {
-        let proxy = Proxy::after(address(&server), i * honest.bytes() / 8, Then::Silence);
-        let url = by_way_of(&proxy, &server, &source.path, "&silence-timeout=1&connect-timeout=1");
-        let error = ends("a backup in silence", manager(&storage()).backup(&url)).await.unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::Connect | ErrorKind::TimedOut), "{error}");
-    });
-    futures::future::join_all(silences).await;
-    // One connection alone of which nothing arrives any more, while others are answered.
-    for of in [1, 2] {
-        let proxy = Proxy::start(address(&server), move |number| {
-            let mut bytes = 0;
-            Box::new(move |from, said| {
-                bytes += if from == From::Server { said.len() } else { 0 };
-                if number == of && bytes > 3000 { Then::Silence } else { Then::Pass }
-            })
-        });
-        let url = by_way_of(&proxy, &server, &source.path, "&silence-timeout=1&connect-timeout=5");
-        let error = ends("a backup in silence", manager(&storage()).backup(&url)).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
-        assert!(error.to_string().contains("nothing arrives"), "{error}");
-    }
 }
 
 async fn a_server_that_takes_its_time_is_waited_for(server: Server) {
@@ -192,51 +113,6 @@ async fn a_session_that_is_killed_amid_rows_ends_the_backup(server: Server) {
     assert!(killed.load(Ordering::SeqCst) > 0, "{error}");
     assert!(matches!(error.kind(), ErrorKind::Connect | ErrorKind::Database), "{error}");
     none_is_listed(&manager(&storage)).await;
-}
-
-/// One that comes back at once does not continue the snapshot of the one that died.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_restarted_amid_rows_ends_the_backup() {
-    let Some(program) = Private::program() else { return };
-    let mut private = Private::new(
-        "CREATE USER IF NOT EXISTS me@'%' IDENTIFIED BY 'secret';\nGRANT ALL ON *.* TO me@'%';\n",
-        &[],
-    );
-    private.start(&program, &[]);
-    let url = private.url("me:secret@127.0.0.1:PORT/shop");
-    let (source, backup) = {
-        let Some(server) = Server::find("mariadb") else { return };
-        backup(&shop(&server)).await
-    };
-    let mut options = RestoreOptions::default();
-    options.create_database = true;
-    manager(&source).restore(&backup, &url, options).await.unwrap();
-    let address = private.address();
-    let private = Arc::new(std::sync::Mutex::new(private));
-    let restarted = Arc::new(AtomicUsize::new(0));
-    let proxy = Proxy::start(address, {
-        let (private, restarted) = (Arc::clone(&private), Arc::clone(&restarted));
-        move |_| {
-            let (private, restarted, program) =
-                (Arc::clone(&private), Arc::clone(&restarted), program.clone());
-            Box::new(move |from, said| {
-                let digest = b"6b86b273ff34fce19d6b804eff5a3f57";
-                if from == From::Server
-                    && said.windows(digest.len()).any(|bytes| bytes == digest)
-                    && restarted.fetch_add(1, Ordering::SeqCst) == 0
-                {
-                    private.lock().unwrap().start(&program, &[]);
-                }
-                Then::Pass
-            })
-        }
-    });
-    let storage = storage();
-    let url = format!("mariadb://me:secret@{}/shop?sslmode=disable", proxy.address()).parse().unwrap();
-    let error = ends("a backup without a server", manager(&storage).backup(&url)).await.unwrap_err();
-    assert_eq!((restarted.load(Ordering::SeqCst), error.kind()), (1, ErrorKind::Connect), "{error}");
-    none_is_listed(&manager(&storage)).await;
-    manager(&storage).backup(&url).await.unwrap();
 }
 
 async fn a_row_that_is_lost_or_comes_twice_on_its_way_is_an_error(server: Server) {

@@ -17,7 +17,6 @@ on! {
     damaged_packets_of_a_server_are_errors_and_neither_panics_nor_memory: mariadb mysql;
     a_server_that_asks_for_a_file_gets_nothing_whatever_it_was_asked: mariadb mysql;
     what_a_server_says_of_its_version_is_inert_in_scripts_and_for_people: mariadb mariadb11 mysql;
-    what_a_target_says_when_it_cannot_go_on_is_told_and_taken_back: mariadb mysql;
 }
 
 /// Numbers that are the same every time.
@@ -252,56 +251,6 @@ async fn what_a_server_says_of_its_version_is_inert_in_scripts_and_for_people(se
     manager.restore(&BackupRef::Latest, &copy, replacing()).await.unwrap();
     assert_eq!(server.dump(&copy.path), server.dump(&source.path));
     assert!(!std::path::Path::new("hacked").exists());
-}
-
-/// In answer to the rows themselves.
-async fn what_a_target_says_when_it_cannot_go_on_is_told_and_taken_back(server: Server) {
-    let source = shop(&server);
-    let (good, made) = backup(&source).await;
-    let empty = server.empty();
-    let nothing = server.dump(&empty.path);
-    for (code, kind) in [
-        (1205, ErrorKind::Locked),
-        (1213, ErrorKind::Locked),
-        (1114, ErrorKind::NoSpace),
-        (1021, ErrorKind::NoSpace),
-        (1153, ErrorKind::Unsupported),
-        (1317, ErrorKind::Database),
-        (1290, ErrorKind::PermissionDenied),
-    ] {
-        for replaces in [false, true] {
-            let target = server.empty();
-            if replaces {
-                server.run(Some(&target.path), &["CREATE TABLE precious (x INT)".to_owned()]);
-            }
-            // Behind the last rows of LOAD DATA comes an answer that begins with a zero, and what it says of rows.
-            let mut loads = false;
-            let proxy = changing(address(&server), move |packet| {
-                if packet[4..].starts_with(b"\xfb") {
-                    loads = true;
-                } else if loads && packet.get(4) == Some(&0) && packet[3] > 1 {
-                    packet.truncate(4);
-                    packet.push(0xff);
-                    packet.extend((code as u16).to_le_bytes());
-                    packet.extend(b"#HY000it cannot go on");
-                    head(packet);
-                }
-            });
-            let url = by_way_of(&proxy, &server, &target.path, "");
-            let options = if replaces { replacing() } else { RestoreOptions::default() };
-            let restored = ends("a restore", manager(&good).restore(&made, &url, options)).await;
-            let error = restored.unwrap_err();
-            let told = error.to_string();
-            assert!(told.contains("it cannot go on"), "{told}");
-            if replaces {
-                assert_eq!(error.kind(), ErrorKind::Incomplete, "{told}");
-                assert!(told.contains(&format!("{} is incomplete", target.path)), "{told}");
-            } else {
-                assert_eq!(error.kind(), kind, "{told}");
-                assert_eq!(server.dump(&target.path), nothing, "{told}");
-            }
-        }
-    }
 }
 
 /// Says this to whoever connects, and an OK to whatever he answers.
