@@ -57,10 +57,7 @@ impl Address {
     pub(crate) fn is_local(&self) -> bool {
         match self {
             Self::Socket(_) => true,
-            Self::Tcp { host, .. } => {
-                host == "localhost"
-                    || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-            }
+            Self::Tcp { host, .. } => backup_tls::is_this_machine(host),
         }
     }
 }

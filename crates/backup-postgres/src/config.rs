@@ -66,9 +66,7 @@ impl Host {
     /// Whether the server is surely on this machine.
     pub(crate) fn is_this_machine(&self) -> bool {
         match self {
-            Self::Tcp(host) => {
-                host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-            }
+            Self::Tcp(host) => backup_tls::is_this_machine(host),
             Self::Socket(_) => true,
         }
     }
@@ -222,14 +220,7 @@ impl Config {
     /// Whether the server gets the password in clear if it asks for that: only if the user has said so, and then only a server that was
     /// verified, or one on this machine.
     pub(crate) fn allows_clear_password(&self) -> bool {
-        let is_here = match &self.host {
-            Host::Socket(_) => true,
-            Host::Tcp(name) => {
-                name == "localhost"
-                    || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-            }
-        };
-        self.clear_password && (is_here || self.tls.mode.verifies())
+        self.clear_password && (self.host.is_this_machine() || self.tls.mode.verifies())
     }
 
     /// The host as a password file names it.

@@ -28,7 +28,8 @@ impl Snapshot {
     pub(crate) async fn take(ctx: &Ctx, session: &Session, other: &Session) -> Result<Self> {
         let sql = "SELECT pg_catalog.pg_export_snapshot() AS id, pg_catalog.txid_current_snapshot()::text AS running";
         session.execute(ctx, BEGIN).await?;
-        for attempt in 1.. {
+        let mut attempt = 1;
+        loop {
             let rows = session.rows(ctx, sql, &[]).await?;
             let row = rows.first().ok_or_else(|| Error::internal("a server says nothing of a snapshot"))?;
             let place = place(ctx, other, column(row, "running")?).await?;
@@ -36,8 +37,8 @@ impl Snapshot {
                 return Ok(Self { id: column(row, "id")?, place });
             }
             session.execute(ctx, &format!("ROLLBACK; {BEGIN}")).await?;
+            attempt += 1;
         }
-        Err(Error::internal("a snapshot was not taken"))
     }
 }
 

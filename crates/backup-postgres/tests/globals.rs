@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use backup_core::storage::MemoryStorage;
 use backup_core::{
-    BackupConfig, BackupManager, BackupOptions, BackupRef, Ctx, Event, Format, Progress, Registry,
-    RestoreOptions,
+    BackupConfig, BackupManager, BackupOptions, BackupRef, Ctx, Format, Progress, Registry, RestoreOptions,
 };
+use backup_testkit::told::Told;
 
 mod server;
 
@@ -23,17 +23,6 @@ async fn alone() -> Option<tokio_postgres::Client> {
     tokio::spawn(connection);
     client.batch_execute("SELECT pg_advisory_lock(4711)").await.unwrap();
     Some(client)
-}
-
-#[derive(Default)]
-struct Told(Mutex<Vec<String>>);
-
-impl Progress for Told {
-    fn event(&self, event: Event<'_>) {
-        if let Event::Warning(warning) = event {
-            self.0.lock().unwrap().push(warning.to_owned());
-        }
-    }
 }
 
 fn manager(told: &Arc<Told>, format: Format) -> BackupManager {
@@ -140,7 +129,7 @@ async fn roles_come_back_where_that_is_asked_for_and_those_that_are_there_stay()
             manager.restore(&BackupRef::Latest, &server.url(&copy), globals()).await.unwrap();
             assert_eq!(roles(&server, &prefix), expected);
             let said = format!("role {prefix} b is there already");
-            assert!(told.0.lock().unwrap().iter().any(|warning| warning.contains(&said)));
+            assert!(told.has(&said));
             for database in [source, copy] {
                 server.psql("postgres", &format!("DROP DATABASE {database}"));
             }
@@ -242,7 +231,7 @@ async fn tablespaces_come_back_with_what_lies_in_them_or_it_comes_into_the_defau
         manager.restore(&BackupRef::Latest, &server.url(&source), globals()).await.unwrap();
         assert_eq!(server.ask("postgres", &looks), "");
         assert_eq!(server.ask(&source, "SELECT x FROM t").trim(), "1");
-        assert!(told.0.lock().unwrap().iter().any(|warning| warning.contains("could not be made")));
+        assert!(told.has("could not be made"));
         server.psql("postgres", &format!("DROP DATABASE {source}"));
         server.psql("postgres", &format!("DROP ROLE {prefix}"));
     }

@@ -11,6 +11,7 @@ use backup_core::storage::{MemoryStorage, Storage};
 use backup_core::{
     BackupConfig, BackupManager, BackupRef, DatabaseUrl, ErrorKind, Format, Registry, RestoreOptions, Result,
 };
+use backup_testkit::chance::Chance;
 use backup_testkit::proxy::{From, Proxy, Then};
 use futures::StreamExt;
 
@@ -230,16 +231,6 @@ async fn a_backend_that_is_killed_in_the_midst_of_rows_ends_the_backup() {
         assert!(killed.load(Ordering::SeqCst) > 0, "{error}");
         assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
         assert_eq!(manager(&storage).list_backups().await.map_or(0, |listed| listed.len()), 0);
-    }
-}
-
-/// Numbers that are the same every time.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self, below: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % below.max(1)
     }
 }
 

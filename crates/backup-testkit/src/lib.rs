@@ -7,6 +7,7 @@
 #![allow(clippy::large_futures, reason = "a case runs once")]
 
 pub mod alone;
+pub mod chance;
 pub mod codec;
 pub mod engine;
 pub mod fake;
@@ -14,6 +15,7 @@ pub mod faults;
 pub mod log;
 pub mod proxy;
 pub mod storage;
+pub mod told;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

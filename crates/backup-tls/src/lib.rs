@@ -14,3 +14,8 @@ mod verifier;
 
 pub use client::{Authorities, ClientCertificate, Tls, server_name};
 pub use mode::SslMode;
+
+/// Whether what a host is called by is surely this machine: nobody is on the way there.
+pub fn is_this_machine(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}

@@ -41,7 +41,7 @@ impl<'a> Item<'a> {
     }
 
     /// Names and words outside of parentheses.
-    fn words(&self) -> Vec<(usize, Token<'a>)> {
+    pub(super) fn words(&self) -> Vec<(usize, Token<'a>)> {
         let mut depth = 0usize;
         let mut words = Vec::new();
         for (at, token) in tokens(self.sql).enumerate() {

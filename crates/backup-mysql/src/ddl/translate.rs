@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use backup_core::{Error, Result};
 
 use super::create::CreateTable;
+use super::item::Item;
 use super::lex::{Token, tokens};
 use crate::catalog::context::Context;
 
@@ -265,20 +266,12 @@ fn is_option(all: &[Token<'_>], options: &[&str]) -> bool {
 /// A column as MySQL has it: a default that is calculated, or that is of a long text, is in parentheses.
 fn default_in_parentheses(item: &str) -> String {
     let all: Vec<_> = tokens(item).collect();
-    let mut words = all.iter().filter(|token| !matches!(token, Token::Space(_)));
-    let (Some(Token::Name(_)), Some(Token::Word(data_type))) = (words.next(), words.next()) else {
+    let words = Item::parse(item).words();
+    let [(_, Token::Name(_)), (_, Token::Word(data_type)), said @ ..] = words.as_slice() else {
         return item.to_owned();
     };
-    let mut depth = 0usize;
-    let default = all.iter().position(|token| {
-        match token {
-            Token::Other("(") => depth += 1,
-            Token::Other(")") => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        depth == 0 && token.is("DEFAULT")
-    });
-    let Some(start) = default.map(|default| default + 2) else { return item.to_owned() };
+    let default = said.iter().find(|(_, word)| word.is("DEFAULT"));
+    let Some(start) = default.map(|(default, _)| default + 2) else { return item.to_owned() };
     let Some(end) = value_end(all.get(start..).unwrap_or_default()).map(|length| start + length) else {
         return item.to_owned();
     };

@@ -1,31 +1,16 @@
 //! Accounts, roles and what they were granted, which a backup has and a restore makes only where that was asked for.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use backup_core::storage::MemoryStorage;
 use backup_core::{
-    BackupConfig, BackupManager, BackupOptions, BackupRef, Ctx, DatabaseUrl, ErrorKind, Event, Format,
-    Progress, Registry, RestoreOptions, Secret,
+    BackupConfig, BackupManager, BackupOptions, BackupRef, Ctx, DatabaseUrl, ErrorKind, Format, Progress,
+    Registry, RestoreOptions, Secret,
 };
 
+use backup_testkit::told::Told;
+
 use crate::server::Server;
-
-#[derive(Default)]
-struct Told(Mutex<Vec<String>>);
-
-impl Progress for Told {
-    fn event(&self, event: Event<'_>) {
-        if let Event::Warning(warning) = event {
-            self.0.lock().unwrap().push(warning.to_owned());
-        }
-    }
-}
-
-impl Told {
-    fn has(&self, text: &str) -> bool {
-        self.0.lock().unwrap().iter().any(|warning| warning.contains(text))
-    }
-}
 
 fn manager(told: &Arc<Told>, format: Format) -> BackupManager {
     let mut config = BackupConfig::default();
@@ -216,7 +201,7 @@ async fn a_restore_that_fails_takes_its_accounts_back_and_repeats_no_password(se
     accounts.drop_database(&source);
     accounts.drop();
     let failed = manager.restore(&BackupRef::Latest, &source, globals()).await.unwrap_err();
-    let told = format!("{failed} {failed:?} {:?}", told.0.lock().unwrap());
+    let told = format!("{failed} {failed:?} {:?}", told.warnings());
     assert!(told.contains("what it had"), "{told}");
     assert!(!secrets.iter().any(|secret| told.contains(secret)), "{told}");
     assert_eq!(accounts.count(), 0);

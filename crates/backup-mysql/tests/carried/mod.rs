@@ -1,32 +1,17 @@
 //! From MySQL to MariaDB and back: what can be carried is, and what cannot is a list before anything is touched.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use backup_core::storage::MemoryStorage;
 use backup_core::{
-    BackupConfig, BackupManager, BackupRef, Ctx, DatabaseUrl, ErrorKind, Event, Format, Progress, Registry,
+    BackupConfig, BackupManager, BackupRef, Ctx, DatabaseUrl, ErrorKind, Format, Progress, Registry,
     RestoreOptions,
 };
 
+use backup_testkit::told::Told;
+
 use crate::server::Server;
-
-#[derive(Default)]
-struct Told(Mutex<Vec<String>>);
-
-impl Told {
-    fn has(&self, text: &str) -> bool {
-        self.0.lock().unwrap().iter().any(|warning| warning.contains(text))
-    }
-}
-
-impl Progress for Told {
-    fn event(&self, event: Event<'_>) {
-        if let Event::Warning(warning) = event {
-            self.0.lock().unwrap().push(warning.to_owned());
-        }
-    }
-}
 
 fn manager(told: &Arc<Told>) -> BackupManager {
     let mut config = BackupConfig::default();

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use backup_core::{
     BackupConfig, BackupManager, BackupRef, DatabaseUrl, ErrorKind, Format, Registry, RestoreOptions, Result,
 };
+use backup_testkit::chance::Chance;
 use backup_testkit::proxy::{From, Proxy, Then};
 use futures::StreamExt;
 
@@ -17,16 +18,6 @@ on! {
     damaged_packets_of_a_server_are_errors_and_neither_panics_nor_memory: mariadb mysql;
     a_server_that_asks_for_a_file_gets_nothing_whatever_it_was_asked: mariadb mysql;
     what_a_server_says_of_its_version_is_inert_in_scripts_and_for_people: mariadb mariadb11 mysql;
-}
-
-/// Numbers that are the same every time.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self, below: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % below.max(1)
-    }
 }
 
 /// Damages one packet of a server, as `kind` says.

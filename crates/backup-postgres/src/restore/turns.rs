@@ -10,7 +10,7 @@ use crate::spec::{Gate, gate};
 /// A table of fewer bytes waits for its place in the plan.
 const LARGE: u64 = 16 << 20;
 
-/// The turn of each part that does not wait for its place in the plan, and where parts of each gate begin.
+/// The turn of each part.
 #[derive(Debug, Default)]
 pub(super) struct Turns(HashMap<PartId, u64>);
 
