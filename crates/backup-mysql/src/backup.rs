@@ -8,7 +8,7 @@ use backup_core::{
     BackupRequest, BackupSession, Ctx, During, Error, ErrorKind, LogPoint, Object, Part, PartKind,
     PartWriter, Result, async_trait,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{MutexGuard, Semaphore, SemaphorePermit};
 
 use crate::catalog::Reading;
 use crate::catalog::objects::Objects;
@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::connect::{Connection, Version};
 use crate::ddl::quote::identifier;
 use crate::keep::Keepers;
-use crate::rows::read;
+use crate::rows::read::{self, Read};
 use crate::snapshot::{LET_GO, Snapshot};
 use crate::statements;
 
@@ -30,6 +30,8 @@ pub(crate) struct Backup {
     held: BTreeSet<String>,
     keeper: tokio::sync::Mutex<Option<Connection>>,
     keepers: tokio::sync::Mutex<Keepers>,
+    /// The tables that somebody waits to alter.
+    wanted: Cell<BTreeSet<String>>,
     config: Config,
     database: String,
     place: Option<LogPoint>,
@@ -40,7 +42,7 @@ pub(crate) struct Backup {
     planned: tokio::sync::Mutex<Option<Objects>>,
 }
 
-/// The connections that share the snapshot, lent to one part at a time. One that does not come back was lost in the middle of an
+/// The connections that share the snapshot, lent to one part at a time; none where one has to do everything, which is the keeper then. One that does not come back was lost in the middle of an
 /// answer, and with it the backup: none is opened in its place.
 #[derive(Debug)]
 struct Readers {
@@ -59,6 +61,10 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
+    pub(crate) fn new(connection: Connection) -> Self {
+        Self { connection, raw: false, parts: 0 }
+    }
+
     pub(crate) fn version(&self) -> &Version {
         &self.connection.version
     }
@@ -74,26 +80,48 @@ impl Reader {
     }
 }
 
-impl Readers {
-    async fn lend<T>(&self, ctx: &Ctx, work: impl AsyncFnOnce(&mut Reader) -> Result<T>) -> Result<T> {
-        let _permit = ctx.run(async { self.free.acquire().await.map_err(|_| lost()) }).await?;
-        let reader = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut reader = reader.ok_or_else(lost)?;
-        let done = work(&mut reader).await?;
-        reader.parts += 1;
-        if reader.parts >= PARTS {
-            reader.connection.execute(ctx, LET_GO).await?;
-            reader.parts = 0;
+/// A connection for one part. Unless it is given back it is lost, and with it the backup: nobody knows where in an answer it stopped.
+struct Lent<'a> {
+    reader: Reader,
+    whose: Whose<'a>,
+}
+
+enum Whose<'a> {
+    Readers(&'a Readers, SemaphorePermit<'a>),
+    Holder(MutexGuard<'a, Option<Reader>>),
+    Keepers(MutexGuard<'a, Keepers>, &'a str),
+}
+
+impl Lent<'_> {
+    async fn give_back(mut self, ctx: &Ctx) -> Result<()> {
+        match self.whose {
+            Whose::Holder(mut holder) => *holder = Some(self.reader),
+            Whose::Keepers(mut keepers, table) => keepers.give(table, self.reader),
+            Whose::Readers(readers, _permit) => {
+                self.reader.parts += 1;
+                if self.reader.parts >= PARTS {
+                    self.reader.connection.execute(ctx, LET_GO).await?;
+                    self.reader.parts = 0;
+                }
+                readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(self.reader);
+            }
         }
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
-        Ok(done)
+        Ok(())
+    }
+}
+
+impl Readers {
+    async fn lend(&self, ctx: &Ctx) -> Result<Lent<'_>> {
+        let permit = ctx.run(async { self.free.acquire().await.map_err(|_| lost()) }).await?;
+        let reader = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Ok(Lent { reader: reader.ok_or_else(lost)?, whose: Whose::Readers(self, permit) })
     }
 }
 
 /// After how many parts the tables are let go of that were read: each costs a little at every other.
 const PARTS: usize = 32;
 
-fn lost() -> Error {
+pub(crate) fn lost() -> Error {
     Error::new(ErrorKind::Connect, "a connection with the snapshot was lost").hint("run the backup again")
 }
 
@@ -101,16 +129,16 @@ impl Backup {
     pub(crate) fn new(snapshot: Snapshot, config: Config, database: String, request: BackupRequest) -> Self {
         let count = snapshot.readers.len();
         let free = Semaphore::new(count);
-        let reader = |connection| Reader { connection, raw: false, parts: 0 };
-        let readers = snapshot.readers.into_iter().map(reader);
+        let readers = snapshot.readers.into_iter().map(Reader::new);
         let (holder, held) =
             snapshot.holder.map_or_else(Default::default, |holder| (Some(holder.connection), holder.tables));
         Self {
             readers: Readers { count, idle: Cell::new(readers.collect()), free },
-            holder: tokio::sync::Mutex::new(holder.map(reader)),
+            holder: tokio::sync::Mutex::new(holder.map(Reader::new)),
             held,
             keeper: tokio::sync::Mutex::new(snapshot.keeper),
-            keepers: tokio::sync::Mutex::default(),
+            keepers: tokio::sync::Mutex::new(Keepers::new(snapshot.keepers)),
+            wanted: Cell::default(),
             config,
             database,
             place: snapshot.place,
@@ -120,22 +148,44 @@ impl Backup {
         }
     }
 
-    /// Lends a connection that may read this object: for what belongs to a locked table, the one that has locked it.
-    async fn lend<T>(
-        &self,
-        ctx: &Ctx,
-        object: &Object,
-        work: impl AsyncFnOnce(&mut Reader) -> Result<T>,
-    ) -> Result<T> {
+    /// Lends a connection that may read this object: for what belongs to a locked table the one that has locked it, and for one that somebody
+    /// waits to alter the one that keeps it.
+    async fn lend<'a>(&'a self, ctx: &Ctx, object: &'a Object) -> Result<Lent<'a>> {
         let table = object.table.as_ref().unwrap_or(&object.name);
-        if !self.held.contains(table) {
-            return self.readers.lend(ctx, work).await;
+        if self.held.contains(table) {
+            let mut holder = ctx.run(async { Ok(self.holder.lock().await) }).await?;
+            return Ok(Lent { reader: holder.take().ok_or_else(lost)?, whose: Whose::Holder(holder) });
         }
-        let mut holder = ctx.run(async { Ok(self.holder.lock().await) }).await?;
-        let mut reader = holder.take().ok_or_else(lost)?;
-        let done = work(&mut reader).await?;
-        *holder = Some(reader);
-        Ok(done)
+        let is_wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).contains(table);
+        if is_wanted || self.readers.count == 0 {
+            let mut keepers = ctx.run(async { Ok(self.keepers.lock().await) }).await?;
+            return Ok(Lent { reader: keepers.take(table)?, whose: Whose::Keepers(keepers, table) });
+        }
+        self.readers.lend(ctx).await
+    }
+
+    /// What is to be done when reading from a table would have had to wait: it is left to the one who keeps it.
+    fn leave(&self, ctx: &Ctx, table: &str) {
+        if self.wanted.lock().unwrap_or_else(PoisonError::into_inner).insert(table.to_owned()) {
+            ctx.warn(format!(
+                "somebody waits to alter table {}, and whoever else wants it waits too, until the backup ends",
+                table.escape_debug()
+            ));
+        }
+    }
+
+    async fn rows(&self, ctx: &Ctx, table: &Object, spec: &RowsSpec, out: &mut PartWriter) -> Result<u64> {
+        loop {
+            let mut lent = self.lend(ctx, table).await?;
+            let may_wait = matches!(lent.whose, Whose::Readers(..));
+            let read = read::rows(ctx, &mut lent.reader, spec, out).await?;
+            lent.give_back(ctx).await?;
+            match read {
+                Read::Done(rows) => return Ok(rows),
+                Read::Waits(_) if may_wait => self.leave(ctx, &table.name),
+                Read::Waits(error) => return Err(error),
+            }
+        }
     }
 
     /// Ranges of texts are as right as the order of the index is: one that was built by another version of its collation would hide rows.
@@ -143,8 +193,9 @@ impl Backup {
         let counted = std::mem::take(&mut *self.counted.lock().unwrap_or_else(PoisonError::into_inner));
         for (table, read) in counted {
             let sql = format!("SELECT COUNT(*) FROM {}", identifier(&table));
-            let count = async |reader: &mut Reader| reader.connection.row(ctx, &sql).await;
-            let rows = Reading::new(self.readers.lend(ctx, count).await?).number()?;
+            let mut keepers = ctx.run(async { Ok(self.keepers.lock().await) }).await?;
+            let row = keepers.of(&table)?.connection.row(ctx, &sql).await?;
+            let rows = Reading::new(row).number()?;
             if rows != read {
                 let table = table.escape_debug();
                 let wrong =
@@ -170,29 +221,25 @@ impl BackupSession for Backup {
 
     fn readers(&self) -> usize {
         // Tables that are kept locked have one reader of their own.
-        if self.held.is_empty() { self.readers.count } else { 1 }
+        if self.held.is_empty() { self.readers.count.max(1) } else { 1 }
     }
 
     async fn plan(&self, ctx: &Ctx) -> Result<Vec<Part>> {
-        self.readers
-            .lend(ctx, async |reader| {
-                let objects = self.objects(ctx, reader).await?;
-                for view in objects.views.iter().filter(|view| view.invalid) {
-                    ctx.warn(format!(
-                        "view {} refers to something that is not there or that its definer may not use; its definition is kept",
-                        view.name.escape_debug()
-                    ));
-                }
-                let mut holder = self.holder.lock().await;
-                let holder = holder.as_mut().map(|holder| &mut holder.connection);
-                let shared = reader.speak(ctx, false).await?;
-                let mut keepers = self.keepers.lock().await;
-                let mut readers = plan::Readers { shared, config: &self.config, keepers: &mut keepers, holder, held: &self.held };
-                let parts = plan::plan(ctx, &mut readers, &self.database, &objects, &self.request).await?;
-                *self.planned.lock().await = Some(objects);
-                Ok(parts)
-            })
-            .await
+        let mut keepers = self.keepers.lock().await;
+        let objects = self.objects(ctx, keepers.of("")?).await?;
+        for view in objects.views.iter().filter(|view| view.invalid) {
+            ctx.warn(format!(
+                "view {} refers to something that is not there or that its definer may not use; its definition is kept",
+                view.name.escape_debug()
+            ));
+        }
+        let mut holder = self.holder.lock().await;
+        let holder = holder.as_mut().map(|holder| &mut holder.connection);
+        let mut readers =
+            plan::Readers { config: &self.config, keepers: &mut keepers, holder, held: &self.held };
+        let parts = plan::plan(ctx, &mut readers, &self.database, &objects, &self.request).await?;
+        *self.planned.lock().await = Some(objects);
+        Ok(parts)
     }
 
     async fn dump(&self, ctx: &Ctx, part: &Part, out: &mut PartWriter) -> Result<()> {
@@ -200,9 +247,7 @@ impl BackupSession for Backup {
         match &part.kind {
             PartKind::Rows { .. } => {
                 let spec: RowsSpec = spec(part)?;
-                let rows = self
-                    .lend(ctx, &part.object, async |reader| read::rows(ctx, reader, &spec, out).await)
-                    .await?;
+                let rows = self.rows(ctx, &part.object, &spec, out).await?;
                 if spec.by_collation {
                     let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
                     *counted.entry(part.object.name.clone()).or_default() += rows;
@@ -211,11 +256,9 @@ impl BackupSession for Backup {
             }
             PartKind::Sql => {
                 let spec: SqlSpec = spec(part)?;
-                let sql = self
-                    .lend(ctx, &part.object, async |reader| {
-                        statements::of(ctx, reader, database, &part.object, &spec).await
-                    })
-                    .await?;
+                let mut lent = self.lend(ctx, &part.object).await?;
+                let sql = statements::of(ctx, &mut lent.reader, database, &part.object, &spec).await?;
+                lent.give_back(ctx).await?;
                 for statement in sql {
                     // A statement need not be UTF-8.
                     out.row(&statement).await?;
@@ -228,15 +271,15 @@ impl BackupSession for Backup {
 
     async fn finish(self: Box<Self>, ctx: &Ctx) -> Result<()> {
         self.count(ctx).await?;
+        let mut keepers = self.keepers.lock().await;
         // Definitions are read as they are at the time, and not as of the snapshot: none may have changed.
         let planned = self.planned.lock().await.take();
         if let Some(planned) = planned {
-            let look = || self.readers.lend(ctx, async |reader| self.objects(ctx, reader).await);
             let doing = || "look whether something was altered meanwhile";
-            let mut changed = planned.changed(&look().await.during(doing)?);
+            let mut changed = planned.changed(&self.objects(ctx, keepers.of("")?).await.during(doing)?);
             if changed.is_some() {
                 // What a server does not know at the first look it knows at the second.
-                changed = planned.changed(&look().await.during(doing)?);
+                changed = planned.changed(&self.objects(ctx, keepers.of("")?).await.during(doing)?);
             }
             if let Some(changed) = changed {
                 return Err(Error::new(
@@ -250,7 +293,7 @@ impl BackupSession for Backup {
         if !self.held.is_empty() && holder.is_none() {
             return Err(lost());
         }
-        std::mem::take(&mut *self.keepers.lock().await).close(ctx).await?;
+        keepers.close(ctx).await?;
         let keeper = self.keeper.lock().await.take();
         for mut connection in holder.map(|holder| holder.connection).into_iter().chain(keeper) {
             // Were it lost, so were its locks.

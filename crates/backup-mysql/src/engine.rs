@@ -55,7 +55,7 @@ impl Engine for MySql {
     async fn begin_backup(&self, ctx: &Ctx, request: BackupRequest) -> Result<Box<dyn BackupSession>> {
         let mut snapshot = Snapshot::take(ctx, &self.config, request.jobs.max(1)).await?;
         let reader =
-            snapshot.readers.first_mut().ok_or_else(|| Error::internal("a snapshot without a reader"))?;
+            snapshot.keepers.first_mut().ok_or_else(|| Error::internal("a snapshot that nobody shares"))?;
         let database = enter(ctx, reader, &self.config.database).await?;
         if is_incomplete(ctx, reader, &database).await? {
             let incomplete = format!(

@@ -10,16 +10,17 @@ use crate::config::Config;
 use crate::connect::Connection;
 use crate::ddl::quote::{identifier, text};
 use crate::error::code;
-use crate::log;
+use crate::{keep, log};
 
 /// How long to wait for a lock, in seconds, before the backup gives up: behind us every writer waits too.
 const LOCK_WAIT: u32 = 60;
 /// How long to wait for a lock that stops every writer of the server, in seconds, and how long to let them go on before it is tried again.
 const SHORT_WAIT: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(2);
-/// How long reading waits for somebody's ALTER TABLE and the like, in seconds. It may wait for us, who keep the table: then one has to give up,
-/// and whoever else wants the table waits behind both.
+/// How long to wait for somebody's ALTER TABLE and the like, in seconds: for one that is at work, and for one that itself waits for those who
+/// keep the table.
 const READ_WAIT: u32 = 60;
+const KEPT_WAIT: u32 = 3;
 /// How often several snapshots are taken in the hope that nobody commits between them.
 const TRIES: usize = 10;
 /// Not READ ONLY: there the server does not even print a view that calls a function which writes.
@@ -31,7 +32,10 @@ pub(crate) const LET_GO: &str = "ROLLBACK TO SAVEPOINT lifeboat";
 /// Connections that see the same moment.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
+    /// None where one connection has to do everything.
     pub(crate) readers: Vec<Connection>,
+    /// Those who keep tables from being altered: at least one.
+    pub(crate) keepers: Vec<Connection>,
     pub(crate) holder: Option<Holder>,
     /// Keeps DDL away.
     pub(crate) keeper: Option<Connection>,
@@ -57,8 +61,10 @@ impl Snapshot {
     pub(crate) async fn take(ctx: &Ctx, config: &Config, jobs: usize) -> Result<Self> {
         let mut control = Connection::open(ctx, config, false).await?;
         let database = enter(ctx, &mut control, &config.database).await?;
+        let tables = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
+        let tables = Reading::new(control.row(ctx, tables).await?).number()?;
         let mut readers = Vec::new();
-        for _ in 0..jobs {
+        for _ in 0..jobs + keep::count(tables) {
             let mut reader = reader(ctx, config).await?;
             reader.execute(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
             // A server with a binary log lets go of tables only if nothing can be written to it.
@@ -78,6 +84,7 @@ impl Snapshot {
             config,
             database,
             control,
+            jobs,
             readers,
             unsafe_tables,
             holder: None,
@@ -97,6 +104,9 @@ struct Taking<'a> {
     config: &'a Config,
     database: String,
     control: Connection,
+    /// How many are to read at once; none if the one who keeps the tables has to.
+    jobs: usize,
+    /// As many as there are jobs, and behind them those who keep tables.
     readers: Vec<Connection>,
     /// Tables whose rows are read as they are at that moment.
     unsafe_tables: Vec<String>,
@@ -173,7 +183,7 @@ impl Taking<'_> {
     /// Snapshots without a lock: several if the server proves that nobody committed between them, or else one.
     async fn without_lock(&mut self) -> Result<()> {
         for _ in 0..TRIES {
-            if self.readers.len() < 2 || !self.control.version.is_mariadb {
+            if !self.control.version.is_mariadb {
                 break;
             }
             self.begin_all().await?;
@@ -192,9 +202,10 @@ impl Taking<'_> {
                 break;
             }
         }
-        if self.readers.len() > 1 {
+        if self.jobs > 1 {
             self.ctx.warn(format!("one connection reads everything, since no lock is allowed that several could share a snapshot by: {}", self.why));
         }
+        self.jobs = 0;
         for unused in self.readers.drain(1..) {
             unused.close().await;
         }
@@ -298,14 +309,18 @@ impl Taking<'_> {
     }
 
     async fn done(self) -> Result<Snapshot> {
-        let Self { readers, holder, control, place, .. } = self;
+        let Self { ctx, jobs, mut readers, holder, control, place, .. } = self;
+        let keepers = readers.split_off(jobs);
+        for reader in &mut readers {
+            reader.execute(ctx, &format!("SET SESSION lock_wait_timeout = {KEPT_WAIT}")).await?;
+        }
         let keeper = if control.version.is_mariadb {
             control.close().await;
             None
         } else {
             Some(control)
         };
-        Ok(Snapshot { readers, holder, keeper, place })
+        Ok(Snapshot { readers, keepers, holder, keeper, place })
     }
 }
 

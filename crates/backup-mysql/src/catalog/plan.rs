@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use backup_core::{
     BackupRequest, Column as PartColumn, Content, Ctx, Error, Object, Part, PartId, Phase, Result, RowLayout,
 };
+use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{self, Account};
@@ -107,7 +108,6 @@ pub(crate) struct RowsSpec {
 
 /// Who looks at what.
 pub(crate) struct Readers<'a> {
-    pub(crate) shared: &'a mut Connection,
     pub(crate) config: &'a Config,
     pub(crate) keepers: &'a mut Keepers,
     /// The one that has locked some tables.
@@ -116,11 +116,16 @@ pub(crate) struct Readers<'a> {
 }
 
 impl Readers<'_> {
-    fn of(&mut self, table: &str) -> &mut Connection {
+    fn of(&mut self, table: &str) -> Result<&mut Connection> {
         match &mut self.holder {
-            Some(holder) if self.held.contains(table) => holder,
-            _ => self.keepers.of(table).unwrap_or(self.shared),
+            Some(holder) if self.held.contains(table) => Ok(holder),
+            _ => Ok(&mut self.keepers.of(table)?.connection),
         }
+    }
+
+    /// For what belongs to no table.
+    fn any(&mut self) -> Result<&mut Connection> {
+        Ok(&mut self.keepers.of("")?.connection)
     }
 
     /// Looks how many rows each table has, if they are few; nothing of one without a tablespace. From here on nobody alters them.
@@ -128,15 +133,13 @@ impl Readers<'_> {
         let with_rows = tables.iter().filter(|table| table.engine != Engine::Rowless);
         let (held, others): (Vec<&Table>, Vec<&Table>) =
             with_rows.partition(|table| self.held.contains(&table.name));
-        *self.keepers = Keepers::open(ctx, self.config, &others).await?;
-        let mut shares = self.keepers.shares(&others);
+        let mut shares = self.keepers.divide(&others)?;
         shares.extend(self.holder.as_deref_mut().map(|holder| (holder, held)));
-        let mut counts = HashMap::new();
-        for (keeper, share) in shares {
-            let counted = size::few_rows(ctx, keeper, &share).await?;
-            counts.extend(share.iter().map(|table| table.name.clone()).zip(counted));
-        }
-        Ok(counts)
+        let looks = shares.into_iter().map(async |(keeper, share)| {
+            let counts = size::few_rows(ctx, keeper, &share).await?;
+            Ok(share.into_iter().map(|table| table.name.clone()).zip(counts).collect::<Vec<_>>())
+        });
+        Ok(try_join_all(looks).await?.into_iter().flatten().collect())
     }
 }
 
@@ -148,7 +151,7 @@ pub(crate) async fn plan(
     objects: &Objects,
     request: &BackupRequest,
 ) -> Result<Vec<Part>> {
-    let mut details = Details::read(ctx, readers.shared, database).await?;
+    let mut details = Details::read(ctx, readers.any()?, database).await?;
     let mut tables = Vec::new();
     for entry in &objects.tables {
         tables.push(details.table(entry)?);
@@ -171,12 +174,12 @@ pub(crate) async fn plan(
     }
     for table in &tables {
         if let Some(end) = &table.end_by_transaction {
-            check_history(ctx, readers.shared, &table.name, end).await?;
+            check_history(ctx, readers.any()?, &table.name, end).await?;
         }
     }
     let wants = match request.content {
         Content::DataOnly => Wants::default(),
-        _ => Wants::read(ctx, readers.shared, database, objects, &tables).await?,
+        _ => Wants::read(ctx, readers.any()?, database, objects, &tables).await?,
     };
     let mut plan = Plan {
         parts: Vec::new(),
@@ -186,7 +189,7 @@ pub(crate) async fn plan(
         wants,
     };
 
-    let accounts = if request.globals { accounts::read(ctx, readers.shared).await? } else { Vec::new() };
+    let accounts = if request.globals { accounts::read(ctx, readers.any()?).await? } else { Vec::new() };
     let mut made = Vec::with_capacity(accounts.len());
     for account in &accounts {
         let spec = SqlSpec::Account { account: account.clone() };
@@ -209,7 +212,7 @@ pub(crate) async fn plan(
     if request.content != Content::SchemaOnly {
         for table in &tables {
             ctx.check()?;
-            plan.rows(ctx, readers.of(&table.name), table, counts.get(&table.name).copied().unwrap_or(0))
+            plan.rows(ctx, readers.of(&table.name)?, table, counts.get(&table.name).copied().unwrap_or(0))
                 .await?;
         }
         for name in &objects.sequences {

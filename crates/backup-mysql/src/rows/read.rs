@@ -1,21 +1,33 @@
 //! Rows out of a table: from the wire to the backup as they come.
 
-use backup_core::{Ctx, PartWriter, Result};
+use backup_core::{Ctx, Error, PartWriter, Result};
 
 use crate::backup::Reader;
 use crate::catalog::plan::RowsSpec;
 use crate::connect::Piece;
+use crate::error::code;
 
-/// Reads the rows of a part, and says how many there were.
+/// What came of reading rows.
+pub(crate) enum Read {
+    /// So many were read.
+    Done(u64),
+    /// None was read: somebody else waits to lock the table, and would be waited for.
+    Waits(Error),
+}
+
+/// Reads the rows of a part.
 pub(crate) async fn rows(
     ctx: &Ctx,
     reader: &mut Reader,
     spec: &RowsSpec,
     out: &mut PartWriter,
-) -> Result<u64> {
+) -> Result<Read> {
     let connection = reader.speak(ctx, true).await?;
     let copy = async {
-        let mut rows = connection.stream(&spec.select).await?;
+        let mut rows = match connection.stream(&spec.select).await {
+            Err(error) if code(&error) == Some(1205) => return Ok(Read::Waits(error)),
+            rows => rows?,
+        };
         let mut count = 0;
         while let Some(piece) = rows.next().await? {
             match piece {
@@ -32,7 +44,7 @@ pub(crate) async fn rows(
                 Piece::End => out.end_row().await?,
             }
         }
-        Ok(count)
+        Ok(Read::Done(count))
     };
     ctx.run(copy).await
 }

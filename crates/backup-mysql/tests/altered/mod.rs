@@ -1,0 +1,122 @@
+//! Somebody alters, empties or drops what is being backed up.
+
+use std::sync::{Arc, Mutex};
+use std::thread::{JoinHandle, sleep};
+use std::time::{Duration, Instant};
+
+use backup_core::{BackupRef, Ctx, Event, Progress, RestoreOptions, Stage};
+
+use super::server::Server;
+use super::{ends, manager, on, shop, storage};
+
+/// Begins to change the schema as soon as it has been looked at, and remembers what it is told.
+struct Altering {
+    server: Arc<Server>,
+    database: String,
+    statements: Vec<String>,
+    begun: Mutex<Vec<JoinHandle<()>>>,
+    told: Mutex<Vec<String>>,
+}
+
+impl Progress for Altering {
+    fn event(&self, event: Event<'_>) {
+        match event {
+            Event::Stage(Stage::Dump) => {
+                for statement in &self.statements {
+                    self.begin(statement);
+                }
+            }
+            Event::Warning(text) => self.told.lock().unwrap().push(text.to_owned()),
+            _ => {}
+        }
+    }
+}
+
+impl Altering {
+    fn new(server: &Arc<Server>, database: &str, statements: &[&str]) -> Arc<Self> {
+        Arc::new(Self {
+            server: Arc::clone(server),
+            database: database.to_owned(),
+            statements: statements.iter().map(|statement| (*statement).to_owned()).collect(),
+            begun: Mutex::default(),
+            told: Mutex::default(),
+        })
+    }
+
+    /// Returns when the statement is done, or waits.
+    fn begin(&self, statement: &str) {
+        let (server, database, sql) = (Arc::clone(&self.server), self.database.clone(), statement.to_owned());
+        let running = std::thread::spawn(move || server.run(Some(&database), &[sql]));
+        let waiting = format!(
+            "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = '{}' AND INFO = '{statement}' AND STATE LIKE 'Waiting for %'",
+            self.database
+        );
+        let until = Instant::now() + Duration::from_secs(20);
+        while !running.is_finished() && self.server.ask(None, &waiting).trim() == "0" {
+            assert!(Instant::now() < until, "{statement} neither ends nor waits");
+            sleep(Duration::from_millis(20));
+        }
+        self.begun.lock().unwrap().push(running);
+    }
+
+    /// Waits until all is changed.
+    fn done(&self) {
+        for running in self.begun.lock().unwrap().drain(..) {
+            running.join().unwrap();
+        }
+    }
+}
+
+/// They wait for the backup, which does not wait for them: it has what there was.
+async fn who_alters_tables_waits_for_the_backup(server: Server) {
+    let server = Arc::new(server);
+    let source = shop(&server);
+    let before = server.dump(&source.path);
+    let altering = Altering::new(
+        &server,
+        &source.path,
+        &["ALTER TABLE orders ADD more INT DEFAULT 7", "TRUNCATE TABLE account"],
+    );
+    let storage = storage();
+    let manager =
+        manager(&storage).with_context(Ctx::new().with_progress(Arc::clone(&altering) as Arc<dyn Progress>));
+    let begun = Instant::now();
+    let made = ends("a backup beside ALTER TABLE", manager.backup(&source)).await.unwrap();
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(30), "it waited for who waits for it: {took:?}");
+    tokio::task::block_in_place(|| altering.done());
+    let told = altering.told.lock().unwrap().join("\n");
+    if server.is_mariadb() {
+        assert!(told.contains("waits to alter table orders") && told.contains("table account"), "{told}");
+    }
+    assert!(server.dump(&source.path).contains("`more`"), "the table was altered afterwards");
+    assert_eq!(server.ask(Some(&source.path), "SELECT COUNT(*) FROM account").trim(), "0");
+    let copy = server.empty();
+    manager.restore(&BackupRef::from(&made.id), &copy, RestoreOptions::default()).await.unwrap();
+    assert_eq!(server.dump(&copy.path), before);
+}
+
+/// Nobody keeps a view: which one changed is said, and there is no backup.
+async fn a_view_that_was_changed_meanwhile_is_named(server: Server) {
+    let server = Arc::new(server);
+    let source = shop(&server);
+    let altering = Altering::new(&server, &source.path, &["DROP VIEW rich"]);
+    let storage = storage();
+    let manager =
+        manager(&storage).with_context(Ctx::new().with_progress(Arc::clone(&altering) as Arc<dyn Progress>));
+    let made = ends("a backup beside DROP VIEW", manager.backup(&source)).await;
+    tokio::task::block_in_place(|| altering.done());
+    if server.is_mariadb() {
+        let error = made.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("rich"), "{error}");
+        assert!(manager.list_backups().await.unwrap().is_empty());
+    } else {
+        // There it waits too.
+        made.unwrap();
+    }
+}
+
+on! {
+    who_alters_tables_waits_for_the_backup: mariadb mariadb11 mysql;
+    a_view_that_was_changed_meanwhile_is_named: mariadb mysql;
+}
