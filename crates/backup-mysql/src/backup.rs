@@ -12,7 +12,8 @@ use tokio::sync::{MutexGuard, Semaphore, SemaphorePermit};
 
 use crate::catalog::Reading;
 use crate::catalog::objects::Objects;
-use crate::catalog::plan::{self, RowsSpec, SqlSpec, spec};
+use crate::catalog::plan;
+use crate::catalog::spec::{RowsSpec, SqlSpec, spec};
 use crate::config::Config;
 use crate::connect::{Connection, Version};
 use crate::ddl::quote::identifier;

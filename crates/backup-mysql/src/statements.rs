@@ -8,7 +8,7 @@ use backup_core::{Ctx, Error, Object, Result};
 use crate::backup::Reader;
 use crate::catalog::Reading;
 use crate::catalog::context::Context;
-use crate::catalog::plan::SqlSpec;
+use crate::catalog::spec::SqlSpec;
 use crate::catalog::trigger;
 use crate::connect::Connection;
 use crate::ddl::UTF8;

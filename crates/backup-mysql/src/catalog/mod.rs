@@ -8,6 +8,7 @@ mod order;
 pub(crate) mod plan;
 mod scale;
 pub(crate) mod size;
+pub(crate) mod spec;
 pub(crate) mod split;
 pub(crate) mod stand_in;
 pub(crate) mod table;

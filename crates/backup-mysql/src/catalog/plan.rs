@@ -8,103 +8,22 @@ use backup_core::{
     BackupRequest, Column as PartColumn, Content, Ctx, Error, Object, Part, PartId, Phase, Result, RowLayout,
 };
 use futures::future::try_join_all;
-use serde::{Deserialize, Serialize};
 
-use super::accounts::{self, Account};
-use super::column::Kind;
-use super::context::Context;
+use super::accounts;
 use super::objects::{Engine, Objects, RoutineKind};
 use super::order;
 use super::size;
+use super::spec::{self, RowsSpec, SqlSpec};
 use super::split::{self, Slice};
 use super::stand_in::{StandIns, There};
 use super::table::{Details, Table};
 use super::trigger;
-use super::want::{Want, Wants};
+use super::want::Wants;
 use crate::config::Config;
 use crate::connect::Connection;
 use crate::ddl::lex::{Token, tokens};
 use crate::ddl::quote::identifier;
 use crate::keep::Keepers;
-
-/// What an SQL part makes: its `spec`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum SqlSpec {
-    /// The settings of the database.
-    Database,
-    Sequence,
-    SequenceValue,
-    /// A table, without some of its keys if these come later.
-    Table {
-        keys_later: bool,
-    },
-    /// The keys of a table that come later.
-    Keys,
-    /// That the plain keys of a table are not kept.
-    DisableKeys,
-    /// That a table has no tablespace any more.
-    Discard,
-    ForeignKey,
-    Routine {
-        routine: RoutineKind,
-        context: Context,
-    },
-    View {
-        invalid: bool,
-        context: Context,
-        /// What has to be there while an invalid one is made.
-        #[serde(default)]
-        stand_ins: StandIns,
-    },
-    Trigger {
-        context: Context,
-        /// The columns that it names and its table has not.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        missing: Vec<String>,
-    },
-    Event {
-        context: Context,
-    },
-    /// An account or a role.
-    Account {
-        account: Account,
-    },
-    /// What it was granted.
-    Grants {
-        account: Account,
-    },
-}
-
-impl SqlSpec {
-    /// The session in which it was made, if that matters.
-    pub(crate) fn context(&self) -> Option<&Context> {
-        match self {
-            Self::Routine { context, .. }
-            | Self::View { context, .. }
-            | Self::Trigger { context, .. }
-            | Self::Event { context } => Some(context),
-            _ => None,
-        }
-    }
-}
-
-/// How the rows of a part are read and written: its `spec`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) struct RowsSpec {
-    pub(crate) columns: Vec<Kind>,
-    pub(crate) select: String,
-    /// Its last two columns are the times of a version of the row.
-    #[serde(default)]
-    pub(crate) versioned: bool,
-    /// Generated columns of geometries, for which MySQL's LOAD DATA wants to be told DEFAULT.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) generated_places: Vec<String>,
-    /// These are rows between two texts, in the order of a collation: all parts together must have as many as the table.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) by_collation: bool,
-}
 
 /// Who looks at what.
 pub(crate) struct Readers<'a> {
@@ -291,10 +210,7 @@ impl Plan<'_> {
         spec: &SqlSpec,
         after: impl IntoIterator<Item = PartId>,
     ) -> Result<PartId> {
-        let mut spec = json(spec)?;
-        if let Some(wants) = self.wants.of(&object.kind, &object.name) {
-            spec = serde_json::json!({ "make": spec, "wants": json(wants)? });
-        }
+        let spec = spec::with_wants(spec, self.wants.of(&object.kind, &object.name))?;
         let part = Part::sql(self.next_id()?, phase, object).after(after).spec(spec);
         let id = part.id;
         self.parts.push(part);
@@ -370,7 +286,7 @@ impl Plan<'_> {
             let part = Part::rows(self.next_id()?, object, RowLayout::LengthEncoded, columns.clone())
                 .after(needs)
                 .size_hint(slice.bytes)
-                .spec(json(&spec)?);
+                .spec(spec::json(&spec)?);
             self.needs.entry(table.name.clone()).or_default().rows.push(part.id);
             self.parts.push(part);
         }
@@ -506,25 +422,4 @@ impl Plan<'_> {
         }
         Ok(())
     }
-}
-
-fn json(spec: &impl Serialize) -> Result<serde_json::Value> {
-    serde_json::to_value(spec).map_err(|error| Error::internal("a spec is no JSON").because(error))
-}
-
-/// The spec of a part, as `plan` made it.
-pub(crate) fn spec<T: serde::de::DeserializeOwned>(part: &Part) -> Result<T> {
-    // What it wants is said around it.
-    T::deserialize(part.spec.get("make").unwrap_or(&part.spec)).map_err(|error| no_spec(part, error))
-}
-
-/// What a part wants of a server that not all have.
-pub(crate) fn wants(part: &Part) -> Result<Vec<Want>> {
-    part.spec
-        .get("wants")
-        .map_or_else(|| Ok(Vec::new()), |wants| Vec::deserialize(wants).map_err(|error| no_spec(part, error)))
-}
-
-fn no_spec(part: &Part, error: serde_json::Error) -> Error {
-    Error::damaged(format!("the description of {} is not that of a MySQL backup", part.object)).because(error)
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::objects::View;
-use crate::ddl::lex::{Token, tokens};
+use crate::ddl::lex::{Token, words};
 use crate::ddl::quote::identifier;
 use crate::ddl::view;
 
@@ -66,8 +66,7 @@ impl StandIns {
         has_function: impl Fn(&str) -> bool,
         has_database: impl Fn(&str) -> bool,
     ) -> Self {
-        let all: Vec<_> =
-            tokens(&view.definition).filter(|token| !matches!(token, Token::Space(_))).collect();
+        let all: Vec<_> = words(&view.definition).collect();
         let mut stand_ins = Self::default();
         let mut whole = Vec::new();
         for name in view::tables(&view.definition, database) {

@@ -20,7 +20,7 @@ pub(crate) struct Table {
     pub(crate) versioned: bool,
     /// Those whose values are stored, in order.
     pub(crate) columns: Vec<Column>,
-    /// Generated columns of geometries: see [`super::plan::RowsSpec`].
+    /// Generated columns of geometries: see [`super::spec::RowsSpec`].
     pub(crate) generated_places: Vec<String>,
     /// The names of all of them, generated ones too.
     pub(crate) names: Vec<String>,

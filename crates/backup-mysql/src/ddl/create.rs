@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use backup_core::{Error, Result};
 
 use super::item::{Item, Kind};
-use super::lex::{Token, tokens, without_qualifiers};
+use super::lex::{Token, tokens, without_qualifiers, words};
 
 /// The column that InnoDB takes the numbers of texts from, if a table has it.
 pub(crate) const NUMBER_OF_TEXT: &str = "FTS_DOC_ID";
@@ -146,7 +146,7 @@ impl<'a> CreateTable<'a> {
 
     /// The value of an option of the table.
     fn option(&self, word: &str) -> Option<&'a str> {
-        let options: Vec<_> = tokens(self.tail).filter(|token| !matches!(token, Token::Space(_))).collect();
+        let options: Vec<_> = words(self.tail).collect();
         let at = options.iter().position(|token| token.is(word))?;
         options.get(at + 2).map(|token| token.as_str())
     }

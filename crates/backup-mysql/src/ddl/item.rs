@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use super::lex::{Token, tokens};
+use super::lex::{Token, tokens, words};
 use crate::catalog::column::GEOMETRIES;
 
 /// A column, key or constraint.
@@ -27,7 +27,7 @@ pub(super) enum Kind {
 
 impl<'a> Item<'a> {
     pub(super) fn parse(sql: &'a str) -> Self {
-        let mut words = tokens(sql).filter(|token| !matches!(token, Token::Space(_)));
+        let mut words = words(sql);
         let kind = match words.next() {
             Some(word) if word.is("KEY") => Kind::PlainKey,
             Some(word) if word.is("SPATIAL") || word.is("VECTOR") => Kind::SpatialKey,
@@ -115,7 +115,7 @@ impl<'a> Item<'a> {
     }
 
     pub(super) fn first_word(&self) -> Option<Token<'a>> {
-        tokens(self.sql).find(|token| !matches!(token, Token::Space(_)))
+        words(self.sql).next()
     }
 }
 

@@ -66,6 +66,11 @@ pub(crate) fn tokens(sql: &str) -> impl Iterator<Item = Token<'_>> {
     })
 }
 
+/// The same without white space.
+pub(crate) fn words(sql: &str) -> impl Iterator<Item = Token<'_>> {
+    tokens(sql).filter(|token| !matches!(token, Token::Space(_)))
+}
+
 /// The tokens of what a user wrote, without white space and comments.
 pub(crate) fn code(sql: &str) -> impl Iterator<Item = Token<'_>> {
     let mut rest = sql;

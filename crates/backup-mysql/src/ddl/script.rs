@@ -7,7 +7,7 @@ use backup_core::{Error, Item, Part, PartKind, PartSource, Result, Script, Scrip
 use super::PLAIN;
 use super::value::{Literals, insert};
 use crate::catalog::context::collate;
-use crate::catalog::plan::{RowsSpec, SqlSpec, spec};
+use crate::catalog::spec::{RowsSpec, SqlSpec, spec};
 
 /// About how long one INSERT is, if no row is longer.
 const INSERT: usize = 512 << 10;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::lex::{Token, tokens, without_qualifiers};
+use super::lex::{Token, tokens, without_qualifiers, words};
 
 /// The tables and views of `database` that a definition in `information_schema` reads: there each is named with its database.
 pub(crate) fn tables(sql: &str, database: &str) -> Vec<String> {
-    let all: Vec<_> = tokens(sql).filter(|token| !matches!(token, Token::Space(_))).collect();
+    let all: Vec<_> = words(sql).collect();
     let mut found = Vec::new();
     for (at, token) in all.iter().enumerate() {
         let follows = |text: &str| all.get(at + 1).is_some_and(|next| next.is(text));
@@ -32,7 +32,7 @@ pub(crate) struct OfOthers {
 
 /// What a definition in `information_schema` reads and calls in other databases than this.
 pub(crate) fn of_others(sql: &str, database: &str) -> OfOthers {
-    let all: Vec<_> = tokens(sql).filter(|token| !matches!(token, Token::Space(_))).collect();
+    let all: Vec<_> = words(sql).collect();
     let dot = |at: usize| all.get(at) == Some(&Token::Other("."));
     let mut found = OfOthers::default();
     for (at, three) in all.windows(3).enumerate() {

@@ -7,7 +7,7 @@ use backup_core::{Content, Ctx, Error, Part, RestoreRequest, Result};
 
 use super::session::Session;
 use crate::catalog::accounts::{self, Account};
-use crate::catalog::plan::{SqlSpec, spec};
+use crate::catalog::spec::{SqlSpec, spec};
 use crate::config::Config;
 use crate::connect::Connection;
 use crate::error::code;

@@ -7,7 +7,7 @@ use backup_core::{Ctx, Error, ErrorKind, Part, Result, ServerInfo};
 use crate::catalog::Reading;
 use crate::catalog::context::Context;
 use crate::catalog::objects::RoutineKind;
-use crate::catalog::plan::{SqlSpec, spec, wants};
+use crate::catalog::spec::{SqlSpec, spec, wants};
 use crate::catalog::want::{Want, collations, knows};
 use crate::connect::{Connection, Version};
 use crate::ddl::quote::text;

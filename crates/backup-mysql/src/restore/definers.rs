@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use backup_core::{Ctx, Part, Result};
 
 use crate::catalog::Reading;
-use crate::catalog::plan::{SqlSpec, spec};
+use crate::catalog::spec::{SqlSpec, spec};
 use crate::connect::Connection;
 use crate::error::code;
 

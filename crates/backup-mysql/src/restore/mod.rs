@@ -15,7 +15,7 @@ use backup_core::{
 };
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::catalog::plan::{RowsSpec, SqlSpec, spec};
+use crate::catalog::spec::{RowsSpec, SqlSpec, spec};
 use crate::config::Config;
 use crate::connect::Connection;
 use crate::ddl::create::without_definer;

@@ -12,7 +12,7 @@ use super::contents::{self, MARKER, Named};
 use super::session::Session;
 use crate::catalog::Reading;
 use crate::catalog::context::{Context, collate};
-use crate::catalog::plan::{RowsSpec, SqlSpec, spec};
+use crate::catalog::spec::{RowsSpec, SqlSpec, spec};
 use crate::catalog::stand_in::drop_database;
 use crate::config::Config;
 use crate::connect::Connection;

@@ -6,7 +6,7 @@ use super::members::NoMembers;
 use super::text::{FORMAT, TextRows};
 use crate::catalog::Reading;
 use crate::catalog::column::Kind;
-use crate::catalog::plan::RowsSpec;
+use crate::catalog::spec::RowsSpec;
 use crate::connect::{Connection, Done, INFILE};
 use crate::ddl::quote::identifier;
 use crate::ddl::value::{Literals, insert};

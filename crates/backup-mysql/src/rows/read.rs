@@ -3,7 +3,7 @@
 use backup_core::{Ctx, Error, PartWriter, Result};
 
 use crate::backup::Reader;
-use crate::catalog::plan::RowsSpec;
+use crate::catalog::spec::RowsSpec;
 use crate::connect::Piece;
 use crate::error::code;
 

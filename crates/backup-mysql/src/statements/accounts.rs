@@ -5,7 +5,7 @@ use backup_core::{Ctx, Result};
 use crate::catalog::Reading;
 use crate::catalog::accounts::Account;
 use crate::connect::Connection;
-use crate::ddl::lex::{Token, tokens};
+use crate::ddl::lex::{Token, tokens, words};
 use crate::error::code;
 
 /// ER_PASSWORD_NO_MATCH of MariaDB, ER_CANNOT_USER of MySQL.
@@ -68,7 +68,7 @@ pub(super) async fn grants(ctx: &Ctx, connection: &mut Connection, account: &Acc
 
 /// To whom a statement grants something: the last name behind a TO.
 fn grantee(grant: &str) -> Option<String> {
-    let all: Vec<_> = tokens(grant).filter(|token| !matches!(token, Token::Space(_))).collect();
+    let all: Vec<_> = words(grant).collect();
     let to = all.windows(2).rposition(|pair| matches!(pair, [to, Token::Name(_)] if to.is("TO")))?;
     all.get(to + 1)?.name()
 }

@@ -1,0 +1,121 @@
+//! What parts carry in manifests: how each is read, and written again.
+
+use std::collections::BTreeSet;
+
+use backup_core::{Error, Part, Result};
+use serde::{Deserialize, Serialize};
+
+use super::accounts::Account;
+use super::column::Kind;
+use super::context::Context;
+use super::objects::RoutineKind;
+use super::stand_in::StandIns;
+use super::want::Want;
+
+/// What an SQL part makes: its `spec`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum SqlSpec {
+    /// The settings of the database.
+    Database,
+    Sequence,
+    SequenceValue,
+    /// A table, without some of its keys if these come later.
+    Table {
+        keys_later: bool,
+    },
+    /// The keys of a table that come later.
+    Keys,
+    /// That the plain keys of a table are not kept.
+    DisableKeys,
+    /// That a table has no tablespace any more.
+    Discard,
+    ForeignKey,
+    Routine {
+        routine: RoutineKind,
+        context: Context,
+    },
+    View {
+        invalid: bool,
+        context: Context,
+        /// What has to be there while an invalid one is made.
+        #[serde(default)]
+        stand_ins: StandIns,
+    },
+    Trigger {
+        context: Context,
+        /// The columns that it names and its table has not.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        missing: Vec<String>,
+    },
+    Event {
+        context: Context,
+    },
+    /// An account or a role.
+    Account {
+        account: Account,
+    },
+    /// What it was granted.
+    Grants {
+        account: Account,
+    },
+}
+
+impl SqlSpec {
+    /// The session in which it was made, if that matters.
+    pub(crate) fn context(&self) -> Option<&Context> {
+        match self {
+            Self::Routine { context, .. }
+            | Self::View { context, .. }
+            | Self::Trigger { context, .. }
+            | Self::Event { context } => Some(context),
+            _ => None,
+        }
+    }
+}
+
+/// How the rows of a part are read and written: its `spec`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct RowsSpec {
+    pub(crate) columns: Vec<Kind>,
+    pub(crate) select: String,
+    /// Its last two columns are the times of a version of the row.
+    #[serde(default)]
+    pub(crate) versioned: bool,
+    /// Generated columns of geometries, for which MySQL's LOAD DATA wants to be told DEFAULT.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) generated_places: Vec<String>,
+    /// These are rows between two texts, in the order of a collation: all parts together must have as many as the table.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) by_collation: bool,
+}
+
+/// As it is in the manifest: what the part `wants` is said around it.
+pub(crate) fn with_wants(spec: &SqlSpec, wants: Option<&BTreeSet<Want>>) -> Result<serde_json::Value> {
+    let make = json(spec)?;
+    Ok(match wants {
+        Some(wants) => serde_json::json!({ "make": make, "wants": json(wants)? }),
+        None => make,
+    })
+}
+
+pub(crate) fn json(spec: &impl Serialize) -> Result<serde_json::Value> {
+    serde_json::to_value(spec).map_err(|error| Error::internal("a spec is no JSON").because(error))
+}
+
+/// The spec of a part, as `plan` made it.
+pub(crate) fn spec<T: serde::de::DeserializeOwned>(part: &Part) -> Result<T> {
+    T::deserialize(part.spec.get("make").unwrap_or(&part.spec)).map_err(|error| no_spec(part, error))
+}
+
+/// What a part wants of a server that not all have.
+pub(crate) fn wants(part: &Part) -> Result<Vec<Want>> {
+    part.spec
+        .get("wants")
+        .map_or_else(|| Ok(Vec::new()), |wants| Vec::deserialize(wants).map_err(|error| no_spec(part, error)))
+}
+
+fn no_spec(part: &Part, error: serde_json::Error) -> Error {
+    Error::damaged(format!("the description of {} is not that of a MySQL backup", part.object)).because(error)
+}
