@@ -40,6 +40,7 @@ pub(crate) use reader::Reader;
 pub(crate) use relations::{relations, unreadable};
 pub(crate) use schemas::database_sql;
 
+pub(crate) use unknown::anything_sql;
 use crate::connect::Session;
 use node::Catalog;
 use relations::Relations;

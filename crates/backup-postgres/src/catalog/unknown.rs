@@ -1,4 +1,4 @@
-//! What is in a database and was not read: the backup must not be reported good without it.
+//! What is in a database, whatever it is: a backup must not be reported good without it, and no restore may drop it unasked.
 
 use backup_core::{Error, Result};
 
@@ -92,8 +92,17 @@ pub(super) async fn of_extensions(reader: Reader<'_>, catalog: &mut Catalog) -> 
     Ok(())
 }
 
-/// An error that names what no part of the backup would make.
-pub(super) async fn refuse(reader: Reader<'_>, catalog: &Catalog) -> Result<()> {
+/// Asks whether there is anything that a new database has not.
+pub(crate) fn anything_sql() -> String {
+    // Whoever makes a large object may choose its number.
+    format!(
+        "SELECT EXISTS ({}) OR EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata) AS full",
+        selects().join(" UNION ALL ")
+    )
+}
+
+/// The class and the oid of what each catalog has.
+fn selects() -> Vec<String> {
     let one = |(name, schema, condition): &(&str, Option<&str>, &str)| {
         let (join, ours) = match schema {
             Some(column) => (format!("JOIN pg_catalog.pg_namespace n ON n.oid = o.{column}"), OURS),
@@ -104,7 +113,12 @@ pub(super) async fn refuse(reader: Reader<'_>, catalog: &Catalog) -> Result<()> 
              WHERE o.oid >= 16384 AND {ours} AND ({condition})"
         )
     };
-    let mut selects: Vec<String> = CATALOGS.iter().map(one).collect();
+    CATALOGS.iter().map(one).collect()
+}
+
+/// An error that names what no part of the backup would make.
+pub(super) async fn refuse(reader: Reader<'_>, catalog: &Catalog) -> Result<()> {
+    let mut selects = selects();
     // A subscription is another database's, unless it is this one's; user mappings are read through their view, which everybody may.
     selects.push(
         "SELECT 'pg_catalog.pg_subscription'::pg_catalog.regclass::oid, o.oid FROM pg_catalog.pg_subscription o

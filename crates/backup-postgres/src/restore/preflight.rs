@@ -129,22 +129,9 @@ impl Wanted {
     }
 }
 
-/// What makes a database other than a new one: anything but what every new one has.
+/// Whether a database is like a new one, so that nothing is lost when another takes its place.
 pub(super) async fn is_empty(ctx: &Ctx, session: &Session) -> Result<bool> {
-    let ours = "SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
-    let sql = format!(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace IN ({ours}) AND oid >= 16384)
-             OR EXISTS (SELECT FROM pg_catalog.pg_proc WHERE pronamespace IN ({ours}) AND oid >= 16384)
-             OR EXISTS (SELECT FROM pg_catalog.pg_type WHERE typnamespace IN ({ours}) AND oid >= 16384)
-             OR EXISTS (SELECT FROM pg_catalog.pg_operator WHERE oprnamespace IN ({ours}) AND oid >= 16384)
-             OR EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' AND oid >= 16384)
-             OR EXISTS (SELECT FROM pg_catalog.pg_extension WHERE oid >= 16384)
-             OR EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)
-             OR EXISTS (SELECT FROM pg_catalog.pg_foreign_data_wrapper WHERE oid >= 16384)
-             OR EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE oid >= 16384)
-             OR EXISTS (SELECT FROM pg_catalog.pg_publication) AS full"
-    );
-    let rows = session.rows(ctx, &sql, &[]).await?;
+    let rows = session.rows(ctx, &crate::catalog::anything_sql(), &[]).await?;
     Ok(!rows.first().map(|row| column::<bool>(row, "full")).transpose()?.unwrap_or(true))
 }
 

@@ -7,12 +7,16 @@ use backup_core::{Ctx, Error, ErrorKind, Part, PartKind, Result};
 use crate::connect::{Session, column};
 use crate::ddl::quote::{ident, literal, qualified};
 use crate::error::sql_state;
+use crate::rows::RowsSpec;
+use crate::spec::read;
 
 /// Schema and name of a relation.
 pub(super) type Name = (String, String);
 /// Relations, and what each is.
 pub(super) type Relations = BTreeMap<Name, String>;
 
+/// How many tables are looked into at a time.
+const BATCH: usize = 200;
 /// Others depend on what was to be dropped.
 const DEPENDENTS: &str = "2BP01";
 
@@ -38,6 +42,35 @@ pub(super) async fn relations(ctx: &Ctx, session: &Session) -> Result<Relations>
     let rows = session.rows(ctx, sql, &[]).await?;
     let relation = |row| Ok(((column(row, "schema")?, column(row, "name")?), column(row, "kind")?));
     rows.iter().map(relation).collect()
+}
+
+/// An error if the target has one of `asked`.
+pub(super) fn refuse(asked: &Relations, there: &Relations) -> Result<()> {
+    let Some((name, kind)) = asked.keys().find_map(|name| there.get_key_value(name)) else { return Ok(()) };
+    Err(not_empty(format!("the target has a {kind} {} already", told(name))))
+}
+
+/// An error if a table has rows that is to get others.
+pub(super) async fn refuse_rows(ctx: &Ctx, session: &Session, parts: &[Part]) -> Result<()> {
+    let filled: Vec<_> = filled(parts).into_iter().collect();
+    for batch in filled.chunks(BATCH) {
+        let any = |((schema, name), condition): &(Name, Option<String>)| {
+            let (table, condition) = (qualified(schema, name), condition.as_deref().unwrap_or("true"));
+            let (schema, name) = (literal(schema), literal(name));
+            format!("(SELECT {schema} AS schema, {name} AS name FROM ONLY {table} WHERE {condition} LIMIT 1)")
+        };
+        let sql = batch.iter().map(any).collect::<Vec<_>>().join(" UNION ALL ");
+        if let Some(row) = session.rows(ctx, &sql, &[]).await?.first() {
+            let name = (column(row, "schema")?, column(row, "name")?);
+            return Err(not_empty(format!("table {} of the target has rows", told(&name))));
+        }
+    }
+    Ok(())
+}
+
+fn not_empty(what: String) -> Error {
+    Error::new(ErrorKind::TargetNotEmpty, what)
+        .hint("restore into another database, or replace it (--drop-existing)")
 }
 
 /// Drops those of `asked` that are `there`. What others have of them (foreign keys, views) is an error that names it. What they had of
@@ -205,19 +238,34 @@ async fn attached(ctx: &Ctx, session: &Session, asked: &Relations, doomed: &Rela
     Ok(())
 }
 
-/// Takes all rows out of the tables that get others.
-pub(super) async fn empty(ctx: &Ctx, session: &Session, parts: &[Part]) -> Result<()> {
-    let is_rows = |part: &&Part| {
+/// The tables that get rows, and which rows those are, if it is said: tables of extensions may have others too.
+fn filled(parts: &[Part]) -> BTreeMap<Name, Option<String>> {
+    let is_table = |part: &&Part| {
         matches!(part.kind, PartKind::Rows { .. })
             && matches!(part.object.kind.as_str(), "table" | "partition")
     };
-    let names: BTreeMap<Name, ()> = parts.iter().filter(is_rows).map(|part| (name(part), ())).collect();
-    if names.is_empty() {
-        return Ok(());
+    let condition = |part: &Part| match read(part) {
+        Ok(RowsSpec::Table { condition, .. }) => condition,
+        _ => None,
+    };
+    parts.iter().filter(is_table).map(|part| (name(part), condition(part))).collect()
+}
+
+/// Takes all rows out of the tables that get others.
+pub(super) async fn empty(ctx: &Ctx, session: &Session, parts: &[Part]) -> Result<()> {
+    let (mut whole, mut some) = (Vec::new(), Vec::new());
+    for ((schema, name), condition) in filled(parts) {
+        let table = format!("ONLY {}", qualified(&schema, &name));
+        match condition {
+            None => whole.push(table),
+            Some(condition) => some.push(format!("DELETE FROM {table} WHERE {condition}")),
+        }
     }
-    let tables: Vec<String> =
-        names.keys().map(|(schema, name)| format!("ONLY {}", qualified(schema, name))).collect();
-    session.statement(ctx, &format!("TRUNCATE {}", tables.join(", "))).await.map_err(in_use)
+    let truncate = (!whole.is_empty()).then(|| format!("TRUNCATE {}", whole.join(", ")));
+    for statement in truncate.into_iter().chain(some) {
+        session.statement(ctx, &statement).await.map_err(in_use)?;
+    }
+    Ok(())
 }
 
 fn in_use(error: Error) -> Error {

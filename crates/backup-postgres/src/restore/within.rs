@@ -45,6 +45,8 @@ impl Within {
             within.at_the_end = triggers::silence(ctx, session, parts).await?;
             if replaces {
                 replace::empty(ctx, session, parts).await?;
+            } else {
+                replace::refuse_rows(ctx, session, parts).await?;
             }
             return Ok(within);
         }
@@ -52,6 +54,8 @@ impl Within {
         let asked = replace::made_by(parts.iter().filter(|part| within.asked.contains(&part.id)));
         if replaces {
             within.keys = replace::drop(ctx, session, &asked, &there).await?;
+        } else {
+            replace::refuse(&asked, &there)?;
         }
         within.kept = there.into_keys().filter(|name| !asked.contains_key(name)).collect();
         Ok(within)
