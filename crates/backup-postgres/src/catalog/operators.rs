@@ -6,7 +6,7 @@ use backup_core::Result;
 
 use super::node::{Catalog, Key, Node, Rank, class};
 use super::reader::{OURS, Reader};
-use crate::ddl::quote::{ident, qualified};
+use crate::ddl::quote::{ident, literal, qualified};
 
 pub(super) async fn access_methods(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
     let sql = "SELECT a.oid, a.amname::text AS name, a.amtype::text AS type, a.amhandler::oid::regproc::text AS handler
@@ -99,53 +99,99 @@ pub(super) async fn operators(reader: Reader<'_>, catalog: &mut Catalog) -> Resu
     Ok(())
 }
 
+/// Oids before this one are the system's.
+const FIRST_OURS: u32 = 16384;
+
 /// An operator or a support function of a family, as CREATE OPERATOR CLASS and ALTER OPERATOR FAMILY say it.
 struct Item {
     family: u32,
     /// The class that cannot be without it, if it is of one.
     of_class: Option<u32>,
     text: String,
+    /// What it is made of: an operator or a function, and types.
+    parts: Vec<Key>,
+    /// Whether it came in one transaction with an extension.
+    with_extension: bool,
+}
+
+/// How a member comes into a family that is the system's or an extension's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Comes {
+    /// The extension brings it.
+    Along,
+    /// Somebody has added it.
+    Added,
+    /// It may be either: it is added unless it is there.
+    Perhaps,
+}
+
+impl Item {
+    fn comes(&self, catalog: &Catalog) -> Comes {
+        let ours = |key: &Key| key.1 >= FIRST_OURS && !catalog.is_member(*key);
+        let system = |key: &Key| key.1 < FIRST_OURS;
+        if self.parts.iter().any(ours) || self.family < FIRST_OURS && self.parts.iter().all(system) {
+            Comes::Added
+        } else if self.with_extension {
+            Comes::Along
+        } else {
+            Comes::Perhaps
+        }
+    }
 }
 
 pub(super) async fn families_and_classes(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
     let items = items(reader).await?;
+    // Those of the system and of extensions as well, if something was added.
     let sql = format!(
         "SELECT f.oid, n.nspname::text AS schema, f.opfname::text AS name, a.amname::text AS method, pg_catalog.pg_get_userbyid(f.opfowner)::text AS owner
          FROM pg_catalog.pg_opfamily f JOIN pg_catalog.pg_namespace n ON n.oid = f.opfnamespace JOIN pg_catalog.pg_am a ON a.oid = f.opfmethod
-         WHERE {OURS} ORDER BY n.nspname, f.opfname, a.amname"
+         WHERE {OURS} OR EXISTS (SELECT FROM pg_catalog.pg_amop m WHERE m.amopfamily = f.oid AND m.oid >= {FIRST_OURS})
+            OR EXISTS (SELECT FROM pg_catalog.pg_amproc m WHERE m.amprocfamily = f.oid AND m.oid >= {FIRST_OURS})
+         ORDER BY n.nspname, f.opfname, a.amname"
     );
-    let mut loose: HashMap<u32, Vec<&str>> = HashMap::new();
+    let mut loose: HashMap<u32, Vec<&Item>> = HashMap::new();
     let mut of_class: HashMap<u32, Vec<&str>> = HashMap::new();
     for item in &items {
         match item.of_class {
             Some(class) => of_class.entry(class).or_default().push(&item.text),
-            None => loose.entry(item.family).or_default().push(&item.text),
+            None => loose.entry(item.family).or_default().push(item),
         }
     }
-    let mut families: HashMap<u32, String> = HashMap::new();
+    let mut added: Vec<(String, u32, Vec<String>)> = Vec::new();
     for row in reader.rows(&sql).await? {
         let key = (class::OPFAMILY, row.oid("oid")?);
-        if catalog.is_member(key) {
-            continue;
-        }
         let (schema, name) = (row.text("schema")?, row.text("name")?);
         let what =
             format!("OPERATOR FAMILY {} USING {}", qualified(schema, name), ident(row.text("method")?));
-        let node = Node::sql("operator family", name, Rank::Objects, vec![format!("CREATE {what}")])
-            .in_schema(schema);
-        catalog.add(key, node.identity(&what).owned(&what, row.text("owner")?));
-        families.insert(key.1, what);
+        let members = loose.get(&key.1).map_or(&[][..], Vec::as_slice);
+        let (all, perhaps): (Vec<&Item>, Vec<&Item>) = if key.1 < FIRST_OURS || catalog.is_member(key) {
+            let such = |wanted| {
+                members.iter().copied().filter(|item| item.comes(catalog) == wanted).collect::<Vec<_>>()
+            };
+            (such(Comes::Added), such(Comes::Perhaps))
+        } else {
+            let node = Node::sql("operator family", name, Rank::Objects, vec![format!("CREATE {what}")])
+                .in_schema(schema);
+            catalog.add(key, node.identity(&what).owned(&what, row.text("owner")?));
+            (members.to_vec(), Vec::new())
+        };
+        let mut statements = Vec::new();
+        if !all.is_empty() {
+            let texts: Vec<&str> = all.iter().map(|item| item.text.as_str()).collect();
+            statements.push(format!("ALTER {what} ADD {}", texts.join(", ")));
+        }
+        statements
+            .extend(perhaps.iter().map(|item| unless_there(&format!("ALTER {what} ADD {}", item.text))));
+        if !statements.is_empty() {
+            added.push((what, key.1, statements));
+        }
     }
     let families_of = classes(reader, catalog, &of_class).await?;
-    let mut loose: Vec<_> = loose
-        .into_iter()
-        .filter_map(|(family, items)| Some((families.get(&family)?, family, items)))
-        .collect();
-    loose.sort();
-    for (what, family, items) in loose {
-        let add = format!("ALTER {what} ADD {}", items.join(", "));
-        let mut node = Node::sql("operator family members", what, Rank::Objects, vec![add]);
-        node.needs.extend(catalog.by_key.get(&(class::OPFAMILY, family)));
+    for (what, family, statements) in added {
+        let mut node = Node::sql("operator family members", &what, Rank::Objects, statements);
+        let of = loose.get(&family).into_iter().flatten().flat_map(|item| &item.parts);
+        node.needs
+            .extend([(class::OPFAMILY, family)].iter().chain(of).filter_map(|key| catalog.by_key.get(key)));
         // Their operators and functions are found through pg_depend, which hangs them onto these.
         let id = catalog.push(node);
         catalog.loose_members.insert(family, id);
@@ -199,34 +245,50 @@ async fn classes(
     Ok(families)
 }
 
+/// Adds a member of a family, which the extension may have brought along, or have no more.
+fn unless_there(add: &str) -> String {
+    let body = format!(
+        "BEGIN {add}; EXCEPTION WHEN duplicate_object OR undefined_object OR undefined_function THEN NULL; END"
+    );
+    format!("DO LANGUAGE plpgsql {}", literal(&body))
+}
+
 /// The members of families, and the class that each depends on internally.
 async fn items(reader: Reader<'_>) -> Result<Vec<Item>> {
     let of_class = |catalog: &str| {
         format!(
             "(SELECT d.refobjid FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.{catalog}'::pg_catalog.regclass AND d.objid = m.oid
-              AND d.refclassid = 'pg_catalog.pg_opclass'::pg_catalog.regclass AND d.deptype = 'i' LIMIT 1) AS of_class"
+              AND d.refclassid = 'pg_catalog.pg_opclass'::pg_catalog.regclass AND d.deptype = 'i' LIMIT 1) AS of_class,
+             EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE e.xmin = m.xmin) AS with_extension"
         )
     };
     let sql = format!(
         "SELECT m.amopfamily AS family, 0 AS what, m.amopstrategy::int4 AS number, {},
+                m.amopopr AS operator, NULL::oid AS function, m.amoplefttype AS left_type, m.amoprighttype AS right_type,
                 'OPERATOR ' || m.amopstrategy || ' ' || m.amopopr::oid::regoperator::text
                   || CASE WHEN m.amoppurpose = 'o' THEN ' FOR ORDER BY ' || pg_catalog.quote_ident(sn.nspname) || '.' || pg_catalog.quote_ident(s.opfname) ELSE '' END AS text
          FROM pg_catalog.pg_amop m LEFT JOIN pg_catalog.pg_opfamily s ON s.oid = m.amopsortfamily LEFT JOIN pg_catalog.pg_namespace sn ON sn.oid = s.opfnamespace
-         WHERE m.oid >= 16384
+         WHERE m.oid >= {FIRST_OURS}
          UNION ALL
-         SELECT m.amprocfamily, 1, m.amprocnum::int4, {},
+         SELECT m.amprocfamily, 1, m.amprocnum::int4, {}, NULL, m.amproc::oid, m.amproclefttype, m.amprocrighttype,
                 'FUNCTION ' || m.amprocnum || ' (' || pg_catalog.format_type(m.amproclefttype, NULL) || ', ' || pg_catalog.format_type(m.amprocrighttype, NULL) || ') ' || m.amproc::oid::regprocedure::text
-         FROM pg_catalog.pg_amproc m WHERE m.oid >= 16384
+         FROM pg_catalog.pg_amproc m WHERE m.oid >= {FIRST_OURS}
          ORDER BY family, what, number, text",
         of_class("pg_amop"),
         of_class("pg_amproc")
     );
     let mut items = Vec::new();
     for row in reader.rows(&sql).await? {
+        let mut parts = vec![(class::TYPE, row.oid("left_type")?), (class::TYPE, row.oid("right_type")?)];
+        for (class, column) in [(class::OPERATOR, "operator"), (class::PROC, "function")] {
+            parts.extend(row.get::<Option<u32>>(column)?.map(|oid| (class, oid)));
+        }
         items.push(Item {
             family: row.oid("family")?,
             of_class: row.get("of_class")?,
             text: row.text("text")?.to_owned(),
+            parts,
+            with_extension: row.is("with_extension")?,
         });
     }
     Ok(items)
