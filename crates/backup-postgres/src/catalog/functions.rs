@@ -3,6 +3,7 @@
 use backup_core::{Error, Result};
 
 use super::node::{Catalog, Node, Rank, class};
+use super::readable::readable;
 use super::reader::{Fields, OURS, Reader};
 use crate::ddl::quote::{ident, literal, qualified};
 
@@ -38,7 +39,8 @@ pub(super) async fn functions(reader: Reader<'_>, catalog: &mut Catalog) -> Resu
         };
         let (kind, word) =
             if row.text("kind")? == "p" { ("procedure", "PROCEDURE") } else { ("function", "FUNCTION") };
-        let statement = statement.trim_end_matches('\n').to_owned();
+        let statement = statement.trim_end_matches('\n');
+        let statement = if row.is("parsed")? { readable(statement) } else { statement.into() }.into_owned();
         add(catalog, &row, kind, word, word, statement, schema, name)?;
         if row.is("parsed")?
             && let Some(node) = catalog.of((class::PROC, row.oid("oid")?))

@@ -19,6 +19,7 @@ mod order;
 mod plan;
 mod privileges;
 mod publications;
+mod readable;
 mod reader;
 mod relations;
 mod schemas;

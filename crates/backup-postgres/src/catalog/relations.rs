@@ -6,6 +6,7 @@ use backup_core::{Error, Result};
 
 use super::columns::Attribute;
 use super::node::{Catalog, Dummy, Key, Node, Rank, class, named};
+use super::readable::readable;
 use super::reader::{Fields, OURS, Reader};
 use crate::ddl::quote::ident;
 
@@ -263,7 +264,7 @@ fn view(
     row: &Fields,
 ) -> Result<()> {
     let Some(relation) = relations.get(row.oid("oid")?) else { return Ok(()) };
-    let query = row.maybe("definition")?.unwrap_or_default().trim_end().trim_end_matches(';');
+    let query = readable(row.maybe("definition")?.unwrap_or_default().trim_end().trim_end_matches(';'));
     if query.is_empty() {
         return Err(Error::new(
             backup_core::ErrorKind::Database,

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use backup_core::Result;
 
 use super::node::{Catalog, Node, Rank, class};
-use super::reader::{OURS, Reader};
+use super::readable::readable;
+use super::reader::{Fields, OURS, Reader};
 use super::relations::Relations;
 use crate::ddl::quote::{ident, literal, qualified};
 
@@ -19,7 +20,8 @@ pub(super) async fn rules(reader: Reader<'_>, catalog: &mut Catalog, relations: 
     for row in reader.rows(&sql).await? {
         let Some(relation) = relations.get(row.oid("ev_class")?) else { continue };
         let name = row.text("name")?;
-        let mut statements = vec![row.text("definition")?.trim_end().trim_end_matches(';').to_owned()];
+        let mut statements =
+            vec![readable(row.text("definition")?.trim_end().trim_end_matches(';')).into_owned()];
         let enable = enabled(row.text("ev_enabled")?)
             .map(|how| format!("ALTER TABLE {} {how} RULE {}", relation.quoted(), ident(name)));
         statements.extend(enable);
