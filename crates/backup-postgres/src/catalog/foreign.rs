@@ -25,11 +25,12 @@ pub(super) async fn wrappers(reader: Reader<'_>, catalog: &mut Catalog) -> Resul
         let (name, owner) = (row.text("name")?, row.text("owner")?);
         let what = format!("FOREIGN DATA WRAPPER {}", ident(name));
         let mut sql = format!("CREATE {what}");
-        for (word, column) in [("HANDLER", "handler"), ("VALIDATOR", "validator")] {
-            sql += &row.maybe(column)?.map_or(String::new(), |function| format!(" {word} {function}"));
-        }
+        sql += &row.maybe("handler")?.map_or(String::new(), |function| format!(" HANDLER {function}"));
         sql += &with_options(&row.list("options")?);
-        let mut node = Node::sql("foreign-data wrapper", name, Rank::Objects, vec![sql])
+        // The validator may be younger than the options, and not like them.
+        let validator = row.maybe("validator")?.map(|function| format!("ALTER {what} VALIDATOR {function}"));
+        let statements = std::iter::once(sql).chain(validator).collect();
+        let mut node = Node::sql("foreign-data wrapper", name, Rank::Objects, statements)
             .identity(&what)
             .owned(&what, owner);
         node.granted(&what, None, owner, row.get("acl")?, &row.list("base")?)?;

@@ -99,7 +99,7 @@ pub(crate) async fn read(
     sequences::sequences(&mut catalog, relations, &identities, sequences, &unreadable)?;
     relations.alias_types(&mut catalog);
     tables::defaults(&mut catalog, &parts);
-    tables::privileges_of_columns(&mut catalog, &parts)?;
+    tables::privileges_of_columns(reader, &mut catalog, &parts).await?;
     contents::rows(reader, &mut catalog, &parts, &database.encoding).await?;
 
     constraints::keys(reader, &mut catalog, relations).await?;

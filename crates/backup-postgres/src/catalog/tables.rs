@@ -358,12 +358,31 @@ pub(super) fn defaults(catalog: &mut Catalog, parts: &Parts<'_>) {
 }
 
 /// Privileges on single columns, which come with their relation.
-pub(super) fn privileges_of_columns(catalog: &mut Catalog, parts: &Parts<'_>) -> Result<()> {
+pub(super) async fn privileges_of_columns(
+    reader: Reader<'_>,
+    catalog: &mut Catalog,
+    parts: &Parts<'_>,
+) -> Result<()> {
+    let mut grant =
+        |relation: &Relation, column: &str, acl: Option<Vec<String>>| match catalog.of(relation.key()) {
+            Some(node) => {
+                let (on, name) = (format!("TABLE {}", relation.quoted()), format!("({})", ident(column)));
+                node.granted(&on, Some(&name), &relation.owner, acl, &[])
+            }
+            None => Ok(()),
+        };
     for relation in &parts.relations.all {
         for column in parts.columns_of(relation).iter().filter(|column| column.acl.is_some()) {
-            let Some(node) = catalog.of(relation.key()) else { continue };
-            let (on, name) = (format!("TABLE {}", relation.quoted()), format!("({})", ident(&column.name)));
-            node.granted(&on, Some(&name), &relation.owner, column.acl.clone(), &[])?;
+            grant(relation, &column.name, column.acl.clone())?;
+        }
+    }
+    // Columns that every table has, such as tableoid.
+    let sql =
+        "SELECT a.attrelid, a.attname::text AS name, a.attacl::text[] AS acl FROM pg_catalog.pg_attribute a
+               WHERE a.attnum < 0 AND a.attacl IS NOT NULL ORDER BY a.attrelid, a.attnum DESC";
+    for row in reader.rows(sql).await? {
+        if let Some(relation) = parts.relations.get(row.oid("attrelid")?) {
+            grant(relation, row.text("name")?, row.get("acl")?)?;
         }
     }
     Ok(())

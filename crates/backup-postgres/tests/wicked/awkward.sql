@@ -295,6 +295,7 @@ ALTER TABLE drops OWNER TO lb_owner;
 REVOKE ALL ON drops FROM lb_owner;
 GRANT SELECT ON drops TO lb_owner, PUBLIC;
 GRANT UPDATE (keep1), REFERENCES (keep1, keep2) ON drops TO lb_reader WITH GRANT OPTION;
+GRANT SELECT (tableoid, ctid) ON drops TO lb_reader;
 REVOKE ALL ON TYPE color FROM PUBLIC;
 GRANT USAGE ON TYPE color TO "lb WRITER";
 REVOKE USAGE ON DOMAIN nonempty FROM PUBLIC;
@@ -326,6 +327,8 @@ SELECT 'COMMENT ON EXTENSION hstore IS ''ours''' FROM pg_extension WHERE extname
 -- Foreign data, in names that need quotes and options that hold what options should not.
 CREATE FUNCTION takes_options(text[], oid) RETURNS void LANGUAGE internal AS 'postgresql_fdw_validator';
 CREATE FOREIGN DATA WRAPPER "Odd Wrapper";
+CREATE FOREIGN DATA WRAPPER older OPTIONS ("any thing" 'x');
+ALTER FOREIGN DATA WRAPPER older VALIDATOR postgresql_fdw_validator;
 CREATE SERVER "Odd, Server" FOREIGN DATA WRAPPER "Odd Wrapper" OPTIONS (host 'a''b=c,\d', port '5');
 CREATE USER MAPPING FOR CURRENT_USER SERVER "Odd, Server" OPTIONS ("user" 'x y', password 'p=w''d');
 ALTER SERVER "Odd, Server" OWNER TO CURRENT_USER;
