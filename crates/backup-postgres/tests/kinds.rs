@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use backup_core::storage::MemoryStorage;
 use backup_core::{
-    BackupConfig, BackupManager, BackupOptions, BackupRef, Content, DatabaseUrl, ErrorKind, Format, Registry,
-    RestoreOptions,
+    BackupConfig, BackupManager, BackupOptions, BackupRef, Content, Ctx, DatabaseUrl, ErrorKind, Format,
+    Registry, RestoreOptions,
 };
+use backup_testkit::told::Told;
 
 mod server;
 
@@ -308,5 +309,80 @@ async fn nothing_fires_while_rows_are_loaded_and_a_view_that_cannot_be_filled_is
         manager.restore(&BackupRef::Latest, &server.url(&copy), options).await.unwrap();
         assert_eq!(server.ask(&copy, "SELECT count(*) FROM t").trim(), "3");
         assert_eq!(server.schema(&copy), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_not_watched_over_stay_so_whatever_their_triggers_are_called() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (a int REFERENCES a, u int UNIQUE DEFERRABLE, c int CONSTRAINT \"it's\" REFERENCES a);
+             CREATE TABLE p (a int REFERENCES a) PARTITION BY LIST (a); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); CREATE TABLE p2 PARTITION OF p DEFAULT;
+             ALTER TABLE b DISABLE TRIGGER ALL; ALTER TABLE p2 DISABLE TRIGGER ALL;
+             DO $$ DECLARE name name; BEGIN
+               SELECT tgname INTO STRICT name FROM pg_trigger WHERE tgrelid = 'a'::regclass AND tgfoid = '\"RI_FKey_noaction_del\"'::regproc
+                 AND tgconstraint = (SELECT oid FROM pg_constraint WHERE conname = 'b_a_fkey');
+               EXECUTE format('ALTER TABLE a ENABLE ALWAYS TRIGGER %I', name);
+             END $$",
+        );
+        let states = "SELECT tgrelid::regclass::text, k.conname, tgfoid::regproc::text, tgenabled FROM pg_trigger t JOIN pg_constraint k ON k.oid = tgconstraint
+                      WHERE tgisinternal ORDER BY 1, 2, 3";
+        let expected = server.ask(&source, states);
+        assert!(expected.matches("|D\n").count() == 7 && expected.matches("|A\n").count() == 1, "{expected}");
+        let manager = manager();
+        let backup = manager.backup(&server.url(&source)).await.unwrap();
+        let backup = manager.get_backup(&BackupRef::from(&backup.id)).await.unwrap();
+        assert_eq!(backup.warnings, [""; 0]);
+        let copy = server.create();
+        manager.restore(&BackupRef::Latest, &server.url(&copy), RestoreOptions::default()).await.unwrap();
+        assert_eq!(server.ask(&copy, states), expected);
+        // Who is no superuser cannot: one warning for each table.
+        let told = Arc::new(Told::default());
+        let manager = manager.with_context(Ctx::new().with_progress(told.clone()));
+        let copy = server.create();
+        let url = seen_by(&server, &copy, "lb_restorer");
+        server.psql(
+            "postgres",
+            &format!("ALTER ROLE lb_restorer CREATEDB; ALTER DATABASE {copy} OWNER TO lb_restorer"),
+        );
+        let mut options = RestoreOptions::default();
+        options.no_owner = true;
+        manager.restore(&BackupRef::Latest, &url, options).await.unwrap();
+        let warnings = told.warnings();
+        assert_eq!(warnings.len(), 3, "{warnings:?}");
+        for table in ["public.a", "public.b", "public.p2"] {
+            assert_eq!(warnings.iter().filter(|warning| warning.contains(table)).count(), 1, "{warnings:?}");
+        }
+        assert_eq!(server.ask(&copy, states), expected.replace("|D\n", "|O\n").replace("|A\n", "|O\n"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_rows_break_is_told_and_does_not_keep_all_else_from_coming_back() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (a int REFERENCES a); INSERT INTO a VALUES (1); INSERT INTO b VALUES (1);
+             SET session_replication_role = replica; INSERT INTO b VALUES (7); CREATE VIEW of_b AS SELECT a FROM b",
+        );
+        let told = Arc::new(Told::default());
+        let manager = manager().with_context(Ctx::new().with_progress(told.clone()));
+        manager.backup(&server.url(&source)).await.unwrap();
+        assert_eq!(told.warnings(), [""; 0]);
+        let copy = server.create();
+        manager.restore(&BackupRef::Latest, &server.url(&copy), RestoreOptions::default()).await.unwrap();
+        let warnings = told.warnings();
+        assert!(
+            warnings.len() == 1 && warnings[0].contains("b_a_fkey") && warnings[0].contains("(a)=(7)"),
+            "{warnings:?}"
+        );
+        assert_eq!(server.ask(&copy, "SELECT a FROM of_b ORDER BY 1"), "1\n7\n");
+        // What comes from now on is watched over.
+        let insert = "INSERT INTO b VALUES (1); DO $$ BEGIN INSERT INTO b VALUES (8); RAISE 'taken'; EXCEPTION WHEN foreign_key_violation THEN NULL; END $$;
+                      SELECT convalidated FROM pg_constraint WHERE conname = 'b_a_fkey'";
+        assert_eq!(server.ask(&copy, insert), "f\n");
     }
 }

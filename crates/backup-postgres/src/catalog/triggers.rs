@@ -54,8 +54,10 @@ pub(super) async fn triggers(reader: Reader<'_>, catalog: &mut Catalog, relation
     );
     let sql = format!(
         "SELECT t.oid, t.tgrelid, t.tgname::text AS name, t.tgenabled::text, t.tgisinternal, {parent} AS parent, t.tgconstraint,
-                CASE WHEN NOT t.tgisinternal THEN pg_catalog.pg_get_triggerdef(t.oid, false) END AS definition
+                CASE WHEN NOT t.tgisinternal THEN pg_catalog.pg_get_triggerdef(t.oid, false) END AS definition,
+                t.tgisinternal AND k.contype <> 't' AS of_key, k.conrelid AS key_of, k.conname::text AS key, p.proname::text AS function
          FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid LEFT JOIN pg_catalog.pg_constraint k ON k.oid = t.tgconstraint
          WHERE {OURS} ORDER BY parent, t.tgrelid, t.tgname"
     );
     let rows = reader.rows(&sql).await?;
@@ -64,25 +66,20 @@ pub(super) async fn triggers(reader: Reader<'_>, catalog: &mut Catalog, relation
         states.insert(row.oid("oid")?, row.text("tgenabled")?.to_owned());
     }
     let (mut copies, mut changed) = (Vec::new(), Vec::new());
+    let mut of_keys: HashMap<u32, Vec<&Fields>> = HashMap::new();
     for row in &rows {
         let Some(relation) = relations.get(row.oid("tgrelid")?) else { continue };
         let (key, parent, name) = ((class::TRIGGER, row.oid("oid")?), row.oid("parent")?, row.text("name")?);
         let state = row.text("tgenabled")?;
         let alter = enabled(state).unwrap_or("ENABLE");
         let alter = format!("ALTER TABLE {} {alter} TRIGGER {}", relation.quoted(), ident(name));
+        let is_of_key = row.get::<Option<bool>>("of_key")?.unwrap_or_default();
+        if is_of_key && state != "O" {
+            of_keys.entry(relation.oid).or_default().push(row);
+        }
         if row.is("tgisinternal")? && parent == 0 {
-            // Of a foreign key: made with it. Only switching it off is somebody's doing.
+            // Made with the key. Only switching it off is somebody's doing.
             catalog.alias(key, (class::CONSTRAINT, row.oid("tgconstraint")?));
-            if state != "O" {
-                let mut node =
-                    relations.node_of(catalog, relation, "trigger state", name, Rank::Contents, vec![]);
-                node.push(alter);
-                catalog.push(node);
-                reader.ctx.warn(format!(
-                    "a trigger of a foreign key of {} is not enabled as usual: its name, and so its state, may not come back",
-                    relation.quoted().escape_debug()
-                ));
-            }
             continue;
         }
         if parent != 0 {
@@ -91,7 +88,7 @@ pub(super) async fn triggers(reader: Reader<'_>, catalog: &mut Catalog, relation
             if !catalog.by_key.contains_key(&constraint) {
                 copies.push((constraint, (class::TRIGGER, parent)));
             }
-            if states.get(&parent).is_some_and(|of_parent| of_parent != state) {
+            if !is_of_key && states.get(&parent).is_some_and(|of_parent| of_parent != state) {
                 let node =
                     relations.node_of(catalog, relation, "trigger state", name, Rank::Made, vec![alter]);
                 changed.push((key, catalog.push(node)));
@@ -114,6 +111,45 @@ pub(super) async fn triggers(reader: Reader<'_>, catalog: &mut Catalog, relation
     for (copy, state) in changed {
         let made = catalog.by_key.get(&copy).copied();
         catalog.node_mut(state)?.needs.extend(made);
+    }
+    states_of_keys(catalog, relations, of_keys)
+}
+
+/// How triggers of keys fire, of each table together. Their names have numbers in them that are others in a copy: they are found by their key
+/// and their function.
+fn states_of_keys(
+    catalog: &mut Catalog,
+    relations: &Relations,
+    of_keys: HashMap<u32, Vec<&Fields>>,
+) -> Result<()> {
+    let mut of_keys: Vec<_> = of_keys.into_iter().collect();
+    of_keys.sort_unstable_by_key(|(oid, _)| *oid);
+    for (oid, triggers) in of_keys {
+        let Some(relation) = relations.get(oid) else { continue };
+        let mut node =
+            relations.node_of(catalog, relation, "key state", &relation.name, Rank::Contents, vec![]);
+        let mut states = Vec::new();
+        for row in triggers {
+            let (Some(of), Some(how)) = (relations.get(row.oid("key_of")?), enabled(row.text("tgenabled")?))
+            else {
+                continue;
+            };
+            node.needs.extend(catalog.by_key.get(&(class::CONSTRAINT, row.oid("tgconstraint")?)));
+            let (of, key) = (literal(&of.quoted()), literal(row.text("key")?));
+            states.push(format!("({of}, {key}, {}, '{how}')", literal(row.text("function")?)));
+        }
+        let table = literal(&relation.quoted());
+        let body = format!(
+            "DECLARE trigger name; how text; BEGIN FOR trigger, how IN
+SELECT t.tgname, x.how FROM (VALUES {}) AS x (of, key, function, how)
+JOIN pg_catalog.pg_constraint k ON k.conrelid = x.of::pg_catalog.regclass AND k.conname = x.key
+JOIN pg_catalog.pg_trigger t ON t.tgconstraint = k.oid AND t.tgisinternal AND t.tgrelid = {table}::pg_catalog.regclass
+JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid AND p.proname = x.function
+LOOP EXECUTE pg_catalog.format('ALTER TABLE ONLY %s %s TRIGGER %I', {table}, how, trigger); END LOOP; END",
+            states.join(", ")
+        );
+        node.push(format!("DO LANGUAGE plpgsql {}", literal(&body)));
+        catalog.push(node);
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ mod gates;
 mod globals;
 mod preflight;
 mod replace;
+mod shortfalls;
 mod staging;
 mod triggers;
 mod turns;
@@ -21,7 +22,6 @@ use tokio::sync::Semaphore;
 use crate::config::Config;
 use crate::connect::Session;
 use crate::ddl::quote::ident;
-use crate::error::sql_state;
 use crate::rows;
 use crate::spec::{SqlSpec, gate, read};
 use gates::Gates;
@@ -46,13 +46,6 @@ fn fills_cores(config: &Config, jobs: usize) -> bool {
     config.host.is_this_machine()
         && std::thread::available_parallelism().is_ok_and(|cores| cores.get() <= jobs)
 }
-
-/// What the part is called that fills a materialized view.
-const CONTENTS: &str = "materialized view contents";
-/// What a part is called of privileges on what no backup makes: what the system and extensions bring.
-const PRIVILEGES: &str = "privileges";
-/// What the server says of a function, a table, a column, a schema or anything else that is not there.
-const NOT_THERE: [&str; 5] = ["42883", "42P01", "42703", "3F000", "42704"];
 
 /// The sessions that load, and where they load into.
 #[derive(Debug)]
@@ -225,13 +218,7 @@ impl Restore {
                     (None, Some(global)) if number == 0 => {
                         skip = !self.globals.make(ctx, session, part, global, &sql).await?;
                     }
-                    (None, _) if part.object.kind == CONTENTS => {
-                        self.refresh(ctx, session, part, &sql).await?;
-                    }
-                    (None, _) if part.object.kind == PRIVILEGES => {
-                        Self::grant(ctx, session, part, &sql).await?;
-                    }
-                    (None, _) => session.statement_alone(ctx, &sql).await?,
+                    (None, _) => shortfalls::statement(ctx, session, part, &sql).await?,
                     (Some(within), _) if number == 0 => {
                         skip = !within.make(ctx, session, part, &sql).await?;
                     }
@@ -244,37 +231,6 @@ impl Restore {
             session.execute(ctx, "SET default_tablespace = ''").await?;
         }
         Ok(())
-    }
-
-    /// Fills a materialized view. What it is made of may be elsewhere, or not be what it was: that must not keep everything else from being
-    /// restored.
-    async fn refresh(&self, ctx: &Ctx, session: &Session, part: &Part, sql: &str) -> Result<()> {
-        match session.statement_alone(ctx, sql).await {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::Database | ErrorKind::PermissionDenied | ErrorKind::Locked
-                ) =>
-            {
-                ctx.warn(format!(
-                    "{} is there without contents, because it could not be refreshed: {error}",
-                    part.object.to_string().replacen(CONTENTS, "materialized view", 1)
-                ));
-                Ok(())
-            }
-            refreshed => refreshed,
-        }
-    }
-
-    /// Gives privileges on what another version of the server, or of an extension, may not have, or what was added to an extension by hand.
-    async fn grant(ctx: &Ctx, session: &Session, part: &Part, sql: &str) -> Result<()> {
-        match session.statement_alone(ctx, sql).await {
-            Err(error) if sql_state(&error).is_some_and(|code| NOT_THERE.contains(&code)) => {
-                ctx.warn(format!("{} are not as they were: {error}", part.object));
-                Ok(())
-            }
-            granted => granted,
-        }
     }
 
     /// Leaves the target as it was.
