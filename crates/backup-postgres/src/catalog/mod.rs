@@ -40,8 +40,8 @@ pub(crate) use plan::Plan;
 pub(crate) use reader::Reader;
 pub(crate) use relations::{relations, unreadable};
 pub(crate) use schemas::database_sql;
-
 pub(crate) use unknown::anything_sql;
+
 use crate::connect::Session;
 use node::Catalog;
 use relations::Relations;
@@ -120,6 +120,7 @@ pub(crate) async fn read(
 
     depend::depend(reader, &mut catalog).await?;
     depend::domain_checks(&mut catalog)?;
+    depend::array_types(&mut catalog)?;
     depend::contents(&mut catalog, relations)?;
     depend::on_extensions(reader, &mut catalog).await?;
     depend::comments(reader, &mut catalog).await?;
