@@ -139,14 +139,11 @@ pub(super) async fn default_privileges(reader: Reader<'_>, catalog: &mut Catalog
         let prefix = format!("ALTER DEFAULT PRIVILEGES FOR ROLE {}{within}", ident(role));
         let mut node = Node::sql("default privileges", &format!("{role} {on}"), Rank::Last, vec![]);
         node.schema = schema.map(str::to_owned);
-        node.owners = acl::default_statements(
-            &prefix,
-            on,
-            role,
-            &row.list("acl")?,
-            &row.list("base")?,
-            &mut node.roles,
-        )?;
+        let (acl, base) = (row.list("acl")?, row.list("base")?);
+        node.owners = acl::default_statements(&prefix, on, role, &acl, &base, &mut node.roles)?;
+        if acl.iter().any(|item| acl::grants_maintain(item) && !base.contains(item)) {
+            node.since(17, "the privilege MAINTAIN");
+        }
         if row.text("of")? == "L" {
             node.since(18, "default privileges on large objects");
         }

@@ -13,6 +13,7 @@ pub(crate) fn roles(server: &Server) {
 }
 
 /// One of every kind.
+#[allow(dead_code, reason = "not every test file uses it")]
 pub(crate) fn everything(server: &Server, database: &str) {
     roles(server);
     server.psql(database, include_str!("everything.sql"));
@@ -22,7 +23,7 @@ pub(crate) fn everything(server: &Server, database: &str) {
 }
 
 /// What makes copies differ from their sources.
-#[allow(dead_code, reason = "one of the test files uses it")]
+#[allow(dead_code, reason = "not every test file uses it")]
 pub(crate) fn awkward(server: &Server, database: &str) {
     roles(server);
     server.psql(database, include_str!("awkward.sql"));
