@@ -1,5 +1,5 @@
 //! Tables whose parents got columns after they were made: they have these behind their own. They come back in that order only if they are
-//! made the same way: without the late columns at first.
+//! made the same way: without the late columns at first, and those that became children later alone.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,6 +10,8 @@ pub(super) struct Member<'a> {
     pub(super) parents: &'a [u32],
     /// Each column, and whether the table has it of its own.
     pub(super) columns: Vec<(&'a str, bool)>,
+    /// Whether it can be made alone and become a child then: its constraints are its own.
+    pub(super) may_join: bool,
 }
 
 /// A column of a table.
@@ -20,6 +22,8 @@ type Place<'a> = (u32, &'a str);
 pub(super) struct Family {
     /// Parents before their children.
     pub(super) members: Vec<u32>,
+    /// Those that become children when all are made.
+    pub(super) joining: HashSet<u32>,
     /// The columns that are added when all members are made, each to the topmost table that has it.
     pub(super) added: Vec<(u32, String)>,
     /// All columns that are not there when their table is made.
@@ -49,13 +53,29 @@ pub(super) fn families(members: &[Member<'_>]) -> Vec<Family> {
 
 /// The family of these members, if it has late columns and comes back in its order.
 fn family(members: &[&Member<'_>]) -> Option<Family> {
+    made_with(members, &HashSet::new()).or_else(|| {
+        let by_oid: HashMap<u32, &Member<'_>> = members.iter().map(|member| (member.oid, *member)).collect();
+        // A column of its own that is its parents' too and stands before what is only inherited was there before they were its parents.
+        let joined = |member: &&&Member<'_>| {
+            let mut own = member.columns.iter().take_while(|(_, own)| *own);
+            member.may_join && own.any(|(name, _)| inherits(member, &by_oid, name))
+        };
+        made_with(members, &members.iter().filter(joined).map(|member| member.oid).collect())
+    })
+}
+
+/// The same, where some become children when all are made.
+fn made_with(members: &[&Member<'_>], joining: &HashSet<u32>) -> Option<Family> {
     let by_oid: HashMap<u32, &Member<'_>> = members.iter().map(|member| (member.oid, *member)).collect();
     let mut late: HashSet<Place<'_>> = HashSet::new();
     // What is behind a late column is late too, and what is late in a parent is late in its children.
     loop {
         let before = late.len();
         for member in members {
-            let first = first_late(member, &by_oid, &late);
+            let first = match joining.contains(&member.oid) {
+                true => member.columns.iter().take_while(|(_, own)| *own).count(),
+                false => first_late(member, &by_oid, &late),
+            };
             late.extend(member.columns.iter().skip(first).map(|(name, _)| (member.oid, *name)));
             let inherited: Vec<_> = member.columns.iter().filter(|(_, own)| !own).collect();
             for (name, _) in inherited {
@@ -76,8 +96,9 @@ fn family(members: &[&Member<'_>]) -> Option<Family> {
         return None;
     }
     let added = order(members, &late)?;
-    comes_back(members, &by_oid, &late, &added).then(|| Family {
+    comes_back(members, &by_oid, joining, &late, &added).then(|| Family {
         members: members.iter().map(|member| member.oid).collect(),
+        joining: joining.clone(),
         added: added.iter().map(|(oid, name)| (*oid, (*name).to_owned())).collect(),
         late: late.iter().map(|(oid, name)| (*oid, (*name).to_owned())).collect(),
     })
@@ -87,10 +108,12 @@ fn family(members: &[&Member<'_>]) -> Option<Family> {
 fn made<'a>(
     member: &Member<'a>,
     by_oid: &HashMap<u32, &Member<'a>>,
+    joining: &HashSet<u32>,
     late: &HashSet<Place<'_>>,
 ) -> Vec<&'a str> {
     let mut columns = Vec::new();
-    let parents = member.parents.iter().filter_map(|oid| by_oid.get(oid));
+    let parents = member.parents.iter().filter(|_| !joining.contains(&member.oid));
+    let parents = parents.filter_map(|oid| by_oid.get(oid));
     let of = |member: &Member<'a>| {
         let oid = member.oid;
         let early = member.columns.iter().filter(|(name, _)| !late.contains(&(oid, *name)));
@@ -114,13 +137,16 @@ fn first_late(member: &Member<'_>, by_oid: &HashMap<u32, &Member<'_>>, late: &Ha
         return first;
     }
     // An inherited column behind one that is the table's own alone came later.
-    let inherits = |name: &str| {
-        let mut parents = member.parents.iter().filter_map(|oid| by_oid.get(oid));
-        parents.any(|parent| parent.columns.iter().any(|(of, _)| *of == name))
-    };
+    let inherits = |name: &str| inherits(member, by_oid, name);
     let own = member.columns.iter().position(|(name, _)| !inherits(name)).unwrap_or(member.columns.len());
     let behind = member.columns.iter().skip(own).position(|(name, _)| inherits(name));
     behind.map_or(member.columns.len(), |behind| own + behind)
+}
+
+/// Whether a parent has a column of that name.
+fn inherits(member: &Member<'_>, by_oid: &HashMap<u32, &Member<'_>>, name: &str) -> bool {
+    let mut parents = member.parents.iter().filter_map(|oid| by_oid.get(oid));
+    parents.any(|parent| parent.columns.iter().any(|(of, _)| *of == name))
 }
 
 /// An order of adding in which each table gets its late columns one behind the other; none if there is none.
@@ -166,10 +192,12 @@ fn heirs(members: &[&Member<'_>], of: usize, name: &str) -> Vec<usize> {
 fn comes_back(
     members: &[&Member<'_>],
     by_oid: &HashMap<u32, &Member<'_>>,
+    joining: &HashSet<u32>,
     late: &HashSet<Place<'_>>,
     added: &[Place<'_>],
 ) -> bool {
-    let mut columns: Vec<Vec<&str>> = members.iter().map(|member| made(member, by_oid, late)).collect();
+    let mut columns: Vec<Vec<&str>> =
+        members.iter().map(|member| made(member, by_oid, joining, late)).collect();
     for (oid, name) in added {
         let Some(place) = members.iter().position(|member| member.oid == *oid) else { return false };
         for heir in heirs(members, place, name) {
@@ -187,7 +215,7 @@ mod tests {
     use super::*;
 
     fn member<'a>(oid: u32, parents: &'a [u32], columns: &[(&'a str, bool)]) -> Member<'a> {
-        Member { oid, parents, columns: columns.to_vec() }
+        Member { oid, parents, columns: columns.to_vec(), may_join: true }
     }
 
     #[test]
@@ -216,5 +244,19 @@ mod tests {
         let swapped =
             [member(1, &[], &[("a", true), ("b", true)]), member(2, &[1], &[("b", true), ("a", true)])];
         assert!(families(&swapped).is_empty());
+    }
+
+    #[test]
+    fn a_child_that_was_made_alone_is_made_so_again_before_its_parent_gets_more() {
+        let parent = member(1, &[], &[("a", true), ("b", true), ("late", true)]);
+        let child = [("b", true), ("own", true), ("a", true), ("late", false)];
+        let grandchild = [("b", false), ("own", false), ("a", false), ("x", true), ("late", false)];
+        let mut members = [parent, member(2, &[1], &child), member(3, &[2], &grandchild)];
+        let found = families(&members);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].joining, HashSet::from([2]));
+        assert_eq!(found[0].added, [(1, "late".to_owned())]);
+        members[1].may_join = false;
+        assert!(families(&members).is_empty());
     }
 }

@@ -5,13 +5,18 @@ use std::collections::{HashMap, HashSet};
 use backup_core::Result;
 
 use super::columns::Attribute;
+use super::constraints::TableConstraints;
 use super::families::{self, Family, Member};
 use super::node::{Catalog, Node, NodeId, Rank, class};
 use super::relations::{Relation, RelationKind, Relations};
 use super::tables::{Parts, column_definition, inherited_from, settings};
 
 /// The tables that have to be made together for the sake of the order of their columns.
-pub(super) fn families(relations: &Relations, columns: &HashMap<u32, Vec<Attribute>>) -> Vec<Family> {
+pub(super) fn families(
+    relations: &Relations,
+    columns: &HashMap<u32, Vec<Attribute>>,
+    constraints: &TableConstraints,
+) -> Vec<Family> {
     let is_of_family = |relation: &&Relation| {
         matches!(relation.kind, RelationKind::Table | RelationKind::Foreign) && !relation.is_partition
     };
@@ -39,6 +44,7 @@ pub(super) fn families(relations: &Relations, columns: &HashMap<u32, Vec<Attribu
             columns: (columns.get(&relation.oid).into_iter().flatten())
                 .map(|column| (column.name.as_str(), column.is_local))
                 .collect(),
+            may_join: constraints.are_local(relation),
         })
         .collect();
     families::families(&members)
@@ -56,6 +62,11 @@ pub(super) fn complete(catalog: &mut Catalog, parts: &Parts<'_>) -> Result<()> {
             Node::sql("table columns", &first.name, Rank::Objects, vec![]).in_schema(&first.schema);
         node.table = Some(first.name.clone());
         node.needs.extend(&made);
+        for relation in members.iter().filter(|relation| family.joining.contains(&relation.oid)) {
+            for parent in relation.parents.iter().filter_map(|oid| parts.relations.get(*oid)) {
+                node.push(format!("ALTER {} INHERIT {}", relation.identity(), parent.quoted()));
+            }
+        }
         for (oid, name) in &family.added {
             let Some(relation) = parts.relations.get(*oid) else { continue };
             let column = parts.columns_of(relation).iter().find(|column| column.name == *name);

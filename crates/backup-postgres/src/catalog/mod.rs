@@ -84,7 +84,7 @@ pub(crate) async fn read(
     let columns = columns::columns(reader).await?;
     let constraints = constraints::read(reader).await?;
     let (identities, sequences) = sequences::read(reader, relations).await?;
-    let families = late::families(relations, &columns);
+    let families = late::families(relations, &columns, &constraints);
     let parts = tables::Parts {
         relations,
         columns: &columns,

@@ -183,7 +183,8 @@ fn create(ctx: &Ctx, parts: &Parts<'_>, relation: &Relation, row: &Fields) -> Re
         Some(of_type) => sql += &format!(" OF {of_type} ({body})"),
         None => sql += &format!(" ({body})"),
     }
-    if !relation.is_partition && !relation.parents.is_empty() && !joins_later(parts, relation) {
+    let joins = parts.family_of(relation).is_some_and(|family| family.joining.contains(&relation.oid));
+    if !relation.is_partition && !relation.parents.is_empty() && !joins && !joins_later(parts, relation) {
         let parents = parents_of(parts, relation);
         let names: Vec<_> = parents.iter().map(|parent| parent.quoted()).collect();
         sql += &format!("\nINHERITS ({})", names.join(", "));
