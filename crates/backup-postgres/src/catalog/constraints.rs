@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use backup_core::{Error, Result};
 
 use super::columns::Attribute;
-use super::node::{Catalog, Rank, class, named};
+use super::node::{Catalog, NodeId, Rank, class, named};
 use super::reader::{Fields, OURS, Reader};
 use super::relations::{Relation, RelationKind, Relations, options};
 use crate::ddl::quote::ident;
@@ -388,11 +388,19 @@ fn foreign_key(
 }
 
 /// A foreign key locks both tables, so it comes after all indexes of both: neither waits for the other while it holds a session.
-pub(super) fn foreign_keys_last(catalog: &mut Catalog) {
-    for (id, tables) in std::mem::take(&mut catalog.foreign_keys) {
+pub(super) fn foreign_keys_last(catalog: &mut Catalog, relations: &Relations) {
+    let keys = std::mem::take(&mut catalog.foreign_keys);
+    let mut keys_of: HashMap<u32, Vec<NodeId>> = HashMap::new();
+    for (id, [from, _]) in &keys {
+        keys_of.entry(*from).or_default().push(*id);
+    }
+    for (id, tables) in &keys {
         let indexes = tables.iter().filter_map(|table| catalog.indexes_of.get(table)).flatten();
-        if let Some(node) = catalog.nodes.get_mut(id) {
-            node.needs.extend(indexes);
+        // A partition's own comes behind those that it inherits, which would take it over if it was there.
+        let above = relations.above(tables[0]);
+        let inherited = above.iter().filter_map(|table| keys_of.get(table)).flatten();
+        if let Some(node) = catalog.nodes.get_mut(*id) {
+            node.needs.extend(indexes.chain(inherited));
         }
     }
 }

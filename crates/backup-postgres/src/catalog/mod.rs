@@ -104,7 +104,7 @@ pub(crate) async fn read(
 
     constraints::keys(reader, &mut catalog, relations).await?;
     indexes::indexes(reader, &mut catalog, relations).await?;
-    constraints::foreign_keys_last(&mut catalog);
+    constraints::foreign_keys_last(&mut catalog, relations);
     triggers::rules(reader, &mut catalog, relations).await?;
     reader.release().await?;
     triggers::triggers(reader, &mut catalog, relations).await?;

@@ -96,6 +96,18 @@ impl Relations {
         self.places.get(&oid).and_then(|place| self.all.get(*place))
     }
 
+    /// The partitioned tables above a partition, up to the top of the tree.
+    pub(super) fn above(&self, oid: u32) -> Vec<u32> {
+        let mut above = Vec::new();
+        let mut at = self.get(oid);
+        // Trees are as deep as people make them; a circle there cannot be.
+        while let Some(relation) = at.filter(|of| of.is_partition && above.len() < self.all.len()) {
+            at = relation.parents.first().and_then(|parent| self.get(*parent));
+            above.extend(at.map(|parent| parent.oid));
+        }
+        above
+    }
+
     /// Says that each relation's node makes the types of its rows along.
     pub(super) fn alias_types(&self, catalog: &mut Catalog) {
         for relation in &self.all {
@@ -161,7 +173,7 @@ pub(crate) async fn relations(reader: Reader<'_>) -> Result<Relations> {
         relations.all.push(relation);
     }
     for place in 0..relations.all.len() {
-        let root = relations.all.get(place).and_then(|relation| root(&relations, relation));
+        let root = relations.all.get(place).and_then(|relation| relations.above(relation.oid).pop());
         if let Some(relation) = relations.all.get_mut(place) {
             relation.root = root;
         }
@@ -206,19 +218,6 @@ fn relation(row: &Fields) -> Result<Relation> {
         is_unlogged: row.is("unlogged")?,
         types: row.get("types")?,
     })
-}
-
-/// The top of the partition tree above a partition.
-fn root(relations: &Relations, relation: &Relation) -> Option<u32> {
-    let mut at = relation;
-    // Trees are as deep as people make them; a circle there cannot be.
-    for _ in 0..relations.all.len() {
-        if !at.is_partition {
-            break;
-        }
-        at = relations.get(*at.parents.first()?)?;
-    }
-    (at.oid != relation.oid).then_some(at.oid)
 }
 
 /// How many views are read at a time.
