@@ -6,6 +6,7 @@ use std::time::Duration;
 use backup_core::{Ctx, Error, ErrorKind, LogPoint, Result};
 
 use crate::catalog::Reading;
+use crate::catalog::objects::is_unfit;
 use crate::config::Config;
 use crate::connect::Connection;
 use crate::ddl::quote::{identifier, text};
@@ -163,10 +164,10 @@ impl Taking<'_> {
         self.hold().await?;
         let of = text(&self.database);
         let sql = format!(
-            "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {of} \
+            "SELECT TABLE_NAME, ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA = {of} \
              AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND ENGINE IS NOT NULL"
         );
-        let tables = names(self.control.rows(self.ctx, &sql).await?)?;
+        let tables = lockable(self.ctx, &mut self.control, &self.database, &sql).await?;
         if !tables.is_empty() && !self.allowed(&lock_tables(&tables)).await? {
             return Ok(false);
         }
@@ -375,13 +376,24 @@ async fn without_snapshots(ctx: &Ctx, connection: &mut Connection, database: &st
     // lock would be in the way of BACKUP STAGE.
     let merged = if connection.version.is_mariadb { ", 'MRG_MyISAM'" } else { "" };
     let sql = format!(
-        "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {of} AND ENGINE IS NOT NULL \
+        "SELECT TABLE_NAME, ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA = {of} AND ENGINE IS NOT NULL \
          AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') \
          AND ENGINE NOT IN ('InnoDB', 'ROCKSDB', 'TokuDB', 'BLACKHOLE'{merged}) ORDER BY TABLE_NAME"
     );
-    names(connection.rows(ctx, &sql).await?)
+    lockable(ctx, connection, database, &sql).await
 }
 
-fn names(rows: Vec<crate::connect::Row>) -> Result<Vec<String>> {
-    rows.into_iter().map(|row| Reading::new(row).text()).collect()
+/// Tables of a database, by their names and engines, without those that nobody can lock: MERGE tables whose parts do not fit.
+async fn lockable(ctx: &Ctx, connection: &mut Connection, database: &str, sql: &str) -> Result<Vec<String>> {
+    let mut tables = Vec::new();
+    for row in connection.rows(ctx, sql).await? {
+        let mut row = Reading::new(row);
+        let (name, engine) = (row.text()?, row.text()?);
+        let is_merge = engine.eq_ignore_ascii_case("mrg_myisam");
+        let full_name = format!("{}.{}", identifier(database), identifier(&name));
+        if !is_merge || !is_unfit(ctx, connection, &full_name).await? {
+            tables.push(name);
+        }
+    }
+    Ok(tables)
 }

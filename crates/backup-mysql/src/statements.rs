@@ -12,7 +12,11 @@ use crate::catalog::spec::SqlSpec;
 use crate::catalog::trigger;
 use crate::connect::Connection;
 use crate::ddl::UTF8;
-use crate::ddl::create::{CreateTable, referred, refers, unqualified, without_database_of_libraries};
+use crate::ddl::create::late::{may_hide_encryption, with_unencrypted_partitions};
+use crate::ddl::create::{
+    CreateTable, counting_by_rows, referred, refers, unqualified, without_database_of_libraries,
+};
+use crate::ddl::lex::{Token, words};
 use crate::ddl::quote::{identifier, text};
 use crate::ddl::raw;
 use crate::ddl::view::{in_any_database, names_database};
@@ -26,6 +30,9 @@ pub(crate) async fn of(
     object: &Object,
     spec: &SqlSpec,
 ) -> Result<Vec<Vec<u8>>> {
+    if let SqlSpec::Momentary(momentary) = spec {
+        return momentary.statements(ctx, reader.speak(ctx, true).await?, &object.name).await;
+    }
     let Some(context) = spec.context() else {
         let statements = of_tables(ctx, reader, database, object, spec).await?;
         return Ok(statements.into_iter().map(String::into_bytes).collect());
@@ -81,7 +88,12 @@ async fn views(
         Err(error) if is_invalid && code(&error).is_some() => {
             remembered(ctx, connection, &object.name).await?.ok_or(error)?
         }
-        shown => raw::to_text(shown?)?,
+        shown => {
+            let sql = raw::to_text(shown?)?;
+            let is_hidden = is_invalid && connection.version.is_mariadb && hides_places(&sql);
+            let other = if is_hidden { remembered(ctx, connection, &object.name).await? } else { None };
+            other.unwrap_or(sql)
+        }
     };
     let statements = match spec {
         // Of columns that are not there the database is said, whatever is said of tables.
@@ -119,17 +131,37 @@ async fn of_tables(
         SqlSpec::Database => settings(ctx, reader.speak(ctx, false).await?, database).await?,
         SqlSpec::Sequence => {
             let sql = show(ctx, reader.speak(ctx, true).await?, &format!("SEQUENCE {name}"), 1).await?;
-            unqualified(&raw::to_text(sql)?, database)
+            let sql = unqualified(&raw::to_text(sql)?, database);
+            // What is said of it as a sequence is not all.
+            let table = table(ctx, reader, database, &object.name).await?;
+            let format = CreateTable::parse(&table)?.option("ROW_FORMAT").map(str::to_owned);
+            let format = format.map(|format| format!("ALTER TABLE {name} ROW_FORMAT={format}"));
+            return Ok(std::iter::once(sql).chain(format).collect());
         }
         SqlSpec::SequenceValue => sequence_value(ctx, reader.speak(ctx, false).await?, &name).await?,
-        SqlSpec::Table { keys_later } => {
-            let sql = table(ctx, reader, database, &object.name).await?;
-            let table = CreateTable::parse(&sql)?;
-            let mut statements = vec![table.without(*keys_later)];
-            if !reader.version().is_mariadb {
-                statements.extend(table.forget());
+        SqlSpec::Table { keys_later, foreign_keys, counts_by_rows } => {
+            let mut sql = table(ctx, reader, database, &object.name).await?;
+            if *counts_by_rows {
+                sql = counting_by_rows(&sql);
             }
+            if may_hide_encryption(&sql) && !encrypts(ctx, reader.speak(ctx, false).await?).await? {
+                sql = with_unencrypted_partitions(&sql);
+            }
+            let table = CreateTable::parse(&sql)?;
+            if reader.version().is_mariadb {
+                return Ok(table.statements(*keys_later, foreign_keys));
+            }
+            let mut statements = vec![table.without(*keys_later)];
+            statements.extend(table.forget());
             return Ok(statements);
+        }
+        SqlSpec::Uncounted { column, above } => {
+            let sql = table(ctx, reader, database, &object.name).await?;
+            let column = identifier(column);
+            let next = CreateTable::parse(&sql)?.option("AUTO_INCREMENT").map(str::to_owned);
+            let next = next.map(|next| format!("ALTER TABLE {name} AUTO_INCREMENT = {next}"));
+            let update = format!("UPDATE {name} SET {column} = NULL WHERE {column} > {above}");
+            return Ok(std::iter::once(update).chain(next).collect());
         }
         SqlSpec::Keys => {
             let of = of_table()?;
@@ -143,6 +175,19 @@ async fn of_tables(
             let full_text = full_text.iter().filter_map(|key| alter(&[key]));
             return Ok(alter(&table.later_keys()).into_iter().chain(full_text).collect());
         }
+        SqlSpec::Aside { aside } => {
+            let aside = identifier(aside);
+            let like = format!("CREATE TABLE {aside} LIKE {name}");
+            return Ok(vec![like, format!("ALTER TABLE {aside} REMOVE PARTITIONING")]);
+        }
+        SqlSpec::Exchange { aside, partition } => {
+            let (aside, partition) = (identifier(aside), identifier(partition));
+            let exchange = format!(
+                "ALTER TABLE {name} EXCHANGE PARTITION {partition} WITH TABLE {aside} WITHOUT VALIDATION"
+            );
+            return Ok(vec![exchange, format!("DROP TABLE {aside}")]);
+        }
+        SqlSpec::Momentary(_) => return Err(Error::internal("rows are taken for a definition")),
         SqlSpec::DisableKeys => format!("ALTER TABLE {} DISABLE KEYS", identifier(of_table()?)),
         SqlSpec::Discard => format!("ALTER TABLE {} DISCARD TABLESPACE", identifier(of_table()?)),
         SqlSpec::ForeignKey => {
@@ -209,6 +254,14 @@ async fn view(ctx: &Ctx, connection: &mut Connection, name: &str, context: &Cont
     again.or(shown)
 }
 
+/// MariaDB prints ORDER BY 1 of a view that is invalid as if it were by an empty text.
+fn hides_places(sql: &str) -> bool {
+    let all: Vec<_> = words(sql).collect();
+    let is_hidden =
+        |two: &[Token<'_>]| matches!(two, [before, Token::Text("''")] if before.is("BY") || before.is(","));
+    all.windows(2).any(is_hidden)
+}
+
 /// The statement of an invalid view that the server does not print, out of what it remembers of it.
 async fn remembered(ctx: &Ctx, connection: &mut Connection, name: &str) -> Result<Option<String>> {
     let of = format!("TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {}", text(name));
@@ -246,6 +299,12 @@ async fn show(ctx: &Ctx, connection: &mut Connection, what: &str, place: usize) 
         Error::new(backup_core::ErrorKind::PermissionDenied, "the account may not see the definition")
             .hint("docs/mysql.md has the privileges that are needed, as a script")
     })
+}
+
+/// Whether the server has keys to encrypt tables with.
+async fn encrypts(ctx: &Ctx, connection: &mut Connection) -> Result<bool> {
+    let sql = "SELECT COUNT(*) FROM information_schema.PLUGINS WHERE PLUGIN_TYPE = 'ENCRYPTION' AND PLUGIN_STATUS = 'ACTIVE'";
+    Ok(Reading::new(connection.row(ctx, sql).await?).number()? > 0)
 }
 
 async fn exists(ctx: &Ctx, connection: &mut Connection, table: &str) -> Result<bool> {

@@ -3,6 +3,8 @@
 pub(crate) mod accounts;
 pub(crate) mod column;
 pub(crate) mod context;
+mod misplaced;
+pub(crate) mod momentary;
 pub(crate) mod objects;
 mod order;
 pub(crate) mod plan;
@@ -13,6 +15,7 @@ pub(crate) mod split;
 pub(crate) mod stand_in;
 pub(crate) mod table;
 pub(crate) mod trigger;
+mod uncounted;
 pub(crate) mod visible;
 pub(crate) mod want;
 

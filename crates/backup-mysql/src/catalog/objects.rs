@@ -9,7 +9,8 @@ use super::Reading;
 use super::context::Context;
 use super::want::Want;
 use crate::connect::Connection;
-use crate::ddl::quote::text;
+use crate::ddl::quote::{identifier, text};
+use crate::error::code;
 
 /// Where the rows of a table are, as far as it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +52,8 @@ pub(crate) struct Objects {
     pub(crate) triggers: Vec<Trigger>,
     pub(crate) routines: Vec<Routine>,
     pub(crate) events: Vec<Event>,
+    /// MERGE tables whose parts do not fit them. The server says nothing of such a table but that it is there.
+    pub(crate) unfit: BTreeSet<String>,
     /// The databases of the server, if there is an invalid view, which may read from others.
     pub(crate) databases: BTreeSet<String>,
     /// When each was made or changed, or what it is made of, by kind and name.
@@ -64,6 +67,7 @@ pub(crate) struct TableEntry {
     pub(crate) name: String,
     pub(crate) engine: Engine,
     pub(crate) versioned: bool,
+    pub(crate) is_partitioned: bool,
     pub(crate) wants: Vec<Want>,
 }
 
@@ -138,6 +142,17 @@ impl RoutineKind {
 
 type Selects<'a> = &'a (dyn Fn(&str) -> bool + Sync);
 
+/// ER_WRONG_MRG_TABLE.
+const DOES_NOT_FIT: u16 = 1168;
+
+/// Whether a table is a MERGE table whose parts are not there or not like it: whoever opens it gets that for an answer.
+pub(crate) async fn is_unfit(ctx: &Ctx, connection: &mut Connection, table: &str) -> Result<bool> {
+    match connection.execute(ctx, &format!("SHOW CREATE TABLE {table}")).await {
+        Err(error) if code(&error).is_some() => Ok(code(&error) == Some(DOES_NOT_FIT)),
+        done => done.map(|_| false),
+    }
+}
+
 fn unknown(kind: &str, name: &str) -> Error {
     let message =
         format!("{} is a {kind:?}, which is not known to this version of lifeboat", name.escape_debug());
@@ -199,7 +214,12 @@ impl Objects {
             if !selects(&name) {
                 continue;
             }
+            let is_merge = engine.as_ref().is_none_or(|engine| engine.eq_ignore_ascii_case("mrg_myisam"));
             let changed = match kind.as_str() {
+                "BASE TABLE" if is_merge && is_unfit(ctx, connection, &identifier(&name)).await? => {
+                    self.unfit.insert(name);
+                    continue;
+                }
                 "BASE TABLE" | "SYSTEM VERSIONED" => {
                     let Some(engine) = engine else {
                         let why = format!(
@@ -214,7 +234,9 @@ impl Objects {
                     wants.extend(Want::collation(&collation).into_iter().chain(Want::engine(&engine)));
                     let engine = Engine::of(&engine, &name)?;
                     let versioned = kind == "SYSTEM VERSIONED";
-                    self.tables.push(TableEntry { name: name.clone(), engine, versioned, wants });
+                    let is_partitioned = options.split_whitespace().any(|option| option == "partitioned");
+                    let name = name.clone();
+                    self.tables.push(TableEntry { name, engine, versioned, is_partitioned, wants });
                     "table"
                 }
                 "SEQUENCE" => {
@@ -296,7 +318,7 @@ impl Objects {
             let mut row = Reading::new(row);
             let (name, table, made) = (row.text()?, row.text()?, row.maybe()?.unwrap_or_default());
             let body = row.maybe()?.unwrap_or_default();
-            if selects(&table) {
+            if selects(&table) && !self.unfit.contains(&table) {
                 self.changes.insert(("trigger", name.clone()), made);
                 self.triggers.push(Trigger { name, table, body, context: Context::read(&mut row)? });
             }

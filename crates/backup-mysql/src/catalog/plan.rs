@@ -10,6 +10,8 @@ use backup_core::{
 use futures::future::try_join_all;
 
 use super::accounts;
+use super::misplaced;
+use super::momentary;
 use super::objects::{Engine, Objects, RoutineKind};
 use super::order;
 use super::size;
@@ -18,7 +20,8 @@ use super::split::{self, Slice};
 use super::stand_in::{StandIns, There};
 use super::table::{Details, Table};
 use super::trigger;
-use super::want::Wants;
+use super::uncounted;
+use super::want::{Want, Wants};
 use crate::config::Config;
 use crate::connect::Connection;
 use crate::ddl::lex::{Token, tokens};
@@ -70,10 +73,20 @@ pub(crate) async fn plan(
     objects: &Objects,
     request: &BackupRequest,
 ) -> Result<Vec<Part>> {
+    for table in &objects.unfit {
+        ctx.warn(format!(
+            "MERGE table {} and its triggers are left out: its parts are not there or not like it, and the server does not say what it is made of; it has no rows of its own",
+            table.escape_debug()
+        ));
+    }
     let mut details = Details::read(ctx, readers.any()?, database).await?;
     let mut tables = Vec::new();
     for entry in &objects.tables {
         tables.push(details.table(entry)?);
+    }
+    let names: BTreeSet<_> = tables.iter().map(|table| table.name.clone()).collect();
+    for key in tables.iter_mut().flat_map(|table| &mut table.foreign_keys) {
+        key.is_mistyped &= key.to.as_ref().is_some_and(|to| names.contains(to));
     }
     let (mut counts, mut discarded) = (HashMap::new(), Vec::new());
     for (table, rows) in readers.keep(ctx, &tables).await? {
@@ -222,12 +235,28 @@ impl Plan<'_> {
         let (merged, others): (Vec<_>, Vec<_>) =
             tables.iter().partition(|table| table.engine == Engine::Rowless);
         let mut made_before = Vec::new();
-        for table in others.into_iter().chain(merged) {
+        // One that refers to columns of another type goes before the table that has these.
+        let refers_early = |table: &Table| table.foreign_keys.iter().any(|key| key.is_mistyped);
+        let (first, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|table| refers_early(table));
+        for table in first.iter().copied().chain(others).chain(merged) {
             let filled = !size::is_small(counts.get(&table.name).copied().unwrap_or(0));
             let is_better = table.has_plain_keys && filled || table.numbers_texts;
-            let keys_later = is_better && table.engine == Engine::InnoDb && !table.versioned;
-            let spec = SqlSpec::Table { keys_later };
+            let keys_later =
+                is_better && table.engine == Engine::InnoDb && !table.versioned && !refers_early(table);
+            let mistyped = table.foreign_keys.iter().filter(|key| key.is_mistyped);
+            let is_archive = table.wants.contains(&Want::Engine("ARCHIVE".to_owned()));
+            let spec = SqlSpec::Table {
+                keys_later,
+                foreign_keys: mistyped.map(|key| key.name.clone()).collect(),
+                counts_by_rows: is_archive && counts.get(&table.name).is_some_and(|rows| *rows > 0),
+            };
             let mut after = self.sequences_of(table);
+            let refers_here = |other: &&&Table| {
+                let mut keys = other.foreign_keys.iter().filter(|key| key.is_mistyped);
+                keys.any(|key| key.to.as_ref() == Some(&table.name))
+            };
+            let referring = first.iter().filter(refers_here);
+            after.extend(referring.filter_map(|other| self.needs.get(&other.name)?.made));
             if table.engine == Engine::Rowless {
                 after.extend(&made_before);
             }
@@ -264,31 +293,91 @@ impl Plan<'_> {
         }
         let columns: Vec<_> =
             table.columns.iter().map(|column| PartColumn::new(&column.name, &column.declared)).collect();
+        let partitions = misplaced::partitions(ctx, connection, table).await?;
+        if !partitions.is_empty() {
+            return self.rows_of_partitions(table, &columns, partitions);
+        }
         let slices = if size::is_small(rows) {
             vec![Slice { condition: None, bytes: rows * 16 * table.columns.len() as u64 }]
         } else {
             let size = size::estimate(ctx, connection, table).await?;
             split::slices(ctx, connection, table, size, self.part_size).await?
         };
+        let momentary = momentary::of(ctx, connection, table).await?;
+        let mut after: Vec<_> =
+            self.needs.get(&table.name).and_then(|needs| needs.made).into_iter().collect();
+        let mut other_rows = None;
+        if let Some((momentary, others)) = momentary {
+            let object = self.object("history", &table.name).of_table(&table.name);
+            after.push(self.sql(Phase::Data, object, &SqlSpec::Momentary(momentary), after.clone())?);
+            other_rows = Some(others);
+        }
+        let uncounted = uncounted::of(ctx, connection, table).await?;
         let slices_by_collation =
             slices.len() > 1 && table.key.iter().any(|column| !column.collation.is_empty());
         for slice in slices {
             let whole = table.select();
             let spec = RowsSpec {
                 columns: table.columns.iter().map(|column| column.kind).collect(),
-                select: slice.condition.map_or(whole.clone(), |rows| format!("{whole} WHERE {rows}")),
+                select: slice
+                    .condition
+                    .or(other_rows.clone())
+                    .map_or(whole.clone(), |rows| format!("{whole} WHERE {rows}")),
                 versioned: table.versioned,
                 generated_places: table.generated_places.clone(),
+                aside: None,
                 by_collation: slices_by_collation,
             };
-            let needs = self.needs.entry(table.name.clone()).or_default().made;
             let object = self.object("table", &table.name);
             let part = Part::rows(self.next_id()?, object, RowLayout::LengthEncoded, columns.clone())
-                .after(needs)
+                .after(after.iter().copied())
                 .size_hint(slice.bytes)
                 .spec(spec::json(&spec)?);
             self.needs.entry(table.name.clone()).or_default().rows.push(part.id);
             self.parts.push(part);
+        }
+        if let Some((column, above)) = uncounted {
+            let object = self.object("numbers", &table.name).of_table(&table.name);
+            let rows = self.needs.get(&table.name).cloned().unwrap_or_default();
+            let done = self.sql(Phase::Data, object, &SqlSpec::Uncounted { column, above }, rows.all())?;
+            self.needs.entry(table.name.clone()).or_default().rows.push(done);
+        }
+        Ok(())
+    }
+
+    /// The rows of a table of which some are in a partition that is not theirs.
+    fn rows_of_partitions(
+        &mut self,
+        table: &Table,
+        columns: &[PartColumn],
+        partitions: Vec<String>,
+    ) -> Result<()> {
+        let mut before = self.needs.get(&table.name).and_then(|needs| needs.made);
+        for partition in partitions {
+            let object = self.object("partition", &table.name).of_table(&table.name);
+            let aside = format!("lifeboat_partition_{}", self.next_id()?);
+            let spec = SqlSpec::Aside { aside: aside.clone() };
+            let made = self.sql(Phase::Data, object.clone(), &spec, before)?;
+            let rows = RowsSpec {
+                columns: table.columns.iter().map(|column| column.kind).collect(),
+                select: table.select_of_partition(&partition),
+                versioned: false,
+                generated_places: table.generated_places.clone(),
+                aside: Some(aside.clone()),
+                by_collation: false,
+            };
+            let of = self.object("table", &table.name);
+            let rows = Part::rows(self.next_id()?, of, RowLayout::LengthEncoded, columns.to_vec())
+                .after([made])
+                .spec(spec::json(&rows)?);
+            let spec = SqlSpec::Exchange { aside, partition };
+            let needs = self.needs.entry(table.name.clone()).or_default();
+            needs.rows.push(rows.id);
+            let after = rows.id;
+            self.parts.push(rows);
+            let exchanged = self.sql(Phase::Data, object, &spec, [after])?;
+            self.needs.entry(table.name.clone()).or_default().rows.push(exchanged);
+            before = Some(exchanged);
         }
         Ok(())
     }
@@ -316,7 +405,7 @@ impl Plan<'_> {
         // Of one table one after the other: each locks it, and may give it a key for the moment.
         let mut before: HashMap<&String, PartId> = HashMap::new();
         for table in tables {
-            for key in &table.foreign_keys {
+            for key in table.foreign_keys.iter().filter(|key| !key.is_mistyped) {
                 let ends = [Some(&table.name), key.to.as_ref()];
                 let missing = ends.into_iter().flatten().find(|name| !self.needs.contains_key(*name));
                 if let Some(missing) = missing.filter(|_| !is_everything) {
@@ -397,7 +486,9 @@ impl Plan<'_> {
                 }
             };
             let has_function = |name: &str| functions.contains_key(&name.to_lowercase());
-            let has_database = |name: &str| objects.databases.contains(name);
+            let has_database = |name: &str| {
+                objects.databases.contains(name) || name.eq_ignore_ascii_case("information_schema")
+            };
             let stand_ins = StandIns::of(view, self.database, there, has_function, has_database);
             let spec = SqlSpec::View { invalid: true, context: view.context.clone(), stand_ins };
             let made = self.sql(Phase::PostData, self.object("view", &view.name), &spec, after)?;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::accounts::Account;
 use super::column::Kind;
 use super::context::Context;
+use super::momentary::Momentary;
 use super::objects::RoutineKind;
 use super::stand_in::StandIns;
 use super::want::Want;
@@ -23,7 +24,29 @@ pub(crate) enum SqlSpec {
     /// A table, without some of its keys if these come later.
     Table {
         keys_later: bool,
+        /// The foreign keys that it is made with.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        foreign_keys: Vec<String>,
+        /// It takes rows only if it is not said from where it counts: ARCHIVE takes no number below that.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        counts_by_rows: bool,
     },
+    /// That some rows have no number in the column that counts, where a load gives them one above this.
+    Uncounted {
+        column: String,
+        above: String,
+    },
+    /// A table like this one that takes the rows of a partition, whether they belong there or not.
+    Aside {
+        aside: String,
+    },
+    /// And that it becomes the partition.
+    Exchange {
+        aside: String,
+        partition: String,
+    },
+    /// The versions of rows that ended when they began.
+    Momentary(Momentary),
     /// The keys of a table that come later.
     Keys,
     /// That the plain keys of a table are not kept.
@@ -86,6 +109,9 @@ pub(crate) struct RowsSpec {
     /// Generated columns of geometries, for which MySQL's LOAD DATA wants to be told DEFAULT.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) generated_places: Vec<String>,
+    /// The table that they go into, if it is not the one that they are of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) aside: Option<String>,
     /// These are rows between two texts, in the order of a collation: all parts together must have as many as the table.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) by_collation: bool,

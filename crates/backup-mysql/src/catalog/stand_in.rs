@@ -72,7 +72,7 @@ impl StandIns {
         for name in view::tables(&view.definition, database) {
             let columns: Vec<_> = columns(&all, database, &name).into_iter().collect();
             let (exists, is_view) = match there(&name) {
-                There::Nothing => (false, false),
+                There::Nothing => (false, is_said_as_a_view(&all, database, &name)),
                 There::View => (true, true),
                 There::Table(has) => {
                     let has = |column: &String| has.iter().any(|one| one.eq_ignore_ascii_case(column));
@@ -217,6 +217,20 @@ fn columns(all: &[Token<'_>], database: &str, table: &str) -> BTreeSet<String> {
     found
 }
 
+/// Whether columns of what is not there are named without its database, as those of a view are.
+fn is_said_as_a_view(all: &[Token<'_>], database: &str, name: &str) -> bool {
+    let named = |at: usize| all.get(at).and_then(|token| token.name());
+    let dot = |at: usize| all.get(at) == Some(&Token::Other("."));
+    let is_column = |at: &usize| named(*at).as_deref() == Some(name) && dot(at + 1);
+    let (mut is_bare, mut is_qualified) = (false, false);
+    for at in (0..all.len()).filter(is_column) {
+        let begins = at.checked_sub(1).is_none_or(|before| !dot(before));
+        is_bare |= begins;
+        is_qualified |= !begins && at.checked_sub(2).and_then(named).as_deref() == Some(database);
+    }
+    is_bare && !is_qualified
+}
+
 /// The functions that are called, each with the number of its arguments.
 fn calls(all: &[Token<'_>], database: &str) -> Vec<(String, usize)> {
     let mut found = Vec::new();
@@ -253,8 +267,8 @@ mod tests {
 
     #[test]
     fn what_is_missing_gets_a_stand_in() {
-        let definition = "select `shop`.`gone`.`a` AS `q`,`x`.`b` AS `b`,`shop`.`f`(1,(2),`x`.`c`) AS `f`,`shop`.`g`() AS `g` \
-             from ((`shop`.`gone` join `shop`.`there` `x`) join `shop`.`whole`) where `shop`.`whole`.`id` = `far`.`f`(1) and exists(select `y`.`z` from `far`.`u` `y` join `there_too`.`w`) and exists(select `seen`.`s` from `shop`.`seen`)";
+        let definition = "select `lost`.`l` AS `l`,`shop`.`gone`.`a` AS `q`,`x`.`b` AS `b`,`shop`.`f`(1,(2),`x`.`c`) AS `f`,`shop`.`g`() AS `g` \
+             from ((`shop`.`gone` join `shop`.`there` `x`) join `shop`.`whole`) join `shop`.`lost` where `shop`.`whole`.`id` = `far`.`f`(1) and exists(select `y`.`z` from `far`.`u` `y` join `there_too`.`w`) and exists(select `seen`.`s` from `shop`.`seen`)";
         let view = View {
             name: "v".into(),
             definition: definition.into(),
@@ -281,19 +295,21 @@ mod tests {
                 "CREATE TABLE `far`.`u` (`z` INT)",
                 "CREATE FUNCTION `far`.`f`(a0 INT) RETURNS INT DETERMINISTIC NO SQL RETURN 1",
                 "CREATE TABLE `gone` (`a` INT)",
-                "RENAME TABLE `seen` TO `lifeboat_aside_1`",
+                "CREATE VIEW `lost` AS SELECT 1 AS `l`",
+                "RENAME TABLE `seen` TO `lifeboat_aside_2`",
                 "CREATE VIEW `seen` AS SELECT 1 AS `s`",
-                "RENAME TABLE `there` TO `lifeboat_aside_2`",
+                "RENAME TABLE `there` TO `lifeboat_aside_3`",
                 "CREATE TABLE `there` (`b` INT, `c` INT)",
                 "CREATE FUNCTION `f`(a0 INT, a1 INT, a2 INT) RETURNS INT DETERMINISTIC NO SQL RETURN 1",
                 "CREATE FUNCTION `g`() RETURNS INT DETERMINISTIC NO SQL RETURN 1",
                 "VIEW",
                 "DROP DATABASE `far`",
                 "DROP TABLE `gone`",
+                "DROP VIEW `lost`",
                 "DROP VIEW `seen`",
-                "RENAME TABLE `lifeboat_aside_1` TO `seen`",
+                "RENAME TABLE `lifeboat_aside_2` TO `seen`",
                 "DROP TABLE `there`",
-                "RENAME TABLE `lifeboat_aside_2` TO `there`",
+                "RENAME TABLE `lifeboat_aside_3` TO `there`",
                 "DROP FUNCTION `f`",
                 "DROP FUNCTION `g`",
             ]

@@ -18,6 +18,7 @@ pub(crate) struct Table {
     pub(crate) name: String,
     pub(crate) engine: Engine,
     pub(crate) versioned: bool,
+    pub(crate) is_partitioned: bool,
     /// Those whose values are stored, in order.
     pub(crate) columns: Vec<Column>,
     /// Generated columns of geometries: see [`super::spec::RowsSpec`].
@@ -32,6 +33,8 @@ pub(crate) struct Table {
     pub(crate) has_disabled_keys: bool,
     /// It has the numbers by which InnoDB knows the texts of its full-text keys.
     pub(crate) numbers_texts: bool,
+    /// The column that counts, if it may be NULL.
+    pub(crate) nullable_counter: Option<String>,
     /// If its history is kept by transactions, and not by times: the column in which a version ends.
     pub(crate) end_by_transaction: Option<String>,
     pub(crate) foreign_keys: Vec<ForeignKey>,
@@ -66,13 +69,24 @@ pub(crate) struct ForeignKey {
     pub(crate) name: String,
     /// The table that it refers to, if that is of the same database.
     pub(crate) to: Option<String>,
+    /// MariaDB: a column there is of another type, which is so only where this key was made before that table.
+    pub(crate) is_mistyped: bool,
 }
 
 impl Table {
     /// The query for its rows, without a WHERE.
     pub(crate) fn select(&self) -> String {
-        let columns: Vec<_> = self.columns.iter().map(Column::selected).collect();
-        format!("SELECT {} FROM {}", columns.join(","), self.from())
+        format!("SELECT {} FROM {}", self.selected(), self.from())
+    }
+
+    /// The query for the rows of a partition.
+    pub(crate) fn select_of_partition(&self, partition: &str) -> String {
+        let (table, partition) = (identifier(&self.name), identifier(partition));
+        format!("SELECT {} FROM {table} PARTITION ({partition})", self.selected())
+    }
+
+    fn selected(&self) -> String {
+        self.columns.iter().map(Column::selected).collect::<Vec<_>>().join(",")
     }
 
     /// What stands behind FROM. An InnoDB table is read in the order of its primary key, whatever other keys it has.
@@ -109,6 +123,7 @@ struct RawColumn {
     collation: Option<String>,
     default: Option<String>,
     generated: Option<String>,
+    is_nullable: bool,
     extra: String,
     /// The number of a geometry's reference system.
     reference: Option<String>,
@@ -126,6 +141,19 @@ impl RawColumn {
         wants.extend(self.reference.is_some().then_some(Want::SpatialReference));
         wants
     }
+
+    /// Whether a foreign key may go from one to the other.
+    fn is_like(&self, other: &Self) -> bool {
+        let family = |column: &Self| {
+            let of = |end: &str| column.data_type.ends_with(end);
+            match column.data_type.as_str() {
+                _ if of("char") || of("text") => "text".to_owned(),
+                _ if of("binary") || of("blob") => "bytes".to_owned(),
+                data_type => format!("{data_type} {}", column.declared.contains("unsigned")),
+            }
+        };
+        family(self) == family(other) && self.collation == other.collation
+    }
 }
 
 impl Details {
@@ -136,7 +164,7 @@ impl Details {
         let reference = if has_references { "SRS_ID" } else { "NULL" };
         let sql = format!(
             "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, CHARACTER_SET_NAME, COLLATION_NAME, \
-             COLUMN_DEFAULT, GENERATION_EXPRESSION, EXTRA, {reference} FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {of} \
+             COLUMN_DEFAULT, GENERATION_EXPRESSION, IS_NULLABLE, EXTRA, {reference} FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {of} \
              ORDER BY TABLE_NAME, ORDINAL_POSITION"
         );
         for row in connection.rows(ctx, &sql).await? {
@@ -150,6 +178,7 @@ impl Details {
                 collation: row.maybe()?,
                 default: row.maybe()?,
                 generated: row.maybe()?.filter(|expression| !expression.is_empty()),
+                is_nullable: row.text()? == "YES",
                 extra: row.maybe()?.unwrap_or_default(),
                 reference: row.maybe()?,
             };
@@ -183,18 +212,43 @@ impl Details {
             let mut row = Reading::new(row);
             let (table, name, schema, to) = (row.text()?, row.text()?, row.text()?, row.text()?);
             let to = (schema == database).then_some(to);
-            details.foreign_keys.entry(table).or_default().push(ForeignKey { name, to });
+            let key = ForeignKey { name, to, is_mistyped: false };
+            details.foreign_keys.entry(table).or_default().push(key);
+        }
+        if connection.version.is_mariadb && !details.foreign_keys.is_empty() {
+            details.look_at_types(ctx, connection, &of).await?;
         }
         Ok(details)
     }
 
+    /// Marks foreign keys to columns of another type.
+    async fn look_at_types(&mut self, ctx: &Ctx, connection: &mut Connection, of: &str) -> Result<()> {
+        let sql = format!(
+            "SELECT TABLE_NAME, CONSTRAINT_NAME, COLUMN_NAME, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME \
+             FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA = {of} AND REFERENCED_TABLE_SCHEMA = {of}"
+        );
+        for row in connection.rows(ctx, &sql).await? {
+            let mut row = Reading::new(row);
+            let (table, key, from) = (row.text()?, row.text()?, row.text()?);
+            let (other, to) = (row.text()?, row.text()?);
+            let column = |table: &String, name: &String| {
+                self.columns.get(table)?.iter().find(|column| column.name.eq_ignore_ascii_case(name))
+            };
+            let ends = column(&table, &from).zip(column(&other, &to));
+            let is_mistyped = ends.is_some_and(|(from, to)| !from.is_like(to)) && table != other;
+            let keys = self.foreign_keys.get_mut(&table).into_iter().flatten();
+            keys.filter(|one| one.name == key).for_each(|one| one.is_mistyped |= is_mistyped);
+        }
+        Ok(())
+    }
+
     /// The table `name`, taken out.
     pub(crate) fn table(&mut self, entry: &TableEntry) -> Result<Table> {
-        let TableEntry { name, engine, versioned, wants } = entry;
-        let (engine, versioned) = (*engine, *versioned);
+        let TableEntry { name, engine, versioned, is_partitioned, wants } = entry;
+        let (engine, versioned, is_partitioned) = (*engine, *versioned, *is_partitioned);
         let mut columns = Vec::new();
         let (mut ends, mut names, mut generated_places) = (Vec::new(), Vec::new(), Vec::new());
-        let mut end_by_transaction = None;
+        let (mut end_by_transaction, mut nullable_counter) = (None, None);
         let raws = self.columns.remove(name).unwrap_or_default();
         let key = self.primary_keys.remove(name).unwrap_or_default();
         let has_primary_key = !key.is_empty();
@@ -213,6 +267,9 @@ impl Details {
             wants.extend(raw.wants());
             said.extend(raw.default.clone().into_iter().chain(raw.generated.clone()));
             names.push(raw.name.clone());
+            if raw.is_nullable && raw.extra.contains("auto_increment") {
+                nullable_counter = Some(raw.name.clone());
+            }
             let is_end = versioned && matches!(raw.generated.as_deref(), Some("ROW START" | "ROW END"));
             if raw.generated.is_some() && !is_end {
                 if GEOMETRIES.contains(&raw.data_type.as_str()) {
@@ -252,6 +309,7 @@ impl Details {
             name: name.to_owned(),
             engine,
             versioned,
+            is_partitioned,
             columns,
             generated_places,
             has_primary_key,
@@ -259,6 +317,7 @@ impl Details {
             has_plain_keys: disabled_keys.is_some(),
             has_disabled_keys: disabled_keys > Some(0),
             numbers_texts: names.iter().any(|name| name == NUMBER_OF_TEXT),
+            nullable_counter,
             end_by_transaction,
             names,
             foreign_keys: self.foreign_keys.remove(name).unwrap_or_default(),

@@ -1,5 +1,7 @@
 //! Taking a CREATE TABLE apart: what must be there before the rows, and what is better made when they are.
 
+pub(crate) mod late;
+
 use std::collections::BTreeMap;
 
 use backup_core::{Error, Result};
@@ -58,16 +60,31 @@ impl<'a> CreateTable<'a> {
 
     /// The statement without foreign keys, and without the keys that are made later if there are to be any.
     pub(crate) fn without(&self, keys_later: bool) -> String {
+        self.said(&self.kept(keys_later, &[]))
+    }
+
+    /// The columns, keys and constraints that it is made with: of the foreign keys, these.
+    fn kept(&self, keys_later: bool, foreign_keys: &[String]) -> Vec<&Item<'a>> {
         let plain_later = keys_later && !self.later_keys().is_empty();
         let full_text_later = keys_later && !self.numbered_full_text().is_empty();
         let later = |item: &&Item<'_>| match item.kind {
-            Kind::ForeignKey => true,
+            Kind::ForeignKey => !item.name().is_some_and(|name| foreign_keys.contains(&name)),
             Kind::PlainKey => plain_later,
             Kind::FullTextKey => full_text_later,
             _ => false,
         };
-        let items: Vec<_> = self.items.iter().filter(|item| !later(item)).map(Item::made).collect();
+        self.items.iter().filter(|item| !later(item)).collect()
+    }
+
+    /// The statement with these columns, keys and constraints.
+    fn said(&self, items: &[&Item<'_>]) -> String {
+        let items: Vec<_> = items.iter().map(|item| item.made()).collect();
         format!("{}{}{}", self.head, items.join(","), self.tail)
+    }
+
+    /// The name of the table, in quotes.
+    fn name(&self) -> Option<&'a str> {
+        tokens(self.head).find(|token| token.name().is_some()).map(Token::as_str)
     }
 
     /// Full-text keys, as they follow ADD, whose table numbers its texts itself: InnoDB takes such numbers only in their order, and none that is
@@ -120,9 +137,7 @@ impl<'a> CreateTable<'a> {
         for (charset, column) in self.items.iter().filter_map(Item::unsaid_charset) {
             columns.entry(charset).or_default().push(format!("MODIFY {}", column.trim()));
         }
-        let Some(name) = tokens(self.head).find(|token| token.name().is_some()).map(Token::as_str) else {
-            return Vec::new();
-        };
+        let Some(name) = self.name() else { return Vec::new() };
         let mut statements: Vec<_> = columns
             .iter()
             .map(|(charset, columns)| {
@@ -145,7 +160,7 @@ impl<'a> CreateTable<'a> {
     }
 
     /// The value of an option of the table.
-    fn option(&self, word: &str) -> Option<&'a str> {
+    pub(crate) fn option(&self, word: &str) -> Option<&'a str> {
         let options: Vec<_> = words(self.tail).collect();
         let at = options.iter().position(|token| token.is(word))?;
         options.get(at + 2).map(|token| token.as_str())
@@ -173,6 +188,15 @@ impl<'a> CreateTable<'a> {
             columns == wanted
         })
     }
+}
+
+/// A CREATE TABLE that does not say from where to count.
+pub(crate) fn counting_by_rows(sql: &str) -> String {
+    let all: Vec<_> = tokens(sql).collect();
+    let is_option = |at: &usize| matches!(all.get(*at..*at + 2), Some([word, Token::Other("=")]) if word.is("AUTO_INCREMENT"));
+    let Some(at) = (0..all.len()).rev().find(is_option) else { return sql.to_owned() };
+    let kept = all.iter().enumerate().filter(|(place, _)| !(at..at + 3).contains(place));
+    kept.map(|(_, token)| token.as_str()).collect()
 }
 
 /// The columns of a foreign key.
@@ -281,6 +305,13 @@ mod tests {
             ]
         );
         assert!(CreateTable::parse(TABLE).unwrap().forget().is_empty());
+    }
+
+    #[test]
+    fn where_counting_begins_may_be_left_unsaid() {
+        let sql = "CREATE TABLE `t` (`a` int NOT NULL AUTO_INCREMENT COMMENT 'AUTO_INCREMENT=1') ENGINE=ARCHIVE AUTO_INCREMENT=7 COMMENT='AUTO_INCREMENT=2'";
+        assert_eq!(counting_by_rows(sql), sql.replace("AUTO_INCREMENT=7", ""));
+        assert_eq!(counting_by_rows(TABLE), TABLE);
     }
 
     #[test]

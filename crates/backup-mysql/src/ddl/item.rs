@@ -25,6 +25,9 @@ pub(super) enum Kind {
     Other,
 }
 
+/// What is said of a column that has a default, or needs none.
+const SAID: [&str; 8] = ["NOT", "DEFAULT", "GENERATED", "AS", "AUTO_INCREMENT", "SERIAL", "INVISIBLE", "ROW"];
+
 impl<'a> Item<'a> {
     pub(super) fn parse(sql: &'a str) -> Self {
         let mut words = words(sql);
@@ -100,9 +103,44 @@ impl<'a> Item<'a> {
             .then(|| (charset.as_str(), self.without(character - 1..=*set)))
     }
 
-    /// The name of a column that may be NULL and has no default, though its type could have one.
+    /// The first name in it.
+    pub(super) fn name(&self) -> Option<String> {
+        tokens(self.sql).find_map(Token::name)
+    }
+
+    /// The name of a column, in quotes.
+    pub(super) fn column(&self) -> Option<&'a str> {
+        match self.words().as_slice() {
+            [(_, name @ Token::Name(_)), (_, Token::Word(_)), ..] => Some(name.as_str()),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a column that cannot be NULL.
+    pub(super) fn is_not_null(&self) -> bool {
+        self.said().iter().any(|(_, word)| word.is("NOT"))
+    }
+
+    /// Such a column if it could.
+    pub(super) fn nullable(&self) -> String {
+        let not = self.said().into_iter().find(|(_, word)| word.is("NOT"));
+        not.map_or_else(|| self.sql.to_owned(), |(at, _)| self.without(at..=at))
+    }
+
+    /// A column that can be NULL if it could not.
+    pub(super) fn not_null(&self) -> String {
+        let null = self.said().into_iter().find(|(_, word)| word.is("NULL"));
+        let column = null.map_or_else(|| self.sql.to_owned(), |(at, _)| self.without(at - 1..=at));
+        format!("{} NOT NULL", column.trim())
+    }
+
+    /// Whether it is a column of MariaDB that may be NULL and has no default: any but such a one says that it is NULL.
+    pub(super) fn lacks_default(&self) -> bool {
+        self.column().is_some() && !self.said().iter().any(|(_, word)| SAID.iter().any(|one| word.is(one)))
+    }
+
+    /// The name of a column of MySQL that may be NULL and has no default, though its type could have one.
     pub(super) fn without_default(&self) -> Option<&'a str> {
-        const SAID: [&str; 6] = ["NOT", "DEFAULT", "GENERATED", "AS", "AUTO_INCREMENT", "SERIAL"];
         const NEVER: [&str; 6] = ["text", "blob", "json", "vector", "geometry", "geomcollection"];
         let words = self.words();
         let [(_, name @ Token::Name(_)), (_, kind @ Token::Word(_)), said @ ..] = words.as_slice() else {

@@ -57,7 +57,8 @@ impl ScriptWriter for MySqlScript {
             PartKind::Sql => statements(part, source, script),
             PartKind::Rows { columns, .. } => {
                 let spec: RowsSpec = spec(part)?;
-                rows(&insert(&part.object.name, columns), &spec, source, script)
+                let table = spec.aside.as_ref().unwrap_or(&part.object.name);
+                rows(&insert(table, columns), &spec, source, script)
             }
             _ => Err(Error::internal("a part is planned that MySQL has not")),
         }

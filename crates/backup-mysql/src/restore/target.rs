@@ -147,7 +147,12 @@ impl Target {
 
     /// Remembers what is about to be made.
     pub(super) fn note_made(&self, part: &Part, made_from: &SqlSpec) {
+        let mut name = &part.object.name;
         let kind = match made_from {
+            SqlSpec::Aside { aside } => {
+                name = aside;
+                "TABLE"
+            }
             SqlSpec::Table { .. } => "TABLE",
             SqlSpec::Sequence => "SEQUENCE",
             SqlSpec::View { .. } => "VIEW",
@@ -155,7 +160,7 @@ impl Target {
             SqlSpec::Event { .. } => "EVENT",
             _ => return,
         };
-        let named = (kind, part.object.name.clone());
+        let named = (kind, name.clone());
         self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(named);
     }
 

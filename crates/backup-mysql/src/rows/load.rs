@@ -38,7 +38,7 @@ pub(crate) async fn rows(
     }
     let target = Target {
         ctx,
-        table: &part.object.name,
+        table: spec.aside.as_ref().unwrap_or(&part.object.name),
         columns,
         kinds: &spec.columns,
         generated_places: &spec.generated_places,
