@@ -6,7 +6,7 @@ use backup_core::Result;
 
 use super::node::{Catalog, NodeId, Rank, class};
 use super::reader::{OURS, Reader};
-use super::relations::Relations;
+use super::relations::{RelationKind, Relations};
 use crate::ddl::quote::{ident, qualified};
 
 pub(super) async fn indexes(reader: Reader<'_>, catalog: &mut Catalog, relations: &Relations) -> Result<()> {
@@ -44,7 +44,9 @@ pub(super) async fn indexes(reader: Reader<'_>, catalog: &mut Catalog, relations
                 continue;
             }
             let statement = row.text("definition")?.to_owned();
-            let mut node = relations.node_of(catalog, relation, "index", name, Rank::Made, vec![statement]);
+            let is_of_contents = relation.kind == RelationKind::Materialized;
+            let kind = if is_of_contents { "materialized view index" } else { "index" };
+            let mut node = relations.node_of(catalog, relation, kind, name, Rank::Made, vec![statement]);
             node = node.identity(format!("INDEX {index}"));
             node.tablespace = row.maybe("tablespace")?.map(str::to_owned);
             // Others can be made at once, but not while a constraint is.

@@ -218,7 +218,7 @@ impl Restore {
                     (None, Some(global)) if number == 0 => {
                         skip = !self.globals.make(ctx, session, part, global, &sql).await?;
                     }
-                    (None, _) => shortfalls::statement(ctx, session, part, &sql).await?,
+                    (None, _) => skip = !shortfalls::statement(ctx, session, part, &sql).await?,
                     (Some(within), _) if number == 0 => {
                         skip = !within.make(ctx, session, part, &sql).await?;
                     }

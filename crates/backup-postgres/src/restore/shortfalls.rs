@@ -9,6 +9,8 @@ use crate::error::sql_state;
 const CONTENTS: &str = "materialized view contents";
 /// What a part is called of privileges on what no backup makes: what the system and extensions bring.
 const PRIVILEGES: &str = "privileges";
+/// What the index of a materialized view is called.
+const INDEX_OF_CONTENTS: &str = "materialized view index";
 /// What a part is called of how triggers of keys fire.
 const KEY_STATE: &str = "key state";
 
@@ -16,21 +18,24 @@ const KEY_STATE: &str = "key state";
 const NOT_THERE: [&str; 5] = ["42883", "42P01", "42703", "3F000", "42704"];
 /// Rows refer to what is not there.
 const DANGLES: &str = "23503";
+/// Rows are the same where they must not be.
+const TWICE: &str = "23505";
 
-/// Executes a statement of a part of a new database, by itself.
-pub(super) async fn statement(ctx: &Ctx, session: &Session, part: &Part, sql: &str) -> Result<()> {
-    let Err(error) = session.statement_alone(ctx, sql).await else { return Ok(()) };
+/// Executes a statement of a part of a new database, by itself. Returns whether what the rest of the part is about is there.
+pub(super) async fn statement(ctx: &Ctx, session: &Session, part: &Part, sql: &str) -> Result<bool> {
+    let Err(error) = session.statement_alone(ctx, sql).await else { return Ok(true) };
     let warning = match part.object.kind.as_str() {
         CONTENTS => contents(part, &error),
         PRIVILEGES => privileges(part, &error),
         KEY_STATE => key_state(part, &error),
+        INDEX_OF_CONTENTS => index_of_contents(part, &error),
         "constraint" if sql_state(&error) == Some(DANGLES) => dangling(ctx, session, part, sql, &error).await,
         _ => None,
     };
     match warning {
         Some(warning) => {
             ctx.warn(warning);
-            Ok(())
+            Ok(part.object.kind != INDEX_OF_CONTENTS)
         }
         None => Err(error),
     }
@@ -45,6 +50,13 @@ fn contents(part: &Part, error: &Error) -> Option<String> {
             "{} is there without contents, because it could not be refreshed: {error}",
             part.object.to_string().replacen(CONTENTS, "materialized view", 1)
         )
+    })
+}
+
+/// What the view is made of may have changed since it was filled, and not go with its unique index.
+fn index_of_contents(part: &Part, error: &Error) -> Option<String> {
+    (sql_state(error) == Some(TWICE)).then(|| {
+        format!("{} is not there, because the view as it is filled now breaks it: {error}", part.object)
     })
 }
 
