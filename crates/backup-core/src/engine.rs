@@ -151,7 +151,8 @@ pub trait BackupSession: Send + Sync {
         usize::MAX
     }
 
-    /// The tables that are not in the plan because the account may not read them; there are some only where the request says so.
+    /// The tables and the like that are not in the plan because they cannot be read: the account may not, or the server cannot open them. There
+    /// are some only where the request says so.
     fn left_out(&self) -> Vec<Object> {
         Vec::new()
     }

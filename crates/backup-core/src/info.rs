@@ -65,7 +65,7 @@ pub struct BackupInfo {
     pub content: Content,
     /// Whether patterns selected what is in it.
     pub partial: bool,
-    /// The tables that were left out of it because the account may not read them. Known only to whoever has just made it; warnings are
+    /// The tables that were left out of it because they cannot be read. Known only to whoever has just made it; warnings are
     /// kept.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,

@@ -79,7 +79,7 @@ pub struct BackupOptions {
     pub content: Content,
     /// Include what lies outside databases.
     pub globals: bool,
-    /// Leave out the tables that the account may not read: see [`crate::BackupInfo::left_out`].
+    /// Leave out the tables that cannot be read: see [`crate::BackupInfo::left_out`].
     pub skip_unreadable: bool,
     /// Words to find the backup by.
     pub tags: BTreeMap<String, String>,

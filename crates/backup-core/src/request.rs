@@ -36,8 +36,8 @@ pub struct BackupRequest {
     pub content: Content,
     /// Whether to include what lies outside databases: accounts, roles, tablespaces.
     pub globals: bool,
-    /// Leave out the tables that the account may not read, and say which (see [`crate::BackupSession::left_out`]), where these would
-    /// otherwise be an error.
+    /// Leave out the tables that cannot be read, and say which (see [`crate::BackupSession::left_out`]), where these would otherwise be an
+    /// error.
     pub skip_unreadable: bool,
 }
 

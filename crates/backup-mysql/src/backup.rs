@@ -13,6 +13,7 @@ use tokio::sync::{MutexGuard, Semaphore, SemaphorePermit};
 use crate::catalog::Reading;
 use crate::catalog::objects::Objects;
 use crate::catalog::plan;
+use crate::catalog::readable::LeftOut;
 use crate::catalog::spec::{RowsSpec, SqlSpec, spec};
 use crate::config::Config;
 use crate::connect::{Connection, Version};
@@ -37,6 +38,7 @@ pub(crate) struct Backup {
     database: String,
     place: Option<LogPoint>,
     request: BackupRequest,
+    left_out: LeftOut,
     /// How many rows were read of tables that are split by a collation.
     counted: Cell<BTreeMap<String, u64>>,
     /// What there was when the plan was made.
@@ -127,7 +129,13 @@ pub(crate) fn lost() -> Error {
 }
 
 impl Backup {
-    pub(crate) fn new(snapshot: Snapshot, config: Config, database: String, request: BackupRequest) -> Self {
+    pub(crate) fn new(
+        snapshot: Snapshot,
+        config: Config,
+        database: String,
+        request: BackupRequest,
+        left_out: LeftOut,
+    ) -> Self {
         let count = snapshot.readers.len();
         let free = Semaphore::new(count);
         let readers = snapshot.readers.into_iter().map(Reader::new);
@@ -144,6 +152,7 @@ impl Backup {
             database,
             place: snapshot.place,
             request,
+            left_out,
             counted: Cell::default(),
             planned: tokio::sync::Mutex::default(),
         }
@@ -210,7 +219,7 @@ impl Backup {
 
     async fn objects(&self, ctx: &Ctx, reader: &mut Reader) -> Result<Objects> {
         let connection = reader.speak(ctx, false).await?;
-        Objects::read(ctx, connection, &self.database, &self.request.filter).await
+        Objects::read(ctx, connection, &self.database, &self.request.filter, &self.left_out).await
     }
 }
 
@@ -225,12 +234,16 @@ impl BackupSession for Backup {
         if self.held.is_empty() { self.readers.count.max(1) } else { 1 }
     }
 
+    fn left_out(&self) -> Vec<Object> {
+        self.left_out.objects.clone()
+    }
+
     async fn plan(&self, ctx: &Ctx) -> Result<Vec<Part>> {
         let mut keepers = self.keepers.lock().await;
         let objects = self.objects(ctx, keepers.of("")?).await?;
         for view in objects.views.iter().filter(|view| view.invalid) {
             ctx.warn(format!(
-                "view {} refers to something that is not there or that its definer may not use; its definition is kept",
+                "view {} refers to something that is not there or not in the backup, or that its definer may not use; its definition is kept",
                 view.name.escape_debug()
             ));
         }

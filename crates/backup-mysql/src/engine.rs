@@ -8,12 +8,12 @@ use backup_core::{
 };
 
 use crate::backup::Backup;
-use crate::catalog::Reading;
-use crate::catalog::visible;
+use crate::catalog::readable::LeftOut;
+use crate::catalog::{Reading, is_of_the_server};
 use crate::config::Config;
 use crate::connect::Connection;
 use crate::restore::{Restore, is_incomplete};
-use crate::snapshot::{Snapshot, enter};
+use crate::snapshot::{Snapshot, enter, reader};
 
 /// A database of a MySQL or MariaDB server.
 #[derive(Debug)]
@@ -36,11 +36,7 @@ impl Engine for MySql {
         let databases = connection.rows(ctx, "SHOW DATABASES").await?;
         let databases: Vec<String> =
             databases.into_iter().map(|row| Reading::new(row).text()).collect::<Result<_>>()?;
-        let is_theirs = |name: &str| {
-            ["information_schema", "performance_schema", "mysql", "sys"]
-                .contains(&name.to_ascii_lowercase().as_str())
-        };
-        info.databases = databases.into_iter().filter(|name| !is_theirs(name)).collect();
+        info.databases = databases.into_iter().filter(|name| !is_of_the_server(name)).collect();
         let reload =
             "SELECT COUNT(*) FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE = 'RELOAD'";
         let reload = Reading::new(connection.row(ctx, reload).await?).number()?;
@@ -53,11 +49,9 @@ impl Engine for MySql {
     }
 
     async fn begin_backup(&self, ctx: &Ctx, request: BackupRequest) -> Result<Box<dyn BackupSession>> {
-        let mut snapshot = Snapshot::take(ctx, &self.config, request.jobs.max(1)).await?;
-        let reader =
-            snapshot.keepers.first_mut().ok_or_else(|| Error::internal("a snapshot that nobody shares"))?;
-        let database = enter(ctx, reader, &self.config.database).await?;
-        if is_incomplete(ctx, reader, &database).await? {
+        let mut reader = reader(ctx, &self.config).await?;
+        let database = enter(ctx, &mut reader, &self.config.database).await?;
+        if is_incomplete(ctx, &mut reader, &database).await? {
             let incomplete = format!(
                 "the database {} is incomplete: a restore into it did not end",
                 database.escape_debug()
@@ -65,8 +59,12 @@ impl Engine for MySql {
             return Err(Error::new(ErrorKind::Incomplete, incomplete)
                 .hint("restore into it again, and back it up then"));
         }
-        visible::check(ctx, reader, &database, request.filter.is_everything()).await?;
-        Ok(Box::new(Backup::new(snapshot, self.config.clone(), database, request)))
+        let left_out = LeftOut::look(ctx, &mut reader, &database, &request).await?;
+        reader.close().await;
+        let selects =
+            |name: &str| request.filter.selects(None, Some(&database), name) && !left_out.has_relation(name);
+        let snapshot = Snapshot::take(ctx, &self.config, request.jobs.max(1), &selects).await?;
+        Ok(Box::new(Backup::new(snapshot, self.config.clone(), database, request, left_out)))
     }
 
     async fn begin_restore(

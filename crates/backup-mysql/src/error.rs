@@ -37,6 +37,11 @@ pub(crate) fn is_deadlock(error: &Error) -> bool {
     code(error) == Some(1213)
 }
 
+/// The statement waited too long for another's, or somebody ended it: that says nothing of what it was about.
+pub(crate) fn is_broken_off(error: &Error) -> bool {
+    matches!(code(error), Some(1205 | 1213 | 1317 | 1969 | 3024))
+}
+
 /// Classifies the payload of an error packet.
 pub(crate) fn from_packet(payload: &[u8]) -> Error {
     let code = match payload.get(1..3) {

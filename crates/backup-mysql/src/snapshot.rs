@@ -30,6 +30,8 @@ const SNAPSHOT: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT";
 const SAVEPOINT: &str = "SAVEPOINT lifeboat";
 pub(crate) const LET_GO: &str = "ROLLBACK TO SAVEPOINT lifeboat";
 
+pub(crate) type Selects<'a> = &'a (dyn Fn(&str) -> bool + Sync);
+
 /// Connections that see the same moment.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
@@ -59,7 +61,8 @@ pub(crate) async fn enter(ctx: &Ctx, connection: &mut Connection, database: &str
 }
 
 impl Snapshot {
-    pub(crate) async fn take(ctx: &Ctx, config: &Config, jobs: usize) -> Result<Self> {
+    /// `selects` says which tables are read, and so have to be locked.
+    pub(crate) async fn take(ctx: &Ctx, config: &Config, jobs: usize, selects: Selects<'_>) -> Result<Self> {
         let mut control = Connection::open(ctx, config, false).await?;
         let database = enter(ctx, &mut control, &config.database).await?;
         let tables = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
@@ -79,11 +82,13 @@ impl Snapshot {
         }
         let wait = format!("SET SESSION lock_wait_timeout = {LOCK_WAIT}");
         control.execute(ctx, &wait).await?;
-        let unsafe_tables = without_snapshots(ctx, &mut control, &database).await?;
+        let mut unsafe_tables = without_snapshots(ctx, &mut control, &database).await?;
+        unsafe_tables.retain(|name| selects(name));
         let mut taking = Taking {
             ctx,
             config,
             database,
+            selects,
             control,
             jobs,
             readers,
@@ -104,6 +109,7 @@ struct Taking<'a> {
     ctx: &'a Ctx,
     config: &'a Config,
     database: String,
+    selects: Selects<'a>,
     control: Connection,
     /// How many are to read at once; none if the one who keeps the tables has to.
     jobs: usize,
@@ -167,7 +173,8 @@ impl Taking<'_> {
             "SELECT TABLE_NAME, ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA = {of} \
              AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND ENGINE IS NOT NULL"
         );
-        let tables = lockable(self.ctx, &mut self.control, &self.database, &sql).await?;
+        let mut tables = lockable(self.ctx, &mut self.control, &self.database, &sql).await?;
+        tables.retain(|name| (self.selects)(name));
         if !tables.is_empty() && !self.allowed(&lock_tables(&tables)).await? {
             return Ok(false);
         }

@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex};
 use backup_core::storage::MemoryStorage;
 use backup_core::{
     BackupConfig, BackupManager, BackupRef, Ctx, DatabaseUrl, ErrorKind, Event, PartKind, Progress, Registry,
-    RestoreOptions, Secret,
+    RestoreOptions,
 };
 
 mod server;
 mod wicked;
 
-use server::Server;
+use server::{Account, Server};
 
 /// Remembers what a person would be told.
 #[derive(Default)]
@@ -25,36 +25,6 @@ impl Progress for Told {
     fn event(&self, event: Event<'_>) {
         if let Event::Warning(text) | Event::Note(text) = event {
             self.0.lock().unwrap().push(text.to_owned());
-        }
-    }
-}
-
-/// An account of this test alone.
-struct Account<'s> {
-    server: &'s Server,
-    name: String,
-}
-
-impl<'s> Account<'s> {
-    fn new(server: &'s Server, what: &str, grants: &[String]) -> Self {
-        let name = format!("lb_{what}_{}", std::process::id());
-        let made = [format!("CREATE USER '{name}'@'%' IDENTIFIED BY 'secret'")];
-        let grants = grants.iter().map(|grant| format!("GRANT {grant} TO '{name}'@'%'"));
-        server.run(None, &made.into_iter().chain(grants).collect::<Vec<_>>());
-        Self { server, name }
-    }
-
-    fn url(&self, database: &DatabaseUrl) -> DatabaseUrl {
-        let mut url = database.clone();
-        (url.user, url.password) = (Some(self.name.clone()), Some(Secret::new("secret")));
-        url
-    }
-}
-
-impl Drop for Account<'_> {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.server.run(None, &[format!("DROP USER '{}'@'%'", self.name)]);
         }
     }
 }

@@ -9,10 +9,12 @@ use backup_core::storage::MemoryStorage;
 use backup_core::{BackupConfig, BackupManager, ErrorKind, Registry};
 use backup_testkit::proxy::{From, Proxy, Then};
 
+#[path = "../../backup-postgres/tests/private/certificates.rs"]
+mod certificates;
 mod private;
 
+use certificates::Authority;
 use private::Private;
-use private::certificates::Authority;
 
 fn manager() -> BackupManager {
     BackupManager::new(BackupConfig::default())

@@ -8,9 +8,9 @@ mod content;
 mod logins;
 mod network;
 mod peers;
-#[allow(dead_code, reason = "other test files use all of it")]
 mod private;
 mod server;
+mod unreadable;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

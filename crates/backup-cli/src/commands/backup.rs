@@ -56,7 +56,7 @@ pub(crate) struct Args {
     /// With what lies outside the database: accounts, roles, tablespaces
     #[arg(long, conflicts_with = "data_only")]
     globals: bool,
-    /// Leave out the tables that the account may not read, name them, and end with exit code 3
+    /// Leave out the tables that cannot be read, name them, and end with exit code 3
     #[arg(long)]
     skip_unreadable: bool,
     /// How to compress [default: the first of those possible]
@@ -95,10 +95,10 @@ impl Args {
             return Ok(());
         }
         let names: Vec<_> = backup.left_out.iter().map(|table| plain(table).into_owned()).collect();
-        let message =
-            format!("not in {}, because the account may not read them: {}", backup.id, names.join(", "));
-        Err(Error::new(ErrorKind::Incomplete, message)
-            .hint("the backup has everything else; let the account read them, and back up again"))
+        let message = format!("not in {}, because they cannot be read: {}", backup.id, names.join(", "));
+        Err(Error::new(ErrorKind::Incomplete, message).hint(
+            "the backup has everything else; let the account read them, or repair them, and back up again",
+        ))
     }
 
     /// What the flags, the source and the defaults say about the work, in this order.

@@ -108,7 +108,7 @@ impl Job<'_> {
         filter.refuse_unmatched()?;
         let left_out: Vec<String> = session.left_out().iter().map(ToString::to_string).collect();
         for table in &left_out {
-            ctx.warn(format!("{table} is not in the backup: the account may not read it"));
+            ctx.warn(format!("{table} is not in the backup: it cannot be read"));
         }
         let log = server.log.clone();
         let mut manifest = self.manifest(started, &headers, server)?;

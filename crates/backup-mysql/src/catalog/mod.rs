@@ -8,6 +8,7 @@ pub(crate) mod momentary;
 pub(crate) mod objects;
 mod order;
 pub(crate) mod plan;
+pub(crate) mod readable;
 mod scale;
 pub(crate) mod size;
 pub(crate) mod spec;
@@ -16,13 +17,20 @@ pub(crate) mod stand_in;
 pub(crate) mod table;
 pub(crate) mod trigger;
 mod uncounted;
-pub(crate) mod visible;
+mod visible;
 pub(crate) mod want;
 
 use backup_core::{Error, Result};
 
 use crate::connect::Row;
 use crate::error::malformed;
+
+/// The databases of the server's own, which are nobody's to back up or to restore into.
+const OF_THE_SERVER: [&str; 4] = ["information_schema", "performance_schema", "mysql", "sys"];
+
+pub(crate) fn is_of_the_server(database: &str) -> bool {
+    OF_THE_SERVER.iter().any(|name| database.eq_ignore_ascii_case(name))
+}
 
 /// Reads the fields of a row of metadata one after the other.
 pub(crate) struct Reading(std::vec::IntoIter<Option<Vec<u8>>>);

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Reading;
 use super::context::Context;
+use super::order;
+use super::readable::LeftOut;
 use super::want::Want;
 use crate::connect::Connection;
 use crate::ddl::quote::{identifier, text};
@@ -56,6 +58,10 @@ pub(crate) struct Objects {
     pub(crate) unfit: BTreeSet<String>,
     /// The databases of the server, if there is an invalid view, which may read from others.
     pub(crate) databases: BTreeSet<String>,
+    /// See [`LeftOut::is_half_blind`].
+    pub(super) is_half_blind: bool,
+    /// Tables, views, sequences and functions that are there and not selected.
+    pub(super) unselected: BTreeSet<String>,
     /// When each was made or changed, or what it is made of, by kind and name.
     pub(crate) changes: BTreeMap<(&'static str, String), String>,
     /// When all this was read, by the server's clock.
@@ -76,7 +82,7 @@ pub(crate) struct TableEntry {
 pub(crate) struct View {
     pub(crate) name: String,
     pub(crate) definition: String,
-    /// It refers to something that is not there, or that its definer may not use.
+    /// It refers to something that is not there, that was not selected, or that its definer may not use.
     pub(crate) invalid: bool,
     pub(crate) context: Context,
 }
@@ -161,26 +167,34 @@ fn unknown(kind: &str, name: &str) -> Error {
 }
 
 impl Objects {
-    /// Those that `filter` selects by their names, or a trigger by its table's.
+    /// Those that `filter` selects by their names, or a trigger by its table's, and that can be read.
     pub(crate) async fn read(
         ctx: &Ctx,
         connection: &mut Connection,
         database: &str,
         filter: &Filter,
+        left_out: &LeftOut,
     ) -> Result<Self> {
-        let mut objects = Self::default();
+        let mut objects = Self { is_half_blind: left_out.is_half_blind, ..Self::default() };
         let of = text(database);
         let selects = |name: &str| filter.selects(None, Some(database), name);
-        objects.read_tables(ctx, connection, &of, &selects).await?;
+        let reads = |name: &str| selects(name) && !left_out.has_relation(name);
+        objects.read_tables(ctx, connection, &of, &reads).await?;
         objects.read_views(ctx, connection, &of).await?;
         objects.look_again_at_views(ctx, connection).await?;
+        objects.read_triggers(ctx, connection, &of, &reads).await?;
+        objects
+            .read_routines(ctx, connection, &of, &|kind, name| {
+                selects(name) && !left_out.has_routine(kind, name)
+            })
+            .await?;
+        objects.read_events(ctx, connection, &of, &selects).await?;
+        order::note_bereft(&mut objects.views, database, &objects.unselected);
         if objects.views.iter().any(|view| view.invalid) {
             for row in connection.rows(ctx, "SHOW DATABASES").await? {
                 objects.databases.insert(Reading::new(row).text()?);
             }
         }
-        objects.read_triggers(ctx, connection, &of, &selects).await?;
-        objects.read_programs(ctx, connection, &of, &selects).await?;
         let sql = format!(
             "SELECT DEFAULT_COLLATION_NAME, SYSDATE() FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {of}"
         );
@@ -212,6 +226,7 @@ impl Objects {
             let (made, comment) = (row.maybe()?, row.maybe()?.unwrap_or_default());
             let (collation, options) = (row.maybe()?.unwrap_or_default(), row.maybe()?.unwrap_or_default());
             if !selects(&name) {
+                self.unselected.insert(name);
                 continue;
             }
             let is_merge = engine.as_ref().is_none_or(|engine| engine.eq_ignore_ascii_case("mrg_myisam"));
@@ -326,12 +341,12 @@ impl Objects {
         Ok(())
     }
 
-    async fn read_programs(
+    async fn read_routines(
         &mut self,
         ctx: &Ctx,
         connection: &mut Connection,
         of: &str,
-        selects: Selects<'_>,
+        selects: &(dyn Fn(RoutineKind, &str) -> bool + Sync),
     ) -> Result<()> {
         let libraries = if connection.version.has_libraries() {
             format!(
@@ -357,12 +372,24 @@ impl Objects {
                 "PACKAGE BODY" => RoutineKind::PackageBody,
                 other => return Err(unknown(other, &name)),
             };
-            if selects(&name) {
+            if selects(kind, &name) {
                 self.changes.insert((kind.word(), name.clone()), changed);
                 self.routines.push(Routine { kind, name, context: Context::read(&mut row)? });
+            } else if kind == RoutineKind::Function {
+                self.unselected.insert(name);
             }
         }
         self.routines.sort_by_key(|routine| routine.kind);
+        Ok(())
+    }
+
+    async fn read_events(
+        &mut self,
+        ctx: &Ctx,
+        connection: &mut Connection,
+        of: &str,
+        selects: Selects<'_>,
+    ) -> Result<()> {
         let sql = format!(
             "SELECT EVENT_NAME, LAST_ALTERED, DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, DATABASE_COLLATION, \
              TIME_ZONE, UNIX_TIMESTAMP(CREATED) FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {of} \

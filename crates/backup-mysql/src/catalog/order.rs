@@ -1,6 +1,6 @@
 //! The order of views: behind all that they read.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::objects::View;
 use crate::ddl::lex::{Token, tokens};
@@ -44,6 +44,23 @@ pub(super) fn views<'a>(views: &'a [View], database: &str) -> Vec<&'a View> {
     ordered
 }
 
+/// Without what was not selected a view that reads it is invalid, and so is one that reads such a view.
+pub(super) fn note_bereft(views: &mut [View], database: &str, unselected: &BTreeSet<String>) {
+    if unselected.is_empty() {
+        return;
+    }
+    let mut missing = unselected.clone();
+    for view in self::views(views, database) {
+        let needs = needs(view, database);
+        if needs.tables.iter().chain(&needs.functions).any(|name| missing.contains(name)) {
+            missing.insert(view.name.clone());
+        }
+    }
+    for view in views {
+        view.invalid |= missing.contains(&view.name);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::context::Context;
@@ -61,5 +78,14 @@ mod tests {
         assert_eq!(ordered, ["c", "a", "b", "e", "d"]);
         assert_eq!(needs(&all[0], "shop").functions, ["f"]);
         assert_eq!(needs(&all[0], "shop").tables, ["c"]);
+    }
+
+    #[test]
+    fn views_without_what_they_read_are_invalid() {
+        let mut all = [view("a", "c"), view("b", "t"), view("c", "gone"), view("d", "a")];
+        note_bereft(&mut all, "shop", &BTreeSet::from(["gone".to_owned()]));
+        assert_eq!(all.each_ref().map(|view| view.invalid), [true, false, true, true]);
+        note_bereft(&mut all, "shop", &BTreeSet::from(["f".to_owned()]));
+        assert!(all[1].invalid);
     }
 }

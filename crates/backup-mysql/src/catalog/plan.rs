@@ -79,10 +79,14 @@ pub(crate) async fn plan(
             table.escape_debug()
         ));
     }
-    let mut details = Details::read(ctx, readers.any()?, database).await?;
+    let mut details = Details::read(ctx, readers.any()?, database, objects.is_half_blind).await?;
     let mut tables = Vec::new();
     for entry in &objects.tables {
-        tables.push(details.table(entry)?);
+        let mut table = details.table(entry)?;
+        if objects.is_half_blind {
+            table.read_foreign_keys(ctx, readers.any()?, database).await?;
+        }
+        tables.push(table);
     }
     let names: BTreeSet<_> = tables.iter().map(|table| table.name.clone()).collect();
     for key in tables.iter_mut().flat_map(|table| &mut table.foreign_keys) {
@@ -154,7 +158,7 @@ pub(crate) async fn plan(
     }
     if request.content != Content::DataOnly {
         plan.keys(&tables)?;
-        plan.foreign_keys(ctx, &tables, request.filter.is_everything())?;
+        plan.foreign_keys(ctx, &tables, objects.unselected.is_empty())?;
         plan.programs(objects, &tables)?;
         plan.discards(&discarded)?;
     }

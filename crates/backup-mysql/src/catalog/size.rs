@@ -1,12 +1,12 @@
 //! How large a table is, roughly, without reading it: always the same for an unchanged database, which what the server
 //! estimates is not.
 
-use backup_core::{Ctx, Error, Result};
+use backup_core::{Ctx, During, Error, Result};
 
 use super::table::Table;
 use crate::connect::Connection;
 use crate::ddl::quote::identifier;
-use crate::error::{code, malformed};
+use crate::error::{code, is_broken_off, malformed};
 
 /// A table of fewer rows is small.
 const FEW: u64 = 257;
@@ -25,21 +25,21 @@ pub(crate) async fn few_rows(
 ) -> Result<Vec<Option<u64>>> {
     let mut counts = Vec::with_capacity(tables.len());
     for some in tables.chunks(TABLES) {
-        let counted = match count(ctx, connection, some).await {
-            // One of them, which is not said.
-            Err(error) if is_discarded(&error) => {
-                let mut counted = Vec::with_capacity(some.len());
+        match count(ctx, connection, some).await {
+            // Of one of them, which is not always said.
+            Err(error) if code(&error).is_some() && !is_broken_off(&error) => {
                 for table in some {
-                    counted.extend(match count(ctx, connection, &[*table]).await {
-                        Err(error) if is_discarded(&error) => vec![None],
-                        done => done?.into_iter().map(Some).collect(),
+                    counts.push(match count(ctx, connection, &[*table]).await {
+                        Err(error) if is_discarded(&error) => None,
+                        done => done
+                            .during(|| format!("count rows of table {}", table.name.escape_debug()))?
+                            .first()
+                            .copied(),
                     });
                 }
-                counted
             }
-            done => done?.into_iter().map(Some).collect(),
-        };
-        counts.extend(counted);
+            done => counts.extend(done?.into_iter().map(Some)),
+        }
     }
     Ok(counts)
 }
@@ -59,7 +59,7 @@ async fn count(ctx: &Ctx, connection: &mut Connection, tables: &[&Table]) -> Res
 }
 
 /// ER_TABLESPACE_DISCARDED.
-fn is_discarded(error: &Error) -> bool {
+pub(super) fn is_discarded(error: &Error) -> bool {
     code(error) == Some(1814)
 }
 

@@ -3,76 +3,149 @@
 
 use std::collections::BTreeSet;
 
-use backup_core::{Ctx, Error, ErrorKind, Result};
+use backup_core::{Ctx, Result};
 
 use super::Reading;
-use crate::connect::Connection;
+use crate::connect::{Connection, Row};
+use crate::ddl::lex::{Token, tokens};
 use crate::ddl::quote::text;
 use crate::error::code;
 
 /// Any of them shows all routines.
 const OF_ROUTINES: [&str; 5] =
     ["SHOW_ROUTINE", "SHOW CREATE ROUTINE", "EXECUTE", "ALTER ROUTINE", "CREATE ROUTINE"];
+const ALL: &str = "ALL PRIVILEGES";
 
-/// Refuses a backup of what the account may not see. Where not all of the database is wanted, or where roles may give more than can be
-/// looked up, it warns.
-pub(crate) async fn check(
+/// What the account and its roles lack to see all of a database, as a list for people.
+pub(crate) async fn missing(
     ctx: &Ctx,
     connection: &mut Connection,
     database: &str,
-    wants_all: bool,
-) -> Result<()> {
-    let has_no_roles = !connection.version.is_mariadb && connection.version.number < (8, 0, 0);
-    let role = if has_no_roles { "NULL" } else { "CURRENT_ROLE()" };
-    let account = connection.row(ctx, &format!("SELECT CURRENT_USER(), {role}")).await?;
-    let mut account = Reading::new(account);
-    let (account, role) = (account.text()?, account.maybe()?);
-    let Some((user, host)) = account.rsplit_once('@') else { return Ok(()) };
+) -> Result<Option<String>> {
+    let account = Reading::new(connection.row(ctx, "SELECT CURRENT_USER()").await?).text()?;
+    let Some((user, host)) = account.rsplit_once('@') else { return Ok(None) };
     // A server without accounts shows everything to everybody.
     if user.starts_with("skip-grants") || (user.is_empty() && host.is_empty()) {
-        return Ok(());
+        return Ok(None);
     }
-    let grantee = text(&format!("'{user}'@'{host}'"));
-    let of = text(database);
-    let sql = format!(
-        "SELECT PRIVILEGE_TYPE, 1 FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = {grantee} UNION ALL \
-         SELECT PRIVILEGE_TYPE, 0 FROM information_schema.SCHEMA_PRIVILEGES WHERE GRANTEE = {grantee} AND {of} LIKE TABLE_SCHEMA"
-    );
-    let (mut has, mut reads_everything) = (BTreeSet::new(), false);
-    for row in connection.rows(ctx, &sql).await? {
-        let mut row = Reading::new(row);
-        let (privilege, everywhere) = (row.text()?, row.number()? == 1);
-        reads_everything |= everywhere && privilege == "SELECT";
-        has.insert(privilege);
+    let grants = grants(ctx, connection).await?;
+    let grants: Vec<_> = grants.iter().filter_map(|grant| Grant::parse(grant)).collect();
+    let patterns: Vec<_> = grants.iter().filter_map(|grant| grant.database.as_deref()).collect();
+    let is_here = are_like(ctx, connection, database, &patterns).await?;
+    let mut is_here = is_here.into_iter();
+    let (mut everywhere, mut here, mut revoked) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for Grant { privileges, database, is_revoked } in grants {
+        let of = match database {
+            None => &mut everywhere,
+            Some(_) if !is_here.next().unwrap_or(false) => continue,
+            Some(_) if is_revoked => &mut revoked,
+            Some(_) => &mut here,
+        };
+        of.extend(privileges);
     }
+    let has = |privilege: &str| {
+        let has = |of: &BTreeSet<String>| of.contains(privilege) || of.contains(ALL);
+        has(&here) || (has(&everywhere) && !has(&revoked))
+    };
     let mut missing: Vec<&str> =
-        ["SELECT", "TRIGGER", "EVENT"].into_iter().filter(|privilege| !has.contains(*privilege)).collect();
-    let sees_routines = OF_ROUTINES.iter().any(|privilege| has.contains(*privilege))
+        ["SELECT", "TRIGGER", "EVENT"].into_iter().filter(|privilege| !has(privilege)).collect();
+    let sees_routines = OF_ROUTINES.into_iter().any(has)
         || if connection.version.is_mariadb {
             reads_routines(ctx, connection).await?
         } else {
-            reads_everything
+            everywhere.contains("SELECT")
         };
     if !sees_routines {
         missing.push(if connection.version.is_mariadb { "SELECT ON mysql.proc" } else { "SHOW_ROUTINE" });
     }
-    if missing.is_empty() {
-        return Ok(());
+    Ok((!missing.is_empty()).then(|| missing.join(", ")))
+}
+
+/// The statements that would grant the account and its roles what they have.
+async fn grants(ctx: &Ctx, connection: &mut Connection) -> Result<Vec<String>> {
+    let own = connection.rows(ctx, "SHOW GRANTS").await?;
+    let own = own.into_iter().map(|row| Reading::new(row).text());
+    let mut grants: Vec<_> = own.collect::<Result<_>>()?;
+    if connection.version.is_mariadb {
+        // MySQL adds what the active roles have by itself; MariaDB what all have.
+        grants.retain(|grant| is_of_account(grant));
+        for of in ["CURRENT_ROLE", "PUBLIC"] {
+            match connection.rows(ctx, &format!("SHOW GRANTS FOR {of}")).await {
+                // There is no role, or no such word.
+                Err(error) if code(&error).is_some() => {}
+                shown => {
+                    for row in shown? {
+                        grants.push(Reading::new(row).text()?);
+                    }
+                }
+            }
+        }
     }
-    let missing = missing.join(", ");
-    let has_roles = role.is_some_and(|role| !role.is_empty() && role != "NONE");
-    if wants_all && !has_roles {
-        let message = format!(
-            "the account has not the privilege {missing} on {}: it may not see all that there is",
-            database.escape_debug()
-        );
-        return Err(Error::new(ErrorKind::PermissionDenied, message)
-            .hint("docs/mysql.md has the privileges that are needed, as a script"));
+    Ok(grants)
+}
+
+/// Whether something is granted to an account, which has a host, and not to a role.
+fn is_of_account(grant: &str) -> bool {
+    let all: Vec<_> = tokens(grant).filter(|token| !matches!(token, Token::Space(_))).collect();
+    all.windows(3).any(|three| matches!(three, [to, Token::Name(_), Token::Other("@")] if to.is("TO")))
+}
+
+/// Whether the name of the database is like these patterns.
+async fn are_like(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    database: &str,
+    patterns: &[&str],
+) -> Result<Vec<bool>> {
+    if patterns.is_empty() {
+        return Ok(Vec::new());
     }
-    ctx.warn(format!(
-        "the account itself has not the privilege {missing}: what it may not see is not in the backup"
-    ));
-    Ok(())
+    let of = text(database);
+    let like = |pattern: &&str| format!("{of} LIKE CAST({} AS BINARY)", text(pattern));
+    let sql = format!("SELECT {}", patterns.iter().map(like).collect::<Vec<_>>().join(", "));
+    let row: Row = connection.row(ctx, &sql).await?;
+    Ok(row.into_iter().map(|field| field.as_deref() == Some(b"1")).collect())
+}
+
+/// What is granted on all databases, or on those that are called like this; or what of it is taken away again.
+#[derive(Debug, PartialEq, Eq)]
+struct Grant {
+    privileges: BTreeSet<String>,
+    database: Option<String>,
+    is_revoked: bool,
+}
+
+impl Grant {
+    /// Nothing if it is of roles, or of something in a database.
+    fn parse(sql: &str) -> Option<Self> {
+        let mut all = tokens(sql).filter(|token| !matches!(token, Token::Space(_)));
+        let is_revoked = all.next()?.is("REVOKE");
+        let (mut privileges, mut words, mut depth) = (BTreeSet::new(), Vec::new(), 0usize);
+        loop {
+            let token = all.next()?;
+            match token.as_str() {
+                "(" => depth += 1,
+                ")" => depth = depth.saturating_sub(1),
+                _ if depth > 0 => words.clear(),
+                _ if token.is("ON") || token.is(",") => {
+                    if !words.is_empty() {
+                        privileges.insert(words.join(" ").to_ascii_uppercase());
+                        words.clear();
+                    }
+                    if token.is("ON") {
+                        break;
+                    }
+                }
+                word => words.push(word),
+            }
+        }
+        let database = match (all.next()?, all.next()?, all.next()?) {
+            (Token::Other("*"), Token::Other("."), Token::Other("*")) => None,
+            (name @ Token::Name(_), Token::Other("."), Token::Other("*")) => Some(name.name()?),
+            _ => return None,
+        };
+        Some(Self { privileges, database, is_revoked })
+    }
 }
 
 /// Whether the table that MariaDB has its routines in may be read.
@@ -81,5 +154,38 @@ async fn reads_routines(ctx: &Ctx, connection: &mut Connection) -> Result<bool> 
         Ok(_) => Ok(true),
         Err(error) if matches!(code(&error), Some(1044 | 1142 | 1143 | 1146)) => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_is_of_all_databases_or_of_some_by_their_names() {
+        let parse = |sql: &str| {
+            let grant = Grant::parse(sql)?;
+            Some((Vec::from_iter(grant.privileges), grant.database, grant.is_revoked))
+        };
+        let all = |privileges: &[&str], database: Option<&str>, is_revoked| {
+            let privileges = privileges.iter().map(|privilege| (*privilege).to_owned()).collect();
+            Some((privileges, database.map(str::to_owned), is_revoked))
+        };
+        assert_eq!(
+            parse("GRANT SELECT, SHOW VIEW ON *.* TO `a`@`%` IDENTIFIED BY PASSWORD '*1'"),
+            all(&["SELECT", "SHOW VIEW"], None, false)
+        );
+        assert_eq!(
+            parse("GRANT ALL PRIVILEGES ON `ON``e\\_%`.* TO `a`@`%`"),
+            all(&[ALL], Some("ON`e\\_%"), false)
+        );
+        assert_eq!(parse("REVOKE SELECT ON `shop`.* FROM `a`@`%`"), all(&["SELECT"], Some("shop"), true));
+        assert_eq!(parse("GRANT SELECT ON `shop`.`t` TO `a`@`%`"), None);
+        assert_eq!(parse("GRANT SELECT (`ON`), INSERT ON `shop`.`t` TO `a`@`%`"), None);
+        assert_eq!(parse("GRANT EXECUTE ON PROCEDURE `shop`.`p` TO `a`@`%`"), None);
+        assert_eq!(parse("GRANT `role`@`%`,`ON`@`%` TO `a`@`%`"), None);
+        assert!(is_of_account("GRANT SELECT ON `TO`.* TO `a`@`%`"));
+        assert!(!is_of_account("GRANT SELECT ON `a`.* TO `a@b`"));
+        assert_eq!(parse("GRANT PROXY ON ''@'%' TO 'root'@'localhost'"), None);
     }
 }

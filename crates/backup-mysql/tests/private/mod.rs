@@ -1,4 +1,6 @@
-//! A MariaDB of a test's own, with TLS.
+//! A MariaDB of a test's own.
+
+#![allow(dead_code, reason = "each test file uses some of it")]
 
 use std::fs;
 use std::net::TcpListener;
@@ -8,10 +10,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use backup_core::DatabaseUrl;
-
-#[allow(dead_code, reason = "not every test file makes certificates")]
-#[path = "../../../backup-postgres/tests/private/certificates.rs"]
-pub(crate) mod certificates;
 
 /// It goes away with this.
 pub(crate) struct Private {
@@ -50,12 +48,15 @@ impl Private {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let server = Self { directory, port, running: None };
         fs::create_dir(server.path("data")).unwrap();
+        // A server that starts clears up where others have their temporary tables.
+        fs::create_dir(server.path("temporary")).unwrap();
         server.write("init.sql", accounts);
         for (name, text) in files {
             server.write(name, text);
         }
         server.own();
         let mut install = Command::new("mariadb-install-db");
+        install.env("TMPDIR", server.path("temporary"));
         install.args(["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal"]);
         install.arg(format!("--datadir={}", server.path("data").display()));
         install.args(account().map(|account| format!("--user={account}")));
@@ -69,6 +70,7 @@ impl Private {
         self.stop();
         self.own();
         let mut server = Command::new(program);
+        server.env("TMPDIR", self.path("temporary"));
         server.arg("--no-defaults").arg(format!("--datadir={}", self.path("data").display()));
         server.args(["--bind-address=127.0.0.1", "--socket=socket", "--skip-name-resolve"]);
         server.args(["--innodb-buffer-pool-size=16M", "--innodb-flush-log-at-trx-commit=0"]);
@@ -90,7 +92,15 @@ impl Private {
         self.running = Some(running);
     }
 
-    fn stop(&mut self) {
+    /// Waits until it has ended by itself.
+    pub(crate) fn ends(&mut self) {
+        if let Some(running) = &mut self.running {
+            let _ = running.wait();
+        }
+        self.stop();
+    }
+
+    pub(crate) fn stop(&mut self) {
         if let Some(mut running) = self.running.take() {
             let _ = running.kill();
             let _ = running.wait();
@@ -107,7 +117,7 @@ impl Private {
     }
 
     /// A path beside its data.
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
@@ -116,7 +126,7 @@ impl Private {
     }
 
     /// With its port in the place of `PORT`, and the place of its files in that of `FILES`.
-    fn text(&self, text: &str) -> String {
+    pub(crate) fn text(&self, text: &str) -> String {
         let files = self.directory.path().to_str().unwrap();
         text.replace("PORT", &self.port.to_string()).replace("FILES", files)
     }

@@ -62,6 +62,20 @@ impl Server {
         })
     }
 
+    /// A MariaDB that a test has started.
+    pub(crate) fn at(url: &str) -> Self {
+        Self {
+            base: url.rsplit_once('/').unwrap().0.to_owned(),
+            url: url.parse().unwrap(),
+            is_mariadb: true,
+            client: "mariadb".to_owned(),
+            dump: "mariadb-dump".to_owned(),
+            prefix: "lb_".to_owned(),
+            made: AtomicU32::new(0),
+            others: Mutex::default(),
+        }
+    }
+
     pub(crate) fn is_mariadb(&self) -> bool {
         self.is_mariadb
     }
@@ -211,5 +225,35 @@ impl Drop for Server {
         let others = std::mem::take(&mut *self.others.lock().unwrap());
         let drops: Vec<_> = others.iter().map(|name| format!("DROP DATABASE IF EXISTS `{name}`")).collect();
         self.run(None, &drops);
+    }
+}
+
+/// An account of a test alone.
+pub(crate) struct Account<'s> {
+    server: &'s Server,
+    pub(crate) name: String,
+}
+
+impl<'s> Account<'s> {
+    pub(crate) fn new(server: &'s Server, what: &str, grants: &[String]) -> Self {
+        let name = format!("lb_{what}_{}", std::process::id());
+        let made = [format!("CREATE USER '{name}'@'%' IDENTIFIED BY 'secret'")];
+        let grants = grants.iter().map(|grant| format!("GRANT {grant} TO '{name}'@'%'"));
+        server.run(None, &made.into_iter().chain(grants).collect::<Vec<_>>());
+        Self { server, name }
+    }
+
+    pub(crate) fn url(&self, database: &DatabaseUrl) -> DatabaseUrl {
+        let mut url = database.clone();
+        (url.user, url.password) = (Some(self.name.clone()), Some(Secret::new("secret")));
+        url
+    }
+}
+
+impl Drop for Account<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.server.run(None, &[format!("DROP USER '{}'@'%'", self.name)]);
+        }
     }
 }
