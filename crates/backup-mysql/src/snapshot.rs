@@ -8,13 +8,15 @@ use backup_core::{Ctx, Error, ErrorKind, LogPoint, Result};
 use crate::catalog::Reading;
 use crate::catalog::objects::is_unfit;
 use crate::config::Config;
-use crate::connect::Connection;
+use crate::connect::{Connection, PATIENT};
 use crate::ddl::quote::{identifier, text};
 use crate::error::code;
 use crate::{keep, log};
 
 /// How long to wait for a lock, in seconds, before the backup gives up: behind us every writer waits too.
 const LOCK_WAIT: u32 = 60;
+/// How long the server waits for a word of who holds such a lock, in seconds, before it ends his session: he may be gone, and the network with him.
+const SILENCE: u32 = LOCK_WAIT + 30;
 /// How long to wait for a lock that stops every writer of the server, in seconds, and how long to let them go on before it is tried again.
 const SHORT_WAIT: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(2);
@@ -80,7 +82,7 @@ impl Snapshot {
             }
             readers.push(reader);
         }
-        let wait = format!("SET SESSION lock_wait_timeout = {LOCK_WAIT}");
+        let wait = format!("SET SESSION lock_wait_timeout = {LOCK_WAIT}, wait_timeout = {SILENCE}");
         control.execute(ctx, &wait).await?;
         let mut unsafe_tables = without_snapshots(ctx, &mut control, &database).await?;
         unsafe_tables.retain(|name| selects(name));
@@ -131,11 +133,13 @@ impl Taking<'_> {
         if !self.control.version.is_mariadb || self.control.version.number < (10, 4, 1) {
             return Ok(false);
         }
-        // Writers of tables that have no snapshots would keep it waiting.
-        self.hold().await?;
         if !self.allowed("BACKUP STAGE START").await? {
             return Ok(false);
         }
+        // Here writers of tables that have no snapshots have ended, and none begins: one that waited for us to let go of a table would keep
+        // this lock waiting.
+        self.lock("BACKUP STAGE BLOCK_DDL").await?;
+        self.hold().await?;
         self.lock("BACKUP STAGE BLOCK_COMMIT").await?;
         self.begin_all().await?;
         self.note_place(true).await?;
@@ -174,7 +178,11 @@ impl Taking<'_> {
              AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND ENGINE IS NOT NULL"
         );
         let mut tables = lockable(self.ctx, &mut self.control, &self.database, &sql).await?;
-        tables.retain(|name| (self.selects)(name));
+        // A second lock of a table would wait behind who waits for the first to go.
+        tables.retain(|name| {
+            let is_held = self.holder.as_ref().is_some_and(|holder| holder.tables.contains(name));
+            (self.selects)(name) && !is_held
+        });
         if !tables.is_empty() && !self.allowed(&lock_tables(&tables)).await? {
             return Ok(false);
         }
@@ -317,7 +325,7 @@ impl Taking<'_> {
     }
 
     async fn done(self) -> Result<Snapshot> {
-        let Self { ctx, jobs, mut readers, holder, control, place, .. } = self;
+        let Self { ctx, jobs, mut readers, holder, mut control, place, .. } = self;
         let keepers = readers.split_off(jobs);
         for reader in &mut readers {
             reader.execute(ctx, &format!("SET SESSION lock_wait_timeout = {KEPT_WAIT}")).await?;
@@ -326,6 +334,7 @@ impl Taking<'_> {
             control.close().await;
             None
         } else {
+            control.execute(ctx, PATIENT).await?;
             Some(control)
         };
         Ok(Snapshot { readers, keepers, holder, keeper, place })

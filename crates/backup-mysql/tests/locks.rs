@@ -244,3 +244,162 @@ async fn every_account_backs_up_what_there_is_by_the_lightest_lock_on_mariadb_11
 async fn every_account_backs_up_what_there_is_by_the_lightest_lock_on_mysql() {
     every_account("mysql").await;
 }
+
+/// Accounts that two clients move money between all the while: of an engine with snapshots, and of one without.
+struct Bank<'s> {
+    server: &'s Server,
+    database: &'s str,
+    moved: AtomicU32,
+    over: AtomicBool,
+}
+
+const TABLES: u32 = 6;
+const TOTAL: u32 = TABLES * 50 * 100;
+
+impl<'s> Bank<'s> {
+    fn open(server: &'s Server, database: &'s str) -> Self {
+        let mut statements = Vec::new();
+        for (kind, engine) in [("account", "InnoDB"), ("ledger", "MyISAM")] {
+            for i in 0..TABLES {
+                let table = format!("{kind}{i}");
+                statements.push(format!(
+                    "CREATE TABLE {table} (id INT PRIMARY KEY, amount INT NOT NULL) ENGINE={engine}"
+                ));
+                let rows: Vec<_> = (1..=50).map(|id| format!("({id}, 100)")).collect();
+                statements.push(format!("INSERT INTO {table} VALUES {}", rows.join(", ")));
+            }
+        }
+        server.run(Some(database), &statements);
+        Self { server, database, moved: AtomicU32::new(0), over: AtomicBool::new(false) }
+    }
+
+    fn moves(&self, seed: u32) {
+        let mut number = seed;
+        let mut chance = |below: u32| {
+            number = number.wrapping_mul(1_103_515_245).wrapping_add(12345);
+            (number >> 16) % below
+        };
+        while !self.over.load(Ordering::SeqCst) {
+            let mut statements = Vec::new();
+            for _ in 0..20 {
+                let (low, id, amount) = (chance(TABLES - 1), 1 + chance(50), chance(9));
+                let high = low + 1 + chance(TABLES - low - 1);
+                // Always in one order: then none waits for the other in a circle.
+                statements.extend([
+                    "START TRANSACTION".to_owned(),
+                    format!("UPDATE account{low} SET amount = amount - {amount} WHERE id = {id}"),
+                    format!("UPDATE account{high} SET amount = amount + {amount} WHERE id = {id}"),
+                    "COMMIT".to_owned(),
+                    format!(
+                        "UPDATE ledger{low} a, ledger{high} b SET a.amount = a.amount + {amount}, b.amount = b.amount - {amount} \
+                         WHERE a.id = {id} AND b.id = {id}"
+                    ),
+                ]);
+            }
+            self.server.run(Some(self.database), &statements);
+            self.moved.fetch_add(20, Ordering::SeqCst);
+        }
+    }
+
+    fn total(&self, database: &str, kind: &str) -> u32 {
+        let sums: Vec<_> = (0..TABLES).map(|i| format!("(SELECT SUM(amount) FROM {kind}{i})")).collect();
+        let total = self.server.ask(Some(database), &format!("SELECT {}", sums.join(" + ")));
+        total.trim().parse().unwrap()
+    }
+}
+
+/// Under each lock that there is, every backup is of one moment.
+async fn transfers(kind: &str) {
+    let Some(server) = Server::find(kind) else { return };
+    let source = server.empty();
+    let bank = Bank::open(&server, &source.path);
+    let grants = documented(&server, kind == "mariadb11", &source.path);
+    let without = |grants: &[String], what: &str| -> Vec<String> {
+        grants
+            .iter()
+            .filter(|grant| !grant.starts_with("RELOAD") || what != "RELOAD")
+            .map(|grant| grant.replace(what, "").trim_start_matches(", ").to_owned())
+            .collect()
+    };
+    let mut accounts = vec![(
+        "all",
+        grants.clone(),
+        if server.is_mariadb() { "BACKUP STAGE" } else { "LOCK INSTANCE FOR BACKUP" },
+    )];
+    if !server.is_mariadb() {
+        accounts.push((
+            "no_instance",
+            without(&grants, "BACKUP_ADMIN, "),
+            "under FLUSH TABLES WITH READ LOCK",
+        ));
+    }
+    let no_reload = without(&grants, "RELOAD");
+    accounts.push(("no_reload", no_reload.clone(), "the tables were locked for a moment"));
+    accounts.push(("no_locks", without(&no_reload, ", LOCK TABLES"), "no lock is allowed"));
+    let backups = async {
+        for (name, grants, lock) in accounts {
+            let account = Account::new(&server, &format!("bank_{name}"), &grants);
+            for _ in 0..2 {
+                let told = Arc::new(Told::default());
+                let mut config = BackupConfig::default();
+                config.jobs = 4;
+                let manager = BackupManager::new(config)
+                    .with_registry(Registry::new().with(&backup_mysql::ENGINE))
+                    .with_storage(Arc::new(MemoryStorage::new()))
+                    .with_context(Ctx::new().with_progress(Arc::clone(&told) as Arc<dyn Progress>));
+                let before = bank.moved.load(Ordering::SeqCst);
+                let made = manager
+                    .backup(&account.url(&source))
+                    .await
+                    .unwrap_or_else(|error| panic!("{name}: {error}"));
+                let said = told.0.lock().unwrap().join("\n");
+                assert!(said.contains(lock), "{name}: {said}");
+                let copy = server.empty();
+                manager.restore(&BackupRef::from(&made.id), &copy, RestoreOptions::default()).await.unwrap();
+                assert_eq!(bank.total(&copy.path, "account"), TOTAL, "{name}: {said}");
+                if name == "no_locks" {
+                    assert!(said.contains("ledger0") && said.contains("are not of one moment"), "{said}");
+                } else {
+                    assert_eq!(bank.total(&copy.path, "ledger"), TOTAL, "{name}: {said}");
+                }
+                while bank.moved.load(Ordering::SeqCst) == before {
+                    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let clients = [1, 2].map(|seed| {
+            let bank = &bank;
+            scope.spawn(move || bank.moves(seed))
+        });
+        let done = tokio::task::block_in_place(|| {
+            let backups =
+                std::panic::AssertUnwindSafe(|| tokio::runtime::Handle::current().block_on(backups));
+            std::panic::catch_unwind(backups)
+        });
+        bank.over.store(true, Ordering::SeqCst);
+        for client in clients {
+            client.join().unwrap();
+        }
+        if let Err(panic) = done {
+            std::panic::resume_unwind(panic);
+        }
+    });
+    println!("{} transfers on {kind}", bank.moved.load(Ordering::SeqCst));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transfers_under_every_lock_sum_to_the_same_on_mariadb() {
+    transfers("mariadb").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transfers_under_every_lock_sum_to_the_same_on_mariadb_11() {
+    transfers("mariadb11").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transfers_under_every_lock_sum_to_the_same_on_mysql() {
+    transfers("mysql").await;
+}

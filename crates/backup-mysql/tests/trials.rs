@@ -11,6 +11,7 @@ mod peers;
 mod private;
 mod server;
 mod unreadable;
+mod waits;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

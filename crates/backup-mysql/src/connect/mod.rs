@@ -30,6 +30,9 @@ const SETTINGS: &str = "SET NAMES utf8mb4, SESSION wait_timeout = 604800, net_wr
      net_read_timeout = 604800, sql_select_limit = DEFAULT, sql_big_selects = 1, sql_quote_show_create = 1, \
      lc_messages = 'en_US', time_zone = '+00:00', autocommit = 1";
 
+/// The server waits a week for the next statement.
+pub(crate) const PATIENT: &str = "SET SESSION wait_timeout = 604800";
+
 /// What older servers lack goes beyond what is looked for here.
 const OLDEST_MYSQL: (u32, u32) = (5, 7);
 const OLDEST_MARIADB: (u32, u32) = (10, 5);

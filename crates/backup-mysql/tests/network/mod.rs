@@ -1,16 +1,24 @@
 //! Connections that are cut, fall silent, or lose what was said; servers that die.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use backup_core::{BackupManager, ErrorKind};
+use std::time::{Duration, Instant};
+
+use backup_core::storage::Storage;
+use backup_core::{BackupManager, BackupRef, ErrorKind, RestoreOptions, Result};
 use backup_testkit::proxy::{From, Proxy, Then};
+use futures::StreamExt;
 
+use crate::private::Private;
 use crate::server::Server;
-use crate::{address, by_way_of, changing, ends, manager, on, shop, storage};
+use crate::{address, backup, by_way_of, changing, ends, manager, on, replacing, shop, storage};
 
 on! {
     a_backup_whose_connections_are_cut_is_an_error_wherever_they_are: mariadb mysql;
+    a_restore_whose_connections_are_cut_says_what_the_target_is_and_that_is_so: mariadb mysql;
+    a_restore_that_loses_one_connection_takes_everything_back: mariadb mysql;
+    a_peer_that_falls_silent_is_given_up: mariadb mysql;
     a_server_that_takes_its_time_is_waited_for: mariadb mysql;
     a_session_that_is_killed_amid_rows_ends_the_backup: mariadb mariadb11 mysql;
     a_row_that_is_lost_or_comes_twice_on_its_way_is_an_error: mariadb mysql;
@@ -53,6 +61,187 @@ async fn a_backup_whose_connections_are_cut_is_an_error_wherever_they_are(server
         }
     }
     println!("{} cuts of a backup: {failed} errors, nothing listed", places.len());
+}
+
+/// After a restore that failed, over connections that work: the target is what it was, or it is incomplete and that was said. Then it is no source
+/// of backups, and the next restore needs no help. Returns whether it is what it was.
+async fn is_as_it_was_or_said(
+    server: &Server,
+    (good, made): (&Arc<dyn Storage>, &BackupRef),
+    source: &str,
+    target: &str,
+    (before, error): (&str, &backup_core::Error),
+) -> bool {
+    let as_it_was = server.dump(target) == before;
+    if !as_it_was {
+        let told = error.to_string();
+        assert!(told.contains("is incomplete") && told.contains("--drop-existing"), "{told}");
+        let url = server.url_text(target).parse().unwrap();
+        let refused = manager(&storage()).backup(&url).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Incomplete, "{refused}");
+        manager(good).restore(made, &url, RestoreOptions::default()).await.unwrap();
+        assert!(server.dump(target) == server.dump(source));
+    }
+    as_it_was
+}
+
+/// And they stay cut: nothing can be taken back.
+async fn a_restore_whose_connections_are_cut_says_what_the_target_is_and_that_is_so(server: Server) {
+    let source = shop(&server);
+    let (good, made) = backup(&source).await;
+    let measured = server.empty();
+    let honest = Proxy::honest(address(&server));
+    let url = by_way_of(&honest, &server, &measured.path, "");
+    manager(&good).restore(&made, &url, RestoreOptions::default()).await.unwrap();
+    let (mut kept, mut halves, mut whole) = (0, 0, 0);
+    let places = places(honest.bytes(), 9);
+    for (i, bytes) in places.iter().enumerate() {
+        let target = server.empty();
+        if i % 2 == 1 {
+            let precious = ["CREATE TABLE precious (a INT)", "INSERT INTO precious VALUES (1)"];
+            server.run(Some(&target.path), &precious.map(str::to_owned));
+        }
+        let before = server.dump(&target.path);
+        let proxy = Proxy::after(address(&server), *bytes, Then::Cut);
+        let url = by_way_of(&proxy, &server, &target.path, "&connect-timeout=2");
+        let restored = ends("a restore that is cut", manager(&good).restore(&made, &url, replacing())).await;
+        drop(proxy);
+        let Err(error) = restored else {
+            // Behind the end there is nothing left to lose but goodbyes.
+            assert!(server.dump(&target.path) == server.dump(&source.path), "cut at {bytes}");
+            whole += 1;
+            continue;
+        };
+        assert!(matches!(error.kind(), ErrorKind::Connect | ErrorKind::Database), "cut at {bytes}: {error}");
+        let is = is_as_it_was_or_said(&server, (&good, &made), &source.path, &target.path, (&before, &error));
+        if is.await { kept += 1 } else { halves += 1 }
+    }
+    println!(
+        "{} cuts of a restore: {kept} as it was, {halves} incomplete and said so, {whole} whole",
+        places.len()
+    );
+    assert!(kept > 0 && halves > 0 && whole < 5);
+}
+
+/// Over others it still reaches the server.
+async fn a_restore_that_loses_one_connection_takes_everything_back(server: Server) {
+    let source = shop(&server);
+    let (good, made) = backup(&source).await;
+    let target = server.empty();
+    let before = server.dump(&target.path);
+    let mut lost = 0;
+    for after in [0, 1, 2, 5, 20, 100, 300, 600, 1000, 1400].map(|kib: usize| kib << 10) {
+        let (passed, cut) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let proxy = Proxy::start(address(&server), move |_| {
+            let (passed, cut) = (Arc::clone(&passed), Arc::clone(&cut));
+            Box::new(move |_, said| {
+                let over = passed.fetch_add(said.len(), Ordering::SeqCst) + said.len() > after;
+                if over && cut.fetch_add(1, Ordering::SeqCst) == 0 { Then::Cut } else { Then::Pass }
+            })
+        });
+        let url = by_way_of(&proxy, &server, &target.path, "");
+        let manager = manager(&good);
+        let restored = manager.restore(&made, &url, RestoreOptions::default());
+        match ends("a restore that loses a connection", restored).await {
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Connect, "cut at {after}: {error}");
+                assert!(server.dump(&target.path) == before, "cut at {after}: {error}");
+                lost += 1;
+            }
+            Ok(_) => {
+                assert!(server.dump(&target.path) == server.dump(&source.path), "cut at {after}");
+                server.run(
+                    None,
+                    &[
+                        format!("DROP DATABASE `{}`", target.path),
+                        format!("CREATE DATABASE `{}`", target.path),
+                    ],
+                );
+            }
+        }
+    }
+    assert!(lost > 5, "{lost}");
+}
+
+/// Amid a backup or a restore, whatever it is at: it ends soon, and says what the target is.
+async fn a_peer_that_falls_silent_is_given_up(server: Server) {
+    let source = shop(&server);
+    let (good, made) = backup(&source).await;
+    let honest = Proxy::honest(address(&server));
+    manager(&storage()).backup(&by_way_of(&honest, &server, &source.path, "")).await.unwrap();
+    let of_backup = honest.bytes();
+    let measured = server.empty();
+    let url = by_way_of(&honest, &server, &measured.path, "");
+    manager(&good).restore(&made, &url, RestoreOptions::default()).await.unwrap();
+    let of_restore = honest.bytes() - of_backup;
+    // Before anybody falls silent with a lock under which nobody makes anything.
+    let targets: Vec<_> = (0..8).map(|_| server.empty()).collect();
+    let before = server.dump(&targets[0].path);
+    let (server, source, good, made) = (&server, &source, &good, &made);
+    let (targets, before) = (&targets, &before);
+    let options = "&silence-timeout=2&connect-timeout=2";
+    let tries = futures::stream::iter(0..16).map(async |i| {
+        let (target, nth) = (targets.get(i / 2).filter(|_| i % 2 == 1), i as u64 / 2);
+        let bytes = if target.is_some() { of_restore } else { of_backup };
+        let proxy = Proxy::after(address(server), nth * bytes / 8, Then::Silence);
+        let began = Instant::now();
+        let result: Result<()> = if let Some(target) = target {
+            let url = by_way_of(&proxy, server, &target.path, options);
+            let manager = manager(good);
+            let restored = manager.restore(made, &url, RestoreOptions::default());
+            ends("a restore in silence", restored).await.map(drop)
+        } else {
+            let storage = storage();
+            let url = by_way_of(&proxy, server, &source.path, options);
+            let manager = manager(&storage);
+            let made = ends("a backup in silence", manager.backup(&url)).await.map(drop);
+            none_is_listed(&manager).await;
+            made
+        };
+        let error = result.unwrap_err();
+        let took = began.elapsed();
+        assert!(matches!(error.kind(), ErrorKind::Connect | ErrorKind::TimedOut), "{i}: {error}");
+        assert!(took < Duration::from_secs(60), "{i}: {took:?}: {error}");
+        drop(proxy);
+        if let Some(target) = target {
+            let copy = &target.path;
+            is_as_it_was_or_said(server, (good, made), &source.path, copy, (before, &error)).await;
+        }
+        took
+    });
+    let took: Vec<Duration> = tries.buffer_unordered(8).collect().await;
+    println!("{} silences, each an error after {:?} at the most", took.len(), took.iter().max());
+}
+
+/// A whole server, with all that it knew of transactions and locks, and another in its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_started_again_amid_rows_ends_the_backup() {
+    let Some(program) = Private::program() else { return };
+    let accounts = "CREATE USER IF NOT EXISTS me@'%' IDENTIFIED BY 'secret';\nGRANT ALL ON *.* TO me@'%';\n";
+    let mut private = Private::new(accounts, &[]);
+    private.start(&program, &[]);
+    let server = Server::at(&private.text("mariadb://me:secret@127.0.0.1:PORT/mysql"));
+    let source = shop(&server);
+    let (private, started) = (Arc::new(Mutex::new(private)), Arc::new(AtomicUsize::new(0)));
+    let proxy = amid_rows(&server, {
+        let (private, started) = (Arc::clone(&private), Arc::clone(&started));
+        move || {
+            private.lock().unwrap().start(&program, &[]);
+            started.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let storage = storage();
+    let url = by_way_of(&proxy, &server, &source.path, "");
+    let error = ends("a backup of two servers", manager(&storage).backup(&url)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
+    none_is_listed(&manager(&storage)).await;
+    // The other one is as good as the first.
+    while started.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    manager(&storage).backup(&source).await.unwrap();
+    drop(server);
+    private.lock().unwrap().stop();
 }
 
 async fn a_server_that_takes_its_time_is_waited_for(server: Server) {
