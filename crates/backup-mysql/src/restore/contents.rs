@@ -12,15 +12,20 @@ use crate::error::code;
 /// The table that a database has while it is being restored. It is dropped when the restore is complete.
 pub(super) const MARKER: &str = "lifeboat_restore_is_incomplete";
 
+/// The table that a database has while some objects are restored beside others, or rows into its tables: with their names. It is dropped when none
+/// of them is incomplete.
+pub(super) const MARKER_OF_SOME: &str = "lifeboat_restore_of_some_is_incomplete";
+
 /// An object by its kind, as DROP calls it, and its name.
 pub(super) type Named = (&'static str, String);
 
 /// Whether a restore into the database was begun and did not end.
 pub(crate) async fn is_incomplete(ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<bool> {
     let sql = format!(
-        "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
+        "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME IN ({}, {})",
         text(database),
-        text(MARKER)
+        text(MARKER),
+        text(MARKER_OF_SOME)
     );
     Ok(Reading::new(connection.row(ctx, &sql).await?).number()? > 0)
 }

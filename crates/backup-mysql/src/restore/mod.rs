@@ -5,6 +5,7 @@ mod carry;
 mod contents;
 mod definers;
 mod session;
+mod some;
 mod target;
 
 use std::sync::{Arc, Mutex as Cell, PoisonError};
@@ -231,7 +232,7 @@ impl RestoreSession for Restore {
         if let Err(error) = self.accounts.grant(ctx, &mut session).await {
             return self.failed(error).await;
         }
-        if let Err(error) = self.target.complete(ctx, &mut session).await {
+        if let Err(error) = self.target.complete(ctx, &mut session, &self.config.database).await {
             return self.failed(error).await;
         }
         self.over = true;

@@ -10,10 +10,11 @@ use tokio::sync::Mutex;
 
 use super::contents::{self, MARKER, Named};
 use super::session::Session;
-use crate::catalog::Reading;
+use super::some;
 use crate::catalog::context::{Context, collate};
 use crate::catalog::spec::{RowsSpec, SqlSpec, spec};
 use crate::catalog::stand_in::drop_database;
+use crate::catalog::{Reading, is_of_the_server};
 use crate::config::Config;
 use crate::connect::Connection;
 use crate::ddl::quote::{identifier, text};
@@ -42,6 +43,8 @@ pub(super) struct Target {
     replace: bool,
     existed: bool,
     has_infile: bool,
+    /// The names of all that is restored, where it is not everything.
+    names: BTreeSet<String>,
     /// What has to go before anything is restored.
     in_the_way: BTreeSet<Named>,
     /// The defaults of the database as they were: a statement.
@@ -67,6 +70,13 @@ impl Target {
         parts: &[Part],
     ) -> Result<Self> {
         let database = config.database.as_str();
+        if is_of_the_server(database) {
+            let what = format!(
+                "{} is a database of the server's own: nothing is restored into it",
+                database.escape_debug()
+            );
+            return Err(Error::unsupported(what).hint("restore under another name (--target-database)"));
+        }
         let defaults = defaults(ctx, &mut connection, database).await?;
         let existed = defaults.is_some();
         let mode = match request.content {
@@ -83,19 +93,27 @@ impl Target {
         }
         let there = contents::read(ctx, &mut connection, database).await?;
         let mut replace = request.existing == Existing::Replace;
+        let names: BTreeSet<String> = match mode {
+            Mode::Whole => BTreeSet::new(),
+            Mode::Some => parts.iter().map(|part| part.object.name.clone()).collect(),
+            Mode::Rows => with_rows(parts).into_iter().map(str::to_owned).collect(),
+        };
         let in_the_way: BTreeSet<Named> = match mode {
             Mode::Whole => there.clone(),
-            Mode::Some => {
-                let wanted: BTreeSet<&str> = parts.iter().map(|part| part.object.name.as_str()).collect();
-                there.iter().filter(|(_, name)| wanted.contains(name.as_str())).cloned().collect()
-            }
+            Mode::Some => there.iter().filter(|(_, name)| names.contains(name)).cloned().collect(),
             Mode::Rows => filled(ctx, &mut connection, database, &there, parts).await?,
         };
+        let left = some::left(ctx, &mut connection, database, &there).await?;
         if mode == Mode::Whole && there.contains(&("TABLE", MARKER.to_owned())) && !replace {
             ctx.warn("what an earlier restore left incomplete in the target is dropped");
             replace = true;
         }
-        if let Some((kind, name)) = in_the_way.first().filter(|_| !replace) {
+        let is_left = |name: &str| mode != Mode::Whole && left.contains(name);
+        if let Some((_, name)) = in_the_way.iter().find(|(_, name)| !replace && is_left(name)) {
+            let name = name.escape_debug();
+            ctx.warn(format!("what an earlier restore left incomplete in the target is replaced: {name}"));
+        }
+        if let Some((kind, name)) = in_the_way.iter().find(|(_, name)| !replace && !is_left(name)) {
             let what =
                 format!("the target has a {} {} already", kind.to_ascii_lowercase(), name.escape_debug());
             return Err(Error::new(ErrorKind::TargetNotEmpty, what)
@@ -118,6 +136,7 @@ impl Target {
             replace: !in_the_way.is_empty(),
             existed,
             has_infile,
+            names,
             in_the_way,
             defaults,
             connections: Cell::default(),
@@ -186,6 +205,7 @@ impl Target {
             let marker = format!("CREATE TABLE IF NOT EXISTS {database}.{} (a INT)", identifier(MARKER));
             connection.define(ctx, marker.as_bytes()).await?;
         }
+        some::mark(ctx, &mut connection, &config.database, &self.names).await?;
         if self.mode == Mode::Rows {
             connection.execute(ctx, "SET SESSION foreign_key_checks = 0").await?;
             for (_, table) in &self.in_the_way {
@@ -236,12 +256,13 @@ impl Target {
     }
 
     /// The restore is complete.
-    pub(super) async fn complete(&self, ctx: &Ctx, session: &mut Session) -> Result<()> {
+    pub(super) async fn complete(&self, ctx: &Ctx, session: &mut Session, database: &str) -> Result<()> {
+        session.plain(ctx).await?;
         if self.mode == Mode::Whole {
-            session.plain(ctx).await?;
             session.connection.define(ctx, format!("DROP TABLE {}", identifier(MARKER)).as_bytes()).await?;
+            return Ok(());
         }
-        Ok(())
+        some::unmark(ctx, &mut session.connection, database, &self.names).await
     }
 
     /// Makes the target what it was, or says what it is now.
@@ -296,6 +317,10 @@ impl Target {
                     connection.execute(&ctx, &sql).await?;
                 }
             }
+        }
+        // What was replaced is not what it was: so it stays marked.
+        if !self.replace {
+            some::unmark(&ctx, &mut connection, database, &self.names).await?;
         }
         connection.close().await;
         Ok(())

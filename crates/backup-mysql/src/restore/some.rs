@@ -1,0 +1,89 @@
+//! What is restored beside other objects is marked by its name, until it is complete.
+
+use std::collections::BTreeSet;
+
+use backup_core::{Ctx, Result};
+
+use super::contents::{MARKER_OF_SOME, Named};
+use crate::catalog::Reading;
+use crate::connect::Connection;
+use crate::ddl::quote::{identifier, text};
+use crate::error::code;
+use crate::snapshot::is_denied;
+
+/// ER_NO_SUCH_TABLE.
+const NO_SUCH_TABLE: u16 = 1146;
+
+fn marker(database: &str) -> String {
+    format!("{}.{}", identifier(database), identifier(MARKER_OF_SOME))
+}
+
+/// The names of what an earlier restore left incomplete.
+pub(super) async fn left(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    database: &str,
+    there: &BTreeSet<Named>,
+) -> Result<BTreeSet<String>> {
+    if !there.contains(&("TABLE", MARKER_OF_SOME.to_owned())) {
+        return Ok(BTreeSet::new());
+    }
+    let rows = connection.rows(ctx, &format!("SELECT name FROM {}", marker(database))).await?;
+    rows.into_iter().map(|row| Reading::new(row).text()).collect()
+}
+
+/// Marks what is about to be made, or filled.
+pub(super) async fn mark(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    database: &str,
+    names: &BTreeSet<String>,
+) -> Result<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let marker = marker(database);
+    let make = format!(
+        "CREATE TABLE IF NOT EXISTS {marker} (name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY)"
+    );
+    match connection.define(ctx, make.as_bytes()).await {
+        Err(error) if is_denied(&error) => {
+            ctx.warn("the account may not make a table: if this restore is killed, nothing says that it is incomplete");
+            return Ok(());
+        }
+        done => done?,
+    };
+    let names: Vec<_> = names.iter().map(|name| format!("({})", text(name))).collect();
+    connection.execute(ctx, &format!("INSERT IGNORE INTO {marker} VALUES {}", names.join(", "))).await?;
+    Ok(())
+}
+
+/// They are complete, or gone again.
+pub(super) async fn unmark(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    database: &str,
+    names: &BTreeSet<String>,
+) -> Result<()> {
+    let marker = marker(database);
+    let names: Vec<_> = names.iter().map(|name| text(name)).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let others = async {
+        connection
+            .execute(ctx, &format!("DELETE FROM {marker} WHERE name IN ({})", names.join(", ")))
+            .await?;
+        connection.rows(ctx, &format!("SELECT 1 FROM {marker} LIMIT 1")).await
+    };
+    match others.await {
+        // It was not made, or another restore that ended has dropped it.
+        Err(error) if code(&error) == Some(NO_SUCH_TABLE) || is_denied(&error) => {}
+        others => {
+            if others?.is_empty() {
+                connection.define(ctx, format!("DROP TABLE IF EXISTS {marker}").as_bytes()).await?;
+            }
+        }
+    }
+    Ok(())
+}
