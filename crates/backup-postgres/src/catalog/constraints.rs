@@ -383,24 +383,28 @@ fn foreign_key(
     node.needs.extend(catalog.by_key.get(&(class::RELATION, row.oid("confrelid")?)));
     node.needs.extend(catalog.rows_of.get(&row.oid("confrelid")?).into_iter().flatten());
     let id = catalog.add((class::CONSTRAINT, row.oid("oid")?), node);
-    catalog.foreign_keys.push((id, [relation.oid, row.oid("confrelid")?]));
+    catalog.foreign_keys.push((row.oid("oid")?, id, [relation.oid, row.oid("confrelid")?]));
     Ok(())
 }
 
 /// A foreign key locks both tables, so it comes after all indexes of both: neither waits for the other while it holds a session.
 pub(super) fn foreign_keys_last(catalog: &mut Catalog, relations: &Relations) {
-    let keys = std::mem::take(&mut catalog.foreign_keys);
+    let mut keys = std::mem::take(&mut catalog.foreign_keys);
+    keys.sort_unstable();
     let mut keys_of: HashMap<u32, Vec<NodeId>> = HashMap::new();
-    for (id, [from, _]) in &keys {
+    for (_, id, [from, _]) in &keys {
         keys_of.entry(*from).or_default().push(*id);
     }
-    for (id, tables) in &keys {
+    for (_, id, tables) in &keys {
         let indexes = tables.iter().filter_map(|table| catalog.indexes_of.get(table)).flatten();
         // A partition's own comes behind those that it inherits, which would take it over if it was there.
         let above = relations.above(tables[0]);
         let inherited = above.iter().filter_map(|table| keys_of.get(table)).flatten();
+        // To a partitioned table a key has others along, which take names: one comes behind the other, as they were made.
+        let siblings = keys_of.get(&tables[0]).into_iter().flatten();
+        let before = siblings.take_while(|sibling| *sibling != id).last();
         if let Some(node) = catalog.nodes.get_mut(*id) {
-            node.needs.extend(indexes.chain(inherited));
+            node.needs.extend(indexes.chain(inherited).chain(before));
         }
     }
 }

@@ -236,8 +236,8 @@ pub(crate) struct Catalog {
     pub(crate) families: Vec<(NodeId, Vec<NodeId>)>,
     /// Of each table, the nodes that make its indexes, those of constraints first.
     pub(crate) indexes_of: HashMap<u32, Vec<NodeId>>,
-    /// Of each foreign key, the tables from and to which it is.
-    pub(crate) foreign_keys: Vec<(NodeId, [u32; 2])>,
+    /// Each foreign key, and the tables from and to which it is.
+    pub(crate) foreign_keys: Vec<(u32, NodeId, [u32; 2])>,
     /// Of each table, the nodes that hold its rows.
     pub(crate) rows_of: HashMap<u32, Vec<NodeId>>,
 }

@@ -282,6 +282,10 @@ CREATE TABLE fk_of_tree (x int REFERENCES fk_a) PARTITION BY LIST (x);
 CREATE TABLE fk_of_tree_1 PARTITION OF fk_of_tree FOR VALUES IN (1);
 ALTER TABLE fk_of_tree_1 ADD CONSTRAINT own_key FOREIGN KEY (x) REFERENCES fk_a;
 INSERT INTO fk_of_tree VALUES (1);
+CREATE TABLE fk_to_trees (region text, at timestamptz, id int, x int);
+ALTER TABLE fk_to_trees ADD FOREIGN KEY (region, at, id) REFERENCES tree (region, at, id);
+ALTER TABLE fk_to_trees ADD CONSTRAINT fk_to_trees_a FOREIGN KEY (region, at, id) REFERENCES tree (region, at, id) ON DELETE CASCADE;
+ALTER TABLE fk_to_trees ADD FOREIGN KEY (region, at, id) REFERENCES tree (region, at, id) ON DELETE SET NULL;
 ALTER TABLE fk_a ADD CONSTRAINT "to b" FOREIGN KEY (other) REFERENCES fk_b NOT VALID;
 ALTER TABLE fk_b ADD FOREIGN KEY (x, y) REFERENCES fk_b (x, y) MATCH FULL ON UPDATE CASCADE;
 
