@@ -16,7 +16,6 @@ use crate::ddl::create::late::{may_hide_encryption, with_unencrypted_partitions}
 use crate::ddl::create::{
     CreateTable, counting_by_rows, referred, refers, unqualified, without_database_of_libraries,
 };
-use crate::ddl::lex::{Token, words};
 use crate::ddl::quote::{identifier, text};
 use crate::ddl::raw;
 use crate::ddl::view::{in_any_database, names_database};
@@ -32,6 +31,11 @@ pub(crate) async fn of(
 ) -> Result<Vec<Vec<u8>>> {
     if let SqlSpec::Momentary(momentary) = spec {
         return momentary.statements(ctx, reader.speak(ctx, true).await?, &object.name).await;
+    }
+    if let SqlSpec::Uncounted(uncounted) = spec {
+        let create = table(ctx, reader, database, &object.name).await?;
+        let connection = reader.speak(ctx, true).await?;
+        return uncounted.statements(ctx, connection, &object.name, &create).await;
     }
     let Some(context) = spec.context() else {
         let statements = of_tables(ctx, reader, database, object, spec).await?;
@@ -90,8 +94,9 @@ async fn views(
         }
         shown => {
             let sql = raw::to_text(shown?)?;
-            let is_hidden = is_invalid && connection.version.is_mariadb && hides_places(&sql);
-            let other = if is_hidden { remembered(ctx, connection, &object.name).await? } else { None };
+            // Of one that is invalid MariaDB prints what it makes of it now: for ORDER BY 1, an empty text.
+            let is_told = is_invalid && connection.version.is_mariadb && sql.is_ascii();
+            let other = if is_told { remembered(ctx, connection, &object.name).await? } else { None };
             other.unwrap_or(sql)
         }
     };
@@ -148,20 +153,12 @@ async fn of_tables(
                 sql = with_unencrypted_partitions(&sql);
             }
             let table = CreateTable::parse(&sql)?;
-            if reader.version().is_mariadb {
-                return Ok(table.statements(*keys_later, foreign_keys));
+            let is_mariadb = reader.version().is_mariadb;
+            let mut statements = table.statements(is_mariadb, *keys_later, foreign_keys);
+            if !is_mariadb {
+                statements.extend(table.forget());
             }
-            let mut statements = vec![table.without(*keys_later)];
-            statements.extend(table.forget());
             return Ok(statements);
-        }
-        SqlSpec::Uncounted { column, above } => {
-            let sql = table(ctx, reader, database, &object.name).await?;
-            let column = identifier(column);
-            let next = CreateTable::parse(&sql)?.option("AUTO_INCREMENT").map(str::to_owned);
-            let next = next.map(|next| format!("ALTER TABLE {name} AUTO_INCREMENT = {next}"));
-            let update = format!("UPDATE {name} SET {column} = NULL WHERE {column} > {above}");
-            return Ok(std::iter::once(update).chain(next).collect());
         }
         SqlSpec::Keys => {
             let of = of_table()?;
@@ -187,7 +184,9 @@ async fn of_tables(
             );
             return Ok(vec![exchange, format!("DROP TABLE {aside}")]);
         }
-        SqlSpec::Momentary(_) => return Err(Error::internal("rows are taken for a definition")),
+        SqlSpec::Momentary(_) | SqlSpec::Uncounted(_) => {
+            return Err(Error::internal("rows are taken for a definition"));
+        }
         SqlSpec::DisableKeys => format!("ALTER TABLE {} DISABLE KEYS", identifier(of_table()?)),
         SqlSpec::Discard => format!("ALTER TABLE {} DISCARD TABLESPACE", identifier(of_table()?)),
         SqlSpec::ForeignKey => {
@@ -252,14 +251,6 @@ async fn view(ctx: &Ctx, connection: &mut Connection, name: &str, context: &Cont
     let again = show(ctx, connection, &what, 1).await;
     connection.execute(ctx, UTF8).await?;
     again.or(shown)
-}
-
-/// MariaDB prints ORDER BY 1 of a view that is invalid as if it were by an empty text.
-fn hides_places(sql: &str) -> bool {
-    let all: Vec<_> = words(sql).collect();
-    let is_hidden =
-        |two: &[Token<'_>]| matches!(two, [before, Token::Text("''")] if before.is("BY") || before.is(","));
-    all.windows(2).any(is_hidden)
 }
 
 /// The statement of an invalid view that the server does not print, out of what it remembers of it.

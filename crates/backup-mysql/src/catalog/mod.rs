@@ -3,6 +3,7 @@
 pub(crate) mod accounts;
 pub(crate) mod column;
 pub(crate) mod context;
+mod inserts;
 mod misplaced;
 pub(crate) mod momentary;
 pub(crate) mod objects;
@@ -16,7 +17,7 @@ pub(crate) mod split;
 pub(crate) mod stand_in;
 pub(crate) mod table;
 pub(crate) mod trigger;
-mod uncounted;
+pub(crate) mod uncounted;
 mod visible;
 pub(crate) mod want;
 

@@ -4,15 +4,11 @@
 use backup_core::{Ctx, Result};
 use serde::{Deserialize, Serialize};
 
-use super::Reading;
 use super::column::{Column, Kind};
 use super::table::Table;
-use crate::connect::{Connection, Piece};
+use super::{Reading, inserts};
+use crate::connect::Connection;
 use crate::ddl::quote::identifier;
-use crate::ddl::value::Literals;
-
-/// About how long one INSERT is, if no row is longer.
-const INSERT: usize = 512 << 10;
 
 /// How such versions of a table are read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,50 +59,17 @@ impl Momentary {
         connection: &mut Connection,
         table: &str,
     ) -> Result<Vec<Vec<u8>>> {
-        let Self { select, from, begins, .. } = self;
+        let Self { columns, insert, select, from, begins } = self;
         let times = format!("SELECT DISTINCT UNIX_TIMESTAMP({begins}) {from} ORDER BY 1");
         let mut statements = Vec::new();
         for time in connection.rows(ctx, &times).await? {
             let time = Reading::new(time).text()?;
             let select = format!("{select} {from} AND {begins} = FROM_UNIXTIME({time})");
             statements.push(format!("SET SESSION timestamp = {time}").into_bytes());
-            statements.extend(self.inserts(ctx, connection, &select).await?);
+            statements.extend(inserts::of(ctx, connection, insert, columns, &select, false).await?);
             statements.push(format!("DELETE FROM {}", identifier(table)).into_bytes());
         }
         statements.push(b"SET SESSION timestamp = DEFAULT".to_vec());
         Ok(statements)
-    }
-
-    async fn inserts(&self, ctx: &Ctx, connection: &mut Connection, select: &str) -> Result<Vec<Vec<u8>>> {
-        let read = async {
-            let (mut inserts, mut insert) = (Vec::new(), Vec::new());
-            let mut rows = connection.stream(select).await?;
-            let mut literals = Literals::new(&self.columns);
-            while let Some(piece) = rows.next().await? {
-                let is_whole = match piece {
-                    Piece::Whole(bytes) => {
-                        literals.piece(bytes)?;
-                        true
-                    }
-                    Piece::First(bytes) | Piece::Next(bytes) => {
-                        literals.piece(&bytes)?;
-                        false
-                    }
-                    Piece::End => true,
-                };
-                if !is_whole {
-                    continue;
-                }
-                literals.end()?;
-                insert.extend_from_slice(if insert.is_empty() { self.insert.as_bytes() } else { b",\n" });
-                insert.append(&mut literals.out);
-                if insert.len() >= INSERT {
-                    inserts.push(std::mem::take(&mut insert));
-                }
-            }
-            inserts.extend((!insert.is_empty()).then_some(insert));
-            Ok(inserts)
-        };
-        ctx.run(read).await
     }
 }

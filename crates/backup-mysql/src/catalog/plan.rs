@@ -321,16 +321,20 @@ impl Plan<'_> {
             slices.len() > 1 && table.key.iter().any(|column| !column.collation.is_empty());
         for slice in slices {
             let whole = table.select();
+            let numbered = uncounted.as_ref().map(|(_, others)| others);
+            let conditions = slice.condition.iter().chain(&other_rows).chain(numbered);
+            let conditions: Vec<_> = conditions.map(|condition| format!("({condition})")).collect();
             let spec = RowsSpec {
                 columns: table.columns.iter().map(|column| column.kind).collect(),
-                select: slice
-                    .condition
-                    .or(other_rows.clone())
-                    .map_or(whole.clone(), |rows| format!("{whole} WHERE {rows}")),
+                select: if conditions.is_empty() {
+                    whole
+                } else {
+                    format!("{whole} WHERE {}", conditions.join(" AND "))
+                },
                 versioned: table.versioned,
                 generated_places: table.generated_places.clone(),
                 aside: None,
-                by_collation: slices_by_collation,
+                by_collation: slices_by_collation && uncounted.is_none(),
             };
             let object = self.object("table", &table.name);
             let part = Part::rows(self.next_id()?, object, RowLayout::LengthEncoded, columns.clone())
@@ -340,10 +344,10 @@ impl Plan<'_> {
             self.needs.entry(table.name.clone()).or_default().rows.push(part.id);
             self.parts.push(part);
         }
-        if let Some((column, above)) = uncounted {
+        if let Some((uncounted, _)) = uncounted {
             let object = self.object("numbers", &table.name).of_table(&table.name);
             let rows = self.needs.get(&table.name).cloned().unwrap_or_default();
-            let done = self.sql(Phase::Data, object, &SqlSpec::Uncounted { column, above }, rows.all())?;
+            let done = self.sql(Phase::Data, object, &SqlSpec::Uncounted(uncounted), rows.all())?;
             self.needs.entry(table.name.clone()).or_default().rows.push(done);
         }
         Ok(())

@@ -11,6 +11,7 @@ use super::context::Context;
 use super::momentary::Momentary;
 use super::objects::RoutineKind;
 use super::stand_in::StandIns;
+use super::uncounted::Uncounted;
 use super::want::Want;
 
 /// What an SQL part makes: its `spec`.
@@ -31,11 +32,8 @@ pub(crate) enum SqlSpec {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         counts_by_rows: bool,
     },
-    /// That some rows have no number in the column that counts, where a load gives them one above this.
-    Uncounted {
-        column: String,
-        above: String,
-    },
+    /// The rows that have no number in the column that counts.
+    Uncounted(Uncounted),
     /// A table like this one that takes the rows of a partition, whether they belong there or not.
     Aside {
         aside: String,

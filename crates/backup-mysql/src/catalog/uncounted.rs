@@ -1,22 +1,72 @@
-//! Rows that have no number in a column that counts: a load would give them one.
+//! Rows that have no number in a column that counts: a load would give them one. So each goes in under a number that no other has, which is taken away again.
 
 use backup_core::{Ctx, Result};
+use serde::{Deserialize, Serialize};
 
-use super::Reading;
+use super::column::{Column, Kind};
 use super::table::Table;
+use super::{Reading, inserts};
 use crate::connect::Connection;
+use crate::ddl::create::CreateTable;
 use crate::ddl::quote::identifier;
 
-/// The column that counts, and the largest number in it, if some rows have none.
+/// How such rows of a table are read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Uncounted {
+    columns: Vec<Kind>,
+    insert: String,
+    select: String,
+    /// What takes the number away.
+    update: String,
+}
+
+/// Those of a table, if it has any, and the condition for its other rows.
 pub(super) async fn of(
     ctx: &Ctx,
     connection: &mut Connection,
     table: &Table,
-) -> Result<Option<(String, String)>> {
-    let Some(column) = &table.nullable_counter else { return Ok(None) };
-    let name = identifier(column);
-    let sql =
-        format!("SELECT COALESCE(MAX({name}), 0) FROM {} HAVING COUNT(*) > COUNT({name})", table.from());
-    let row = connection.rows(ctx, &sql).await?.into_iter().next();
-    row.map(|row| Ok((column.clone(), Reading::new(row).text()?))).transpose()
+) -> Result<Option<(Uncounted, String)>> {
+    let Some(counter) = table.nullable_counter.as_ref().filter(|_| !table.versioned) else {
+        return Ok(None);
+    };
+    let (name, from) = (identifier(counter), table.from());
+    let sql = format!("SELECT COALESCE(MAX({name}), 0) + 1 FROM {from} HAVING COUNT(*) > COUNT({name})");
+    let Some(row) = connection.rows(ctx, &sql).await?.into_iter().next() else { return Ok(None) };
+    let number = Reading::new(row).text()?;
+    let selected = |column: &Column| match column.name == *counter {
+        true => number.clone(),
+        false => column.selected(),
+    };
+    let selected: Vec<_> = table.columns.iter().map(selected).collect();
+    let names: Vec<_> = table.columns.iter().map(|column| identifier(&column.name)).collect();
+    let of = identifier(&table.name);
+    let uncounted = Uncounted {
+        columns: table.columns.iter().map(|column| column.kind).collect(),
+        insert: format!("INSERT INTO {of} ({}) VALUES\n", names.join(",")),
+        select: format!("SELECT {} FROM {from} WHERE {name} IS NULL", selected.join(",")),
+        update: format!("UPDATE {of} SET {name} = NULL WHERE {name} = {number}"),
+    };
+    Ok(Some((uncounted, format!("{name} IS NOT NULL"))))
+}
+
+impl Uncounted {
+    /// The statements that make them, and that the table of this CREATE TABLE counts on from where it did.
+    pub(crate) async fn statements(
+        &self,
+        ctx: &Ctx,
+        connection: &mut Connection,
+        table: &str,
+        create: &str,
+    ) -> Result<Vec<Vec<u8>>> {
+        let mut statements = Vec::new();
+        for insert in inserts::of(ctx, connection, &self.insert, &self.columns, &self.select, true).await? {
+            statements.push(insert);
+            statements.push(self.update.clone().into_bytes());
+        }
+        let next = CreateTable::parse(create)?.option("AUTO_INCREMENT");
+        let next = next.map(|next| format!("ALTER TABLE {} AUTO_INCREMENT = {next}", identifier(table)));
+        statements.extend(next.map(String::into_bytes));
+        Ok(statements)
+    }
 }

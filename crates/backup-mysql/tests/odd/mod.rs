@@ -206,6 +206,8 @@ async fn tables_that_no_one_statement_makes_come_back(kind: &str) {
         "CREATE TABLE unique_late (a INT, b INT NOT NULL, c INT, UNIQUE (a), UNIQUE (c), UNIQUE (b))",
         "ALTER TABLE unique_late MODIFY c INT NOT NULL",
         "INSERT INTO unique_late VALUES (1, 2, 3)",
+        "CREATE TABLE primary_late (a INT, b INT, UNIQUE (b), UNIQUE (a)) ENGINE=MyISAM",
+        "ALTER TABLE primary_late ADD PRIMARY KEY (a)",
         "CREATE TABLE said_to_be_encrypted (a INT) ENGINE=InnoDB ENCRYPTED=YES PARTITION BY RANGE (a) SUBPARTITION BY HASH (a) \
          (PARTITION p VALUES LESS THAN (9) ENCRYPTED=NO (SUBPARTITION s, SUBPARTITION t))",
         "CREATE SEQUENCE formatted",
@@ -267,6 +269,16 @@ async fn archived_numbers_come_back(kind: &str) {
     comes_back_the_same(&server, &statements).await;
 }
 
+async fn a_primary_key_that_came_late_does_so_again(kind: &str) {
+    let Some(server) = Server::find(kind) else { return };
+    let statements = [
+        "CREATE TABLE late (a INT, b VARCHAR(9) CHARACTER SET latin2, UNIQUE b (b), UNIQUE a (a))",
+        "ALTER TABLE late ADD PRIMARY KEY (a)",
+        "INSERT INTO late VALUES (1, 'x'), (2, NULL)",
+    ];
+    comes_back_the_same(&server, &statements).await;
+}
+
 async fn rows_without_a_number_come_back_without_one(kind: &str) {
     let Some(server) = Server::find(kind) else { return };
     let mut statements = vec!["SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO'".to_owned()];
@@ -277,11 +289,18 @@ async fn rows_without_a_number_come_back_without_one(kind: &str) {
         statements.push(format!("INSERT INTO {table} VALUES (0, 0), (1, 1), (2, 2), (3, 3), (7, 7)"));
         statements.push(format!("UPDATE {table} SET n = NULL WHERE a IN (1, 3)"));
     }
+    statements.push(
+        "CREATE TABLE at_its_end (n TINYINT AUTO_INCREMENT NULL, t TEXT, KEY (n)) AUTO_INCREMENT=130"
+            .to_owned(),
+    );
+    statements.push("INSERT INTO at_its_end VALUES (1, 'it''s'), (1, 'ä'), (127, 'last')".to_owned());
+    statements.push("UPDATE at_its_end SET n = NULL WHERE n = 1".to_owned());
+    statements.push("DELETE FROM at_its_end WHERE n = 127".to_owned());
     comes_back_the_same(&server, &statements.iter().map(String::as_str).collect::<Vec<_>>()).await;
 }
 
 on! {
     mariadb: an_invalid_view_keeps_its_order tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_refused;
     mariadb11: an_invalid_view_keeps_its_order rows_without_a_partition_come_back tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_refused;
-    mysql: archived_numbers_come_back rows_without_a_partition_come_back rows_without_a_number_come_back_without_one a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_table_without_a_tablespace_comes_back_as_one;
+    mysql: a_primary_key_that_came_late_does_so_again archived_numbers_come_back rows_without_a_partition_come_back rows_without_a_number_come_back_without_one a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_table_without_a_tablespace_comes_back_as_one;
 }

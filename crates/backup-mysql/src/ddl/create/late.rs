@@ -1,4 +1,4 @@
-//! Tables of MariaDB that no CREATE TABLE makes as the server prints them: they became so by what was done to them.
+//! Tables that no CREATE TABLE makes as the server prints them: they became so by what was done to them.
 
 use std::collections::BTreeSet;
 
@@ -9,11 +9,17 @@ use crate::ddl::lex::{Token, tokens, words};
 const COLUMNS: &str = "lifeboat_columns";
 
 impl<'a> CreateTable<'a> {
-    /// The statements that make the table on MariaDB, with these foreign keys, and without the keys that are made later.
-    pub(crate) fn statements(&self, keys_later: bool, foreign_keys: &[String]) -> Vec<String> {
+    /// The statements that make the table, with these foreign keys, and without the keys that are made later.
+    pub(crate) fn statements(
+        &self,
+        is_mariadb: bool,
+        keys_later: bool,
+        foreign_keys: &[String],
+    ) -> Vec<String> {
         let kept = self.kept(keys_later, foreign_keys);
-        let undefaulted: Vec<_> = kept.iter().copied().filter(|item| item.lacks_default()).collect();
-        let nullable = self.nullable_at_first();
+        let undefaulted: Vec<_> =
+            kept.iter().copied().filter(|item| is_mariadb && item.lacks_default()).collect();
+        let (nullable, primary_late) = self.nullable_at_first();
         // A table with a history is not altered.
         let is_versioned = tokens(self.tail).any(|token| token.is("VERSIONING"));
         let (Some(name), false) = (self.name(), is_versioned) else {
@@ -23,9 +29,12 @@ impl<'a> CreateTable<'a> {
             return vec![self.said(&kept)];
         }
         let is_nullable = |item: &Item<'_>| item.column().is_some_and(|name| nullable.contains(name));
-        let others: Vec<_> = kept.iter().copied().filter(|item| !undefaulted.contains(item)).collect();
+        let is_late =
+            |item: &&Item<'_>| primary_late && item.first_word().is_some_and(|word| word.is("PRIMARY"));
+        let others = kept.iter().copied().filter(|item| !undefaulted.contains(item) && !is_late(item));
+        let others: Vec<_> = others.collect();
         let items = others.iter().map(|item| match is_nullable(item) {
-            true => item.nullable(),
+            true => Item::parse(&item.made()).nullable(),
             false => item.made().into_owned(),
         });
         let items = items.collect::<Vec<_>>().join(",");
@@ -43,18 +52,19 @@ impl<'a> CreateTable<'a> {
                 is_behind = true;
             } else if let (true, Some(before)) = (is_behind, before) {
                 changes.push(format!("MODIFY {} AFTER {before}", item.made().trim()));
-            } else if is_nullable(item) {
+            } else if is_nullable(item) && !primary_late {
                 changes.push(format!("MODIFY {}", item.made().trim()));
             }
             before = Some(column);
         }
+        changes.extend(kept.iter().copied().filter(is_late).map(|key| format!("ADD {}", key.sql.trim())));
         if !changes.is_empty() {
             statements.push(format!("ALTER TABLE {name} {}", changes.join(", ")));
         }
         statements
     }
 
-    /// A column that may be NULL and has no default comes of a SELECT: out of one that had none and could not be NULL, and that finds nothing.
+    /// A column of MariaDB that may be NULL and has no default comes of a SELECT: out of one that had none and could not be NULL, and that finds nothing.
     fn selecting(&self, items: &str, undefaulted: &[&Item<'_>]) -> [String; 3] {
         let columns: Vec<_> = undefaulted.iter().map(|item| item.not_null()).collect();
         let names: Vec<_> = undefaulted.iter().filter_map(|item| item.column()).collect();
@@ -78,9 +88,9 @@ impl<'a> CreateTable<'a> {
         ]
     }
 
-    /// The columns that could be NULL when the table got its keys: the server puts a unique key that can have no NULL before those that can, but not if it
-    /// comes to be so later.
-    fn nullable_at_first(&self) -> BTreeSet<&'a str> {
+    /// The columns that could be NULL when the table got its keys, and whether it got the primary key behind the others: the server puts a unique key
+    /// that can have no NULL before those that can, but not if it comes to be so later.
+    fn nullable_at_first(&self) -> (BTreeSet<&'a str>, bool) {
         let column = |name: &String| {
             self.items.iter().find(|item| item.column().is_some() && item.name().as_ref() == Some(name))
         };
@@ -90,15 +100,22 @@ impl<'a> CreateTable<'a> {
                 self.items.iter().filter(move |item| item.first_word().is_some_and(|first| first.is(word)));
             of_it.map(|item| names_in_parentheses(tokens(item.sql)))
         };
+        let (mut nullable, mut primary_late) = (BTreeSet::new(), false);
         let uniques: Vec<_> = keys("UNIQUE").collect();
         let Some(first) = uniques.iter().position(|key| key.iter().any(is_null)) else {
-            return BTreeSet::new();
+            return (nullable, primary_late);
         };
         let (early, late) = uniques.split_at(first);
-        let early: BTreeSet<_> = keys("PRIMARY").chain(early.iter().cloned()).flatten().collect();
-        let late = late.iter().filter(|key| !key.iter().any(is_null));
-        let chosen = late.filter_map(|key| key.iter().find(|name| !early.contains(*name)));
-        chosen.filter_map(|name| column(name)?.column()).collect()
+        let early: BTreeSet<_> = early.iter().flatten().collect();
+        let primary: Vec<_> = keys("PRIMARY").flatten().collect();
+        for key in late.iter().filter(|key| !key.iter().any(is_null)) {
+            let may_be: Vec<_> = key.iter().filter(|name| !early.contains(name)).collect();
+            let other = may_be.iter().find(|name| !primary.contains(name));
+            primary_late |= other.is_none() && !may_be.is_empty();
+            let chosen = other.or(may_be.first()).and_then(|name| column(name)?.column());
+            nullable.extend(chosen);
+        }
+        (nullable, primary_late)
     }
 }
 
@@ -136,7 +153,7 @@ mod tests {
     fn columns_without_a_default_come_of_a_select() {
         let table = "CREATE TABLE `t` (\n  `x` int(11) COMMENT 'c',\n  `k` text DEFAULT NULL,\n  `y` timestamp NULL,\n  `z` int(11) NOT NULL,\n  KEY `x` (`x`)\n) ENGINE=InnoDB DEFAULT CHARSET=latin1 COLLATE=latin1_bin";
         assert_eq!(
-            CreateTable::parse(table).unwrap().statements(false, &[]),
+            CreateTable::parse(table).unwrap().statements(true, false, &[]),
             [
                 "CREATE TEMPORARY TABLE lifeboat_columns (`x` int(11) COMMENT 'c' NOT NULL, `y` timestamp NOT NULL) CHARSET=latin1 COLLATE=latin1_bin",
                 "CREATE TABLE `t` (\n  `k` text DEFAULT NULL,\n  `z` int(11) NOT NULL,\n  KEY `x` (`x`)\n) ENGINE=InnoDB DEFAULT CHARSET=latin1 COLLATE=latin1_bin \
@@ -147,7 +164,7 @@ mod tests {
         );
         let alone = CreateTable::parse("CREATE TABLE `t` (\n  `x` int(11)\n) ENGINE=InnoDB").unwrap();
         assert_eq!(
-            alone.statements(false, &[])[1].split(" SELECT").next(),
+            alone.statements(true, false, &[])[1].split(" SELECT").next(),
             Some("CREATE TABLE `t`  ENGINE=InnoDB")
         );
     }
@@ -156,14 +173,22 @@ mod tests {
     fn a_unique_key_that_was_nullable_stays_in_its_place() {
         let table = "CREATE TABLE `u` (`a` int(11) DEFAULT NULL,`b` int(11) NOT NULL,`c` timestamp NOT NULL DEFAULT current_timestamp(),UNIQUE KEY `ub` (`b`),UNIQUE KEY `ua` (`a`),UNIQUE KEY `uc` (`b`,`c`)) ENGINE=InnoDB";
         assert_eq!(
-            CreateTable::parse(table).unwrap().statements(false, &[]),
+            CreateTable::parse(table).unwrap().statements(true, false, &[]),
             [
                 "CREATE TABLE `u` (`a` int(11) DEFAULT NULL,`b` int(11) NOT NULL,`c` timestamp  NULL DEFAULT current_timestamp(),UNIQUE KEY `ub` (`b`),UNIQUE KEY `ua` (`a`),UNIQUE KEY `uc` (`b`,`c`)) ENGINE=InnoDB",
                 "ALTER TABLE `u` MODIFY `c` timestamp NOT NULL DEFAULT current_timestamp()",
             ]
         );
+        let primary = "CREATE TABLE `u` (`a` int(11) NOT NULL,`b` int(11) DEFAULT NULL,PRIMARY KEY (`a`),UNIQUE KEY `ub` (`b`),UNIQUE KEY `ua` (`a`)) ENGINE=InnoDB";
+        assert_eq!(
+            CreateTable::parse(primary).unwrap().statements(true, false, &[]),
+            [
+                "CREATE TABLE `u` (`a` int(11)  NULL,`b` int(11) DEFAULT NULL,UNIQUE KEY `ub` (`b`),UNIQUE KEY `ua` (`a`)) ENGINE=InnoDB",
+                "ALTER TABLE `u` ADD PRIMARY KEY (`a`)",
+            ]
+        );
         let usual = "CREATE TABLE `u` (`a` int(11) DEFAULT NULL,`b` int(11) NOT NULL,UNIQUE KEY `ub` (`b`),UNIQUE KEY `ua` (`a`)) ENGINE=InnoDB";
-        assert_eq!(CreateTable::parse(usual).unwrap().statements(false, &[]), [usual]);
+        assert_eq!(CreateTable::parse(usual).unwrap().statements(true, false, &[]), [usual]);
     }
 
     #[test]
