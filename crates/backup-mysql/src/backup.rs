@@ -189,6 +189,10 @@ impl Backup {
             let mut lent = self.lend(ctx, table).await?;
             let may_wait = matches!(lent.whose, Whose::Readers(..));
             let read = read::rows(ctx, &mut lent.reader, spec, out).await?;
+            if may_wait && matches!(read, Read::Waits(_)) {
+                // Were its transaction gone, so would be the savepoint, and this an error.
+                lent.reader.connection.execute(ctx, LET_GO).await?;
+            }
             lent.give_back(ctx).await?;
             match read {
                 Read::Done(rows) => return Ok(rows),
