@@ -223,7 +223,8 @@ impl Backup {
 
     async fn objects(&self, ctx: &Ctx, reader: &mut Reader) -> Result<Objects> {
         let connection = reader.speak(ctx, false).await?;
-        Objects::read(ctx, connection, &self.database, &self.request.filter, &self.left_out).await
+        let Self { database, request, left_out, held, .. } = self;
+        Objects::read(ctx, connection, database, &request.filter, left_out, held).await
     }
 }
 

@@ -167,19 +167,21 @@ fn unknown(kind: &str, name: &str) -> Error {
 }
 
 impl Objects {
-    /// Those that `filter` selects by their names, or a trigger by its table's, and that can be read.
+    /// Those that `filter` selects by their names, or a trigger by its table's, and that can be read. Another connection has locked
+    /// what is `held`.
     pub(crate) async fn read(
         ctx: &Ctx,
         connection: &mut Connection,
         database: &str,
         filter: &Filter,
         left_out: &LeftOut,
+        held: &BTreeSet<String>,
     ) -> Result<Self> {
         let mut objects = Self { is_half_blind: left_out.is_half_blind, ..Self::default() };
         let of = text(database);
         let selects = |name: &str| filter.selects(None, Some(database), name);
         let reads = |name: &str| selects(name) && !left_out.has_relation(name);
-        objects.read_tables(ctx, connection, &of, &reads).await?;
+        objects.read_tables(ctx, connection, &of, &reads, held).await?;
         objects.read_views(ctx, connection, &of).await?;
         objects.look_again_at_views(ctx, connection).await?;
         objects.read_triggers(ctx, connection, &of, &reads).await?;
@@ -214,6 +216,7 @@ impl Objects {
         connection: &mut Connection,
         of: &str,
         selects: Selects<'_>,
+        held: &BTreeSet<String>,
     ) -> Result<()> {
         let sql = format!(
             "SELECT TABLE_NAME, TABLE_TYPE, ENGINE, CREATE_TIME, TABLE_COMMENT, TABLE_COLLATION, CREATE_OPTIONS \
@@ -229,7 +232,9 @@ impl Objects {
                 self.unselected.insert(name);
                 continue;
             }
-            let is_merge = engine.as_ref().is_none_or(|engine| engine.eq_ignore_ascii_case("mrg_myisam"));
+            // One that is locked fits, and whoever else opens it may have to wait for who flushes tables, who waits for that lock.
+            let is_merge = engine.as_ref().is_none_or(|engine| engine.eq_ignore_ascii_case("mrg_myisam"))
+                && !held.contains(&name);
             let changed = match kind.as_str() {
                 "BASE TABLE" if is_merge && is_unfit(ctx, connection, &identifier(&name)).await? => {
                     self.unfit.insert(name);
