@@ -98,7 +98,7 @@ fn a_target_that_is_somebodys_is_refused_before_anything_is_touched() {
             }
         }
         assert_ne!(server.ask(None, "SELECT COUNT(*) FROM mysql.user"), "0\n");
-        assert!(server.dump(&source).contains("three") == false && server.dump(&target).contains("three"));
+        assert!(!server.dump(&source).contains("three") && server.dump(&target).contains("three"));
     }
 }
 
