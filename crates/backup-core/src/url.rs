@@ -29,9 +29,17 @@ pub struct DatabaseUrl {
 }
 
 impl DatabaseUrl {
-    /// The name of the database: the last word of the path, which is also what backups of it say.
+    /// The name of the database, which is also what backups of it say: all of the path behind a host, or its last word.
     pub fn database(&self) -> &str {
-        self.path.rsplit('/').next().unwrap_or_default()
+        if self.hosts.is_empty() { self.path.rsplit('/').next().unwrap_or_default() } else { &self.path }
+    }
+
+    /// The name of a database that a server has, whatever is in it, also where the URL names no host.
+    pub fn database_of_server(&self) -> &str {
+        match self.path.strip_prefix('/') {
+            Some(path) if self.hosts.is_empty() => path,
+            _ => &self.path,
+        }
     }
 
     /// The value of the option `name`, the last one given.
@@ -188,6 +196,15 @@ mod tests {
         assert_eq!(path("sqlite:100%.db").unwrap(), "100%.db");
         assert_eq!("sqlite:dir/to.db".parse::<DatabaseUrl>().unwrap().database(), "to.db");
         assert_eq!("mysql://u@h/shop".parse::<DatabaseUrl>().unwrap().database(), "shop");
+    }
+
+    #[test]
+    fn a_database_of_a_server_may_have_slashes_in_its_name() {
+        let name = |text: &str| text.parse::<DatabaseUrl>().unwrap().database_of_server().to_owned();
+        assert_eq!(name("mysql://u@h/%2Fa%2Fb"), "/a/b");
+        assert_eq!(name("mysql:///a%2Fb?socket=/s"), "a/b");
+        assert_eq!(name("mysql:///?socket=/s"), "");
+        assert_eq!("mysql://u@h/%2Fa%2Fb".parse::<DatabaseUrl>().unwrap().database(), "/a/b");
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Config {
             (None, []) => defaults.address().unwrap_or_else(|| Address::Socket(PathBuf::from(SOCKET))),
             (None, _) => return Err(Error::usage("the URL names several hosts").hint(example)),
         };
-        let database = url.path.strip_prefix('/').unwrap_or(&url.path).to_owned();
+        let database = url.database_of_server().to_owned();
         if database.is_empty() {
             return Err(Error::usage("the URL names no database").hint(example));
         }

@@ -144,8 +144,7 @@ impl Config {
         let user = user.ok_or_else(|| {
             Error::usage("the URL names no user").hint("write it like postgres://user@host/database")
         })?;
-        let path = url.path.strip_prefix('/').unwrap_or(&url.path);
-        let database = Some(path).filter(|path| !path.is_empty()).map(str::to_owned);
+        let database = Some(url.database_of_server()).filter(|name| !name.is_empty()).map(str::to_owned);
         let database = database.or_else(|| settings.or_get("dbname", "PGDATABASE"));
         let database = database.unwrap_or_else(|| user.clone());
         if [&database, &user].iter().any(|name| name.contains('\0')) {
