@@ -39,6 +39,9 @@ pub struct BackupRequest {
     /// Leave out the tables that cannot be read, and say which (see [`crate::BackupSession::left_out`]), where these would otherwise be an
     /// error.
     pub skip_unreadable: bool,
+    /// Parts are dumped in the order of the plan, at most `jobs` at once, and what a later one writes may only be taken when the earlier ones have
+    /// ended: into a script.
+    pub in_order: bool,
 }
 
 impl BackupRequest {

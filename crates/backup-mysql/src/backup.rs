@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 
 use backup_core::{
     BackupRequest, BackupSession, Ctx, During, Error, ErrorKind, LogPoint, Object, Part, PartKind,
-    PartWriter, Result, async_trait,
+    PartWriter, Phase, Result, async_trait,
 };
 use tokio::sync::{MutexGuard, Semaphore, SemaphorePermit};
 
@@ -22,6 +22,7 @@ use crate::keep::Keepers;
 use crate::rows::read::{self, Read};
 use crate::snapshot::{LET_GO, Snapshot};
 use crate::statements;
+use crate::turn::{Turn, Turns};
 
 /// The snapshot and what was asked for.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub(crate) struct Backup {
     keepers: tokio::sync::Mutex<Keepers>,
     /// The tables that somebody waits to alter.
     wanted: Cell<BTreeSet<String>>,
+    turns: Turns,
     config: Config,
     database: String,
     place: Option<LogPoint>,
@@ -148,6 +150,7 @@ impl Backup {
             keeper: tokio::sync::Mutex::new(snapshot.keeper),
             keepers: tokio::sync::Mutex::new(Keepers::new(snapshot.keepers)),
             wanted: Cell::default(),
+            turns: Turns::default(),
             config,
             database,
             place: snapshot.place,
@@ -159,15 +162,22 @@ impl Backup {
     }
 
     /// Lends a connection that may read this object: for what belongs to a locked table the one that has locked it, and for one that somebody
-    /// waits to alter the one that keeps it.
-    async fn lend<'a>(&'a self, ctx: &Ctx, object: &'a Object) -> Result<Lent<'a>> {
+    /// waits to alter the one that keeps it; so too for a statement that `reads_rows` of it, which nobody waits to repeat.
+    async fn lend<'a>(
+        &'a self,
+        ctx: &Ctx,
+        turn: &Turn<'_>,
+        object: &'a Object,
+        reads_rows: bool,
+    ) -> Result<Lent<'a>> {
         let table = object.table.as_ref().unwrap_or(&object.name);
         if self.held.contains(table) {
             let mut holder = ctx.run(async { Ok(self.holder.lock().await) }).await?;
             return Ok(Lent { reader: holder.take().ok_or_else(lost)?, whose: Whose::Holder(holder) });
         }
         let is_wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).contains(table);
-        if is_wanted || self.readers.count == 0 {
+        if is_wanted || reads_rows || self.readers.count == 0 {
+            turn.comes(ctx).await?;
             let mut keepers = ctx.run(async { Ok(self.keepers.lock().await) }).await?;
             return Ok(Lent { reader: keepers.take(table)?, whose: Whose::Keepers(keepers, table) });
         }
@@ -184,9 +194,16 @@ impl Backup {
         }
     }
 
-    async fn rows(&self, ctx: &Ctx, table: &Object, spec: &RowsSpec, out: &mut PartWriter) -> Result<u64> {
+    async fn rows(
+        &self,
+        ctx: &Ctx,
+        turn: &Turn<'_>,
+        table: &Object,
+        spec: &RowsSpec,
+        out: &mut PartWriter,
+    ) -> Result<u64> {
         loop {
-            let mut lent = self.lend(ctx, table).await?;
+            let mut lent = self.lend(ctx, turn, table, false).await?;
             let may_wait = matches!(lent.whose, Whose::Readers(..));
             let read = read::rows(ctx, &mut lent.reader, spec, out).await?;
             if may_wait && matches!(read, Read::Waits(_)) {
@@ -258,15 +275,19 @@ impl BackupSession for Backup {
             plan::Readers { config: &self.config, keepers: &mut keepers, holder, held: &self.held };
         let parts = plan::plan(ctx, &mut readers, &self.database, &objects, &self.request).await?;
         *self.planned.lock().await = Some(objects);
+        if self.request.in_order {
+            self.turns.plan(parts.iter().filter(|part| part.phase == Phase::Data).map(|part| part.id));
+        }
         Ok(parts)
     }
 
     async fn dump(&self, ctx: &Ctx, part: &Part, out: &mut PartWriter) -> Result<()> {
         let database = &self.database;
+        let turn = self.turns.begin(part.id);
         match &part.kind {
             PartKind::Rows { .. } => {
                 let spec: RowsSpec = spec(part)?;
-                let rows = self.rows(ctx, &part.object, &spec, out).await?;
+                let rows = self.rows(ctx, &turn, &part.object, &spec, out).await?;
                 if spec.by_collation {
                     let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
                     *counted.entry(part.object.name.clone()).or_default() += rows;
@@ -275,7 +296,8 @@ impl BackupSession for Backup {
             }
             PartKind::Sql => {
                 let spec: SqlSpec = spec(part)?;
-                let mut lent = self.lend(ctx, &part.object).await?;
+                let reads_rows = matches!(spec, SqlSpec::Momentary(_) | SqlSpec::Uncounted(_));
+                let mut lent = self.lend(ctx, &turn, &part.object, reads_rows).await?;
                 let sql = statements::of(ctx, &mut lent.reader, database, &part.object, &spec).await?;
                 lent.give_back(ctx).await?;
                 for statement in sql {

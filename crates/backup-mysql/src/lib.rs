@@ -29,6 +29,7 @@ mod restore;
 mod rows;
 mod snapshot;
 mod statements;
+mod turn;
 
 use std::sync::Arc;
 

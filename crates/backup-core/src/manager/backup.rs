@@ -100,6 +100,7 @@ impl Job<'_> {
             content: self.options.content,
             globals: self.options.globals,
             skip_unreadable: self.options.skip_unreadable,
+            in_order: self.config.format == Format::Sql,
         };
         let session = engine.begin_backup(ctx, request).await?;
         ctx.emit(Event::Stage(Stage::Plan));

@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-use backup_core::{BackupRef, Ctx, Event, Progress, RestoreOptions, Stage};
+use backup_core::{BackupRef, Ctx, Event, Format, Progress, RestoreOptions, Stage};
 
 use super::server::Server;
-use super::{ends, manager, on, shop, storage};
+use super::{ends, manager, manager_of, on, shop, storage};
 
 /// Begins to change the schema as soon as it has been looked at, and remembers what it is told.
 struct Altering {
@@ -70,18 +70,33 @@ impl Altering {
 /// They wait for the backup, which does not wait for them: it has what there was.
 async fn who_alters_tables_waits_for_the_backup(server: Server) {
     let server = Arc::new(server);
-    let source = shop(&server);
+    for format in [Format::Binary, Format::Sql] {
+        alter_beside_a_backup(&server, format).await;
+    }
+}
+
+async fn alter_beside_a_backup(server: &Arc<Server>, format: Format) {
+    let source = shop(server);
+    let fill =
+        "CREATE TABLE big (id INT PRIMARY KEY, filler TEXT) SELECT id, REPEAT(note, 8) AS filler FROM orders";
+    server.run(Some(&source.path), &[fill.to_owned(), "ANALYZE TABLE big".to_owned()]);
     let before = server.dump(&source.path);
     let altering = Altering::new(
-        &server,
+        server,
         &source.path,
-        &["ALTER TABLE orders ADD more INT DEFAULT 7", "TRUNCATE TABLE account"],
+        &[
+            "ALTER TABLE orders ADD more INT DEFAULT 7",
+            "ALTER TABLE big ADD more INT",
+            "TRUNCATE TABLE account",
+        ],
     );
     let storage = storage();
-    let manager =
-        manager(&storage).with_context(Ctx::new().with_progress(Arc::clone(&altering) as Arc<dyn Progress>));
+    let manager = manager_of(&storage, format)
+        .with_context(Ctx::new().with_progress(Arc::clone(&altering) as Arc<dyn Progress>));
+    // In several parts, each more than is held on the way into a script.
+    let in_parts = format!("{}?part-size=3000000", server.url_text(&source.path)).parse().unwrap();
     let begun = Instant::now();
-    let made = ends("a backup beside ALTER TABLE", manager.backup(&source)).await.unwrap();
+    let made = ends("a backup beside ALTER TABLE", manager.backup(&in_parts)).await.unwrap();
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(30), "it waited for who waits for it: {took:?}");
     tokio::task::block_in_place(|| altering.done());
