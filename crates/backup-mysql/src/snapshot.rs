@@ -84,8 +84,7 @@ impl Snapshot {
         }
         let wait = format!("SET SESSION lock_wait_timeout = {LOCK_WAIT}, wait_timeout = {SILENCE}");
         control.execute(ctx, &wait).await?;
-        let mut unsafe_tables = without_snapshots(ctx, &mut control, &database).await?;
-        unsafe_tables.retain(|name| selects(name));
+        let unsafe_tables = without_snapshots(ctx, &mut control, &database, selects).await?;
         let mut taking = Taking {
             ctx,
             config,
@@ -177,12 +176,10 @@ impl Taking<'_> {
             "SELECT TABLE_NAME, ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA = {of} \
              AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND ENGINE IS NOT NULL"
         );
-        let mut tables = lockable(self.ctx, &mut self.control, &self.database, &sql).await?;
-        // A second lock of a table would wait behind who waits for the first to go.
-        tables.retain(|name| {
-            let is_held = self.holder.as_ref().is_some_and(|holder| holder.tables.contains(name));
-            (self.selects)(name) && !is_held
-        });
+        // A second lock of a table, or a look at it, would wait behind who waits for the first to go.
+        let held = self.holder.as_ref().map(|holder| &holder.tables);
+        let selects = |name: &str| (self.selects)(name) && !held.is_some_and(|held| held.contains(name));
+        let tables = lockable(self.ctx, &mut self.control, &self.database, &sql, &selects).await?;
         if !tables.is_empty() && !self.allowed(&lock_tables(&tables)).await? {
             return Ok(false);
         }
@@ -386,7 +383,12 @@ fn listed(tables: &[String]) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
-async fn without_snapshots(ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<Vec<String>> {
+async fn without_snapshots(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    database: &str,
+    selects: Selects<'_>,
+) -> Result<Vec<String>> {
     let of = text(database);
     // Whoever looks at a MERGE table opens those that it is made of, and on MySQL waits where they are locked and flushed. On MariaDB its
     // lock would be in the way of BACKUP STAGE.
@@ -396,15 +398,24 @@ async fn without_snapshots(ctx: &Ctx, connection: &mut Connection, database: &st
          AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') \
          AND ENGINE NOT IN ('InnoDB', 'ROCKSDB', 'TokuDB', 'BLACKHOLE'{merged}) ORDER BY TABLE_NAME"
     );
-    lockable(ctx, connection, database, &sql).await
+    lockable(ctx, connection, database, &sql, selects).await
 }
 
-/// Tables of a database, by their names and engines, without those that nobody can lock: MERGE tables whose parts do not fit.
-async fn lockable(ctx: &Ctx, connection: &mut Connection, database: &str, sql: &str) -> Result<Vec<String>> {
+/// Tables of a database out of those that `selects` has, by their names and engines, without those that nobody can lock: MERGE tables whose parts do not fit.
+async fn lockable(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    database: &str,
+    sql: &str,
+    selects: Selects<'_>,
+) -> Result<Vec<String>> {
     let mut tables = Vec::new();
     for row in connection.rows(ctx, sql).await? {
         let mut row = Reading::new(row);
         let (name, engine) = (row.text()?, row.text()?);
+        if !selects(&name) {
+            continue;
+        }
         let is_merge = engine.eq_ignore_ascii_case("mrg_myisam");
         let full_name = format!("{}.{}", identifier(database), identifier(&name));
         if !is_merge || !is_unfit(ctx, connection, &full_name).await? {

@@ -175,7 +175,9 @@ async fn of_tables(
         SqlSpec::Aside { aside } => {
             let aside = identifier(aside);
             let like = format!("CREATE TABLE {aside} LIKE {name}");
-            return Ok(vec![like, format!("ALTER TABLE {aside} REMOVE PARTITIONING")]);
+            // An earlier restore that was killed may have left it.
+            let forget = format!("DROP TABLE IF EXISTS {aside}");
+            return Ok(vec![forget, like, format!("ALTER TABLE {aside} REMOVE PARTITIONING")]);
         }
         SqlSpec::Exchange { aside, partition } => {
             let (aside, partition) = (identifier(aside), identifier(partition));

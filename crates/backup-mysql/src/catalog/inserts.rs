@@ -1,6 +1,6 @@
 //! Rows as statements, where a load would not do.
 
-use backup_core::{Ctx, Result};
+use backup_core::{Ctx, Error, Result};
 
 use super::column::Kind;
 use crate::connect::{Connection, Piece};
@@ -8,6 +8,9 @@ use crate::ddl::value::Literals;
 
 /// About how long one INSERT is, if no row is longer.
 const INSERT: usize = 512 << 10;
+
+/// How many bytes of statements are held at most.
+const MOST: usize = 256 << 20;
 
 /// The rows that a query finds as INSERTs that begin with `head`: of one row each, or of as many as are not too long.
 pub(super) async fn of(
@@ -19,7 +22,7 @@ pub(super) async fn of(
     one_each: bool,
 ) -> Result<Vec<Vec<u8>>> {
     let read = async {
-        let (mut inserts, mut insert) = (Vec::new(), Vec::new());
+        let (mut inserts, mut insert, mut bytes) = (Vec::new(), Vec::new(), 0);
         let mut rows = connection.stream(select).await?;
         let mut literals = Literals::new(kinds);
         while let Some(piece) = rows.next().await? {
@@ -38,8 +41,14 @@ pub(super) async fn of(
                 continue;
             }
             literals.end()?;
+            bytes += literals.out.len();
             insert.extend_from_slice(if insert.is_empty() { head.as_bytes() } else { b",\n" });
             insert.append(&mut literals.out);
+            if bytes > MOST {
+                return Err(Error::unsupported(
+                    "rows that have to be statements are more than 256 MiB: leave the table out (--exclude)",
+                ));
+            }
             if one_each || insert.len() >= INSERT {
                 inserts.push(std::mem::take(&mut insert));
             }

@@ -297,8 +297,12 @@ impl Plan<'_> {
         }
         let columns: Vec<_> =
             table.columns.iter().map(|column| PartColumn::new(&column.name, &column.declared)).collect();
+        let uncounted = uncounted::of(ctx, connection, table).await?;
         let partitions = misplaced::partitions(ctx, connection, table).await?;
         if !partitions.is_empty() {
+            if uncounted.is_some() {
+                return Err(uncounted::refused(table, "others lie in no partition"));
+            }
             return self.rows_of_partitions(table, &columns, partitions);
         }
         let slices = if size::is_small(rows) {
@@ -316,7 +320,6 @@ impl Plan<'_> {
             after.push(self.sql(Phase::Data, object, &SqlSpec::Momentary(momentary), after.clone())?);
             other_rows = Some(others);
         }
-        let uncounted = uncounted::of(ctx, connection, table).await?;
         let slices_by_collation =
             slices.len() > 1 && table.key.iter().any(|column| !column.collation.is_empty());
         for slice in slices {

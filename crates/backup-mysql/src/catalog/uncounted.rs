@@ -1,6 +1,6 @@
 //! Rows that have no number in a column that counts: a load would give them one. So each goes in under a number that no other has, which is taken away again.
 
-use backup_core::{Ctx, Result};
+use backup_core::{Ctx, Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::column::{Column, Kind};
@@ -27,12 +27,16 @@ pub(super) async fn of(
     connection: &mut Connection,
     table: &Table,
 ) -> Result<Option<(Uncounted, String)>> {
-    let Some(counter) = table.nullable_counter.as_ref().filter(|_| !table.versioned) else {
-        return Ok(None);
-    };
+    let Some(counter) = table.nullable_counter.as_ref() else { return Ok(None) };
     let (name, from) = (identifier(counter), table.from());
-    let sql = format!("SELECT COALESCE(MAX({name}), 0) + 1 FROM {from} HAVING COUNT(*) > COUNT({name})");
+    // Where none has it, 0 is within any type.
+    let sql = format!(
+        "SELECT IF(COALESCE(SUM({name} = 0), 0) = 0, 0, MAX({name}) + 1) FROM {from} HAVING COUNT(*) > COUNT({name})"
+    );
     let Some(row) = connection.rows(ctx, &sql).await?.into_iter().next() else { return Ok(None) };
+    if table.versioned {
+        return Err(refused(table, "it is system-versioned"));
+    }
     let number = Reading::new(row).text()?;
     let selected = |column: &Column| match column.name == *counter {
         true => number.clone(),
@@ -48,6 +52,15 @@ pub(super) async fn of(
         update: format!("UPDATE {of} SET {name} = NULL WHERE {name} = {number}"),
     };
     Ok(Some((uncounted, format!("{name} IS NOT NULL"))))
+}
+
+/// Rows without a number that nothing would bring back without one.
+pub(super) fn refused(table: &Table, why: &str) -> Error {
+    let name = table.name.escape_debug();
+    Error::unsupported(format!(
+        "table {name} has rows without a number in its AUTO_INCREMENT column, and they would get one: {why}"
+    ))
+    .hint("leave the table out (--exclude)")
 }
 
 impl Uncounted {

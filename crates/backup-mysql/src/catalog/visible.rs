@@ -1,7 +1,7 @@
 //! Whether the account sees all that there is. A server says nothing of a table, routine, event or trigger that the account has no privilege
 //! for: what is not seen would be left out silently.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use backup_core::{Ctx, Result};
 
@@ -33,19 +33,24 @@ pub(crate) async fn missing(
     let patterns: Vec<_> = grants.iter().filter_map(|grant| grant.database.as_deref()).collect();
     let is_here = are_like(ctx, connection, database, &patterns).await?;
     let mut is_here = is_here.into_iter();
-    let (mut everywhere, mut here, mut revoked) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let (mut everywhere, mut here, mut revoked) = (BTreeSet::new(), BTreeMap::new(), BTreeSet::new());
     for Grant { privileges, database, is_revoked } in grants {
         let of = match database {
             None => &mut everywhere,
             Some(_) if !is_here.next().unwrap_or(false) => continue,
             Some(_) if is_revoked => &mut revoked,
-            Some(_) => &mut here,
+            Some(pattern) => here.entry(pattern).or_default(),
         };
         of.extend(privileges);
     }
+    // Of several patterns only the closest counts. Which one that is among those with wildcards is not asked: all have to do.
+    if here.keys().any(|pattern| !has_wildcard(pattern)) {
+        here.retain(|pattern, _| !has_wildcard(pattern));
+    }
     let has = |privilege: &str| {
         let has = |of: &BTreeSet<String>| of.contains(privilege) || of.contains(ALL);
-        has(&here) || (has(&everywhere) && !has(&revoked))
+        let has_here = !here.is_empty() && here.values().all(has);
+        has_here || (has(&everywhere) && !has(&revoked))
     };
     let mut missing: Vec<&str> =
         ["SELECT", "TRIGGER", "EVENT"].into_iter().filter(|privilege| !has(privilege)).collect();
@@ -59,6 +64,19 @@ pub(crate) async fn missing(
         missing.push(if connection.version.is_mariadb { "SELECT ON mysql.proc" } else { "SHOW_ROUTINE" });
     }
     Ok((!missing.is_empty()).then(|| missing.join(", ")))
+}
+
+/// Whether a pattern stands for several names.
+fn has_wildcard(pattern: &str) -> bool {
+    let mut characters = pattern.chars();
+    while let Some(c) = characters.next() {
+        match c {
+            '\\' => drop(characters.next()),
+            '%' | '_' => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// The statements that would grant the account and its roles what they have.
@@ -184,6 +202,7 @@ mod tests {
         assert_eq!(parse("GRANT SELECT (`ON`), INSERT ON `shop`.`t` TO `a`@`%`"), None);
         assert_eq!(parse("GRANT EXECUTE ON PROCEDURE `shop`.`p` TO `a`@`%`"), None);
         assert_eq!(parse("GRANT `role`@`%`,`ON`@`%` TO `a`@`%`"), None);
+        assert!(has_wildcard("shop_eu") && has_wildcard("sho%") && !has_wildcard("shop\\_eu"));
         assert!(is_of_account("GRANT SELECT ON `TO`.* TO `a`@`%`"));
         assert!(!is_of_account("GRANT SELECT ON `a`.* TO `a@b`"));
         assert_eq!(parse("GRANT PROXY ON ''@'%' TO 'root'@'localhost'"), None);

@@ -11,7 +11,7 @@ mod target;
 use std::sync::{Arc, Mutex as Cell, PoisonError};
 
 use backup_core::{
-    Ctx, Error, ErrorKind, Item, Part, PartKind, PartReader, RestoreRequest, RestoreSession, Result,
+    Content, Ctx, Error, ErrorKind, Item, Part, PartKind, PartReader, RestoreRequest, RestoreSession, Result,
     RowLayout, async_trait,
 };
 use tokio::sync::{Mutex, OnceCell};
@@ -29,6 +29,8 @@ use target::Target;
 
 pub(crate) use contents::is_incomplete;
 
+/// ER_TABLE_EXISTS_ERROR, ER_SP_ALREADY_EXISTS, ER_EVENT_ALREADY_EXISTS.
+const IS_THERE: [u16; 3] = [1050, 1304, 1537];
 /// ER_DB_CREATE_EXISTS.
 const DATABASE_EXISTS: u16 = 1007;
 
@@ -37,6 +39,7 @@ const DATABASE_EXISTS: u16 = 1007;
 pub(crate) struct Restore {
     config: Config,
     no_owner: bool,
+    schema_only: bool,
     /// How statements are said here, if the backup is of another server.
     translation: Option<Translation>,
     target: Arc<Target>,
@@ -80,6 +83,7 @@ impl Restore {
         Ok(Self {
             config,
             no_owner: request.no_owner,
+            schema_only: request.content == Content::SchemaOnly,
             translation,
             target: Arc::new(target),
             accounts: Arc::new(accounts),
@@ -150,13 +154,34 @@ impl Restore {
                     }
                 }
                 Some(SqlSpec::Event { .. }) => self.events.lock().await.push((part.clone(), sql)),
-                Some(made_from) => {
-                    self.target.note_made(part, made_from);
-                    self.make(ctx, session, made_from, sql).await?;
-                }
+                // They are rows, though they come as statements.
+                Some(
+                    SqlSpec::Momentary(_)
+                    | SqlSpec::Uncounted(_)
+                    | SqlSpec::Aside { .. }
+                    | SqlSpec::Exchange { .. },
+                ) if self.schema_only => {}
+                Some(made_from) => self.make_noted(ctx, session, part, made_from, sql).await?,
             }
         }
         Ok(())
+    }
+
+    /// Makes an object that is dropped again where the restore fails: unless something of its name was there.
+    async fn make_noted(
+        &self,
+        ctx: &Ctx,
+        session: &mut Session,
+        part: &Part,
+        made_from: &SqlSpec,
+        sql: Vec<u8>,
+    ) -> Result<()> {
+        self.target.note_made(part, made_from);
+        let made = self.make(ctx, session, made_from, sql).await;
+        if made.as_ref().err().and_then(code).is_some_and(|code| IS_THERE.contains(&code)) {
+            self.target.forget_made(part, made_from);
+        }
+        made
     }
 
     async fn make(&self, ctx: &Ctx, session: &mut Session, made_from: &SqlSpec, sql: Vec<u8>) -> Result<()> {
@@ -170,7 +195,16 @@ impl Restore {
                     return self.target.set_defaults(ctx, session, &sql).await;
                 }
                 session.plain(ctx).await?;
-                session.connection.define(ctx, &sql).await.map(|_| ())
+                let done = session.connection.define(ctx, &sql).await?;
+                let is_lost = matches!(made_from, SqlSpec::Uncounted(_))
+                    && sql.starts_with(b"UPDATE")
+                    && done.affected != 1;
+                if is_lost {
+                    let why =
+                        "a row without a number in its AUTO_INCREMENT column cannot be restored as such";
+                    return Err(Error::new(ErrorKind::Database, why));
+                }
+                Ok(())
             }
             Some(context) => {
                 let sql = if self.no_owner { without_definer(&sql) } else { sql };
@@ -222,7 +256,7 @@ impl RestoreSession for Restore {
         let events = std::mem::take(&mut *self.events.lock().await);
         for (part, sql) in events {
             let made = match spec::<SqlSpec>(&part) {
-                Ok(made_from) => self.make(ctx, &mut session, &made_from, sql).await,
+                Ok(made_from) => self.make_noted(ctx, &mut session, &part, &made_from, sql).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = made {

@@ -93,14 +93,21 @@ impl Target {
         }
         let there = contents::read(ctx, &mut connection, database).await?;
         let mut replace = request.existing == Existing::Replace;
+        let wanted: Vec<Named> =
+            parts.iter().filter_map(|part| made_by(part, &spec::<SqlSpec>(part).ok()?)).collect();
         let names: BTreeSet<String> = match mode {
             Mode::Whole => BTreeSet::new(),
-            Mode::Some => parts.iter().map(|part| part.object.name.clone()).collect(),
+            Mode::Some => wanted.iter().map(|(_, name)| name.clone()).collect(),
             Mode::Rows => with_rows(parts).into_iter().map(str::to_owned).collect(),
         };
         let in_the_way: BTreeSet<Named> = match mode {
             Mode::Whole => there.clone(),
-            Mode::Some => there.iter().filter(|(_, name)| names.contains(name)).cloned().collect(),
+            Mode::Some => {
+                let folds = connection.row(ctx, "SELECT @@lower_case_table_names").await?;
+                let folds = Reading::new(folds).number()? > 0;
+                let is_wanted = |named: &&Named| wanted.iter().any(|wanted| is_same(named, wanted, folds));
+                there.iter().filter(is_wanted).cloned().collect()
+            }
             Mode::Rows => filled(ctx, &mut connection, database, &there, parts).await?,
         };
         let left = some::left(ctx, &mut connection, database, &there).await?;
@@ -120,7 +127,10 @@ impl Target {
                 .hint("restore under another name, or replace it (--drop-existing)"));
         }
         if mode == Mode::Rows {
-            let events: &[_] = if replace { &["INSERT", "DELETE"] } else { &["INSERT"] };
+            // What goes in is deleted again where it is taken back.
+            let is_updated = parts.iter().any(|part| matches!(spec(part), Ok(SqlSpec::Uncounted(_))));
+            let events: &[_] =
+                if is_updated { &["INSERT", "DELETE", "UPDATE"] } else { &["INSERT", "DELETE"] };
             sets_off_nothing(ctx, &mut connection, database, parts, events).await?;
         }
         if replace && !in_the_way.is_empty() {
@@ -166,21 +176,14 @@ impl Target {
 
     /// Remembers what is about to be made.
     pub(super) fn note_made(&self, part: &Part, made_from: &SqlSpec) {
-        let mut name = &part.object.name;
-        let kind = match made_from {
-            SqlSpec::Aside { aside } => {
-                name = aside;
-                "TABLE"
-            }
-            SqlSpec::Table { .. } => "TABLE",
-            SqlSpec::Sequence => "SEQUENCE",
-            SqlSpec::View { .. } => "VIEW",
-            SqlSpec::Routine { routine, .. } => routine.word(),
-            SqlSpec::Event { .. } => "EVENT",
-            _ => return,
-        };
-        let named = (kind, name.clone());
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(named);
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).extend(made_by(part, made_from));
+    }
+
+    /// It was not made: something of its name is there.
+    pub(super) fn forget_made(&self, part: &Part, made_from: &SqlSpec) {
+        if let Some(named) = made_by(part, made_from) {
+            self.made.lock().unwrap_or_else(PoisonError::into_inner).remove(&named);
+        }
     }
 
     /// Remembers a database that was made for the moment, or that it was dropped.
@@ -313,7 +316,13 @@ impl Target {
             Mode::Rows => {
                 connection.execute(&ctx, "SET SESSION foreign_key_checks = 0").await?;
                 for (_, table) in made.iter().filter(|(kind, _)| *kind == "TABLE") {
-                    let sql = format!("DELETE FROM {}.{}", identifier(database), identifier(table));
+                    let full_name = format!("{}.{}", identifier(database), identifier(table));
+                    // What is not one of the target's tables was made for the moment.
+                    let sql = if self.names.contains(table) {
+                        format!("DELETE FROM {full_name}")
+                    } else {
+                        format!("DROP TABLE IF EXISTS {full_name}")
+                    };
                     connection.execute(&ctx, &sql).await?;
                 }
             }
@@ -396,6 +405,29 @@ async fn filled(
         }
     }
     Ok(filled)
+}
+
+/// What a part makes, if that is something that can be dropped by itself.
+fn made_by(part: &Part, made_from: &SqlSpec) -> Option<Named> {
+    let name = part.object.name.clone();
+    Some(match made_from {
+        SqlSpec::Aside { aside } => ("TABLE", aside.clone()),
+        SqlSpec::Table { .. } => ("TABLE", name),
+        SqlSpec::Sequence => ("SEQUENCE", name),
+        SqlSpec::View { .. } => ("VIEW", name),
+        SqlSpec::Routine { routine, .. } => (routine.word(), name),
+        SqlSpec::Event { .. } => ("EVENT", name),
+        _ => return None,
+    })
+}
+
+/// Whether only one of two objects can be in a database. Tables, views and sequences share their names; others are called the same
+/// however they are written, and so are tables on servers that fold their names.
+fn is_same(a: &Named, b: &Named, folds: bool) -> bool {
+    let is_relation = |(kind, _): &Named| ["TABLE", "VIEW", "SEQUENCE"].contains(kind);
+    let is_one_kind = if is_relation(a) { is_relation(b) } else { a.0 == b.0 };
+    let is_folded = folds || !is_relation(a);
+    is_one_kind && (a.1 == b.1 || is_folded && a.1.to_lowercase() == b.1.to_lowercase())
 }
 
 /// The tables that rows go into, also where they come out of a script, as statements.
