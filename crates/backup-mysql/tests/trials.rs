@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
 
 mod altered;
+mod beside;
 mod content;
 mod logins;
 mod network;

@@ -1,0 +1,77 @@
+//! What is restored beside other things leaves them alone, and what is asked for alone comes alone.
+
+use backup_core::{Content, ErrorKind, Format, RestoreOptions};
+
+use super::server::Server;
+use super::{backup, manager, manager_of, on, replacing, storage};
+
+/// Of a table named like something that comes along.
+async fn only_what_takes_the_same_name_is_replaced(server: Server) {
+    let source = server.empty();
+    server.run(
+        Some(&source.path),
+        &[
+            "CREATE TABLE orders (id INT PRIMARY KEY)".to_owned(),
+            "CREATE TABLE audit (id INT)".to_owned(),
+            "CREATE TRIGGER audit AFTER INSERT ON orders FOR EACH ROW INSERT INTO audit VALUES (NEW.id)"
+                .to_owned(),
+            "INSERT INTO orders VALUES (1)".to_owned(),
+            "CREATE PROCEDURE orders() SELECT 1".to_owned(),
+        ],
+    );
+    let (storage, made) = backup(&source).await;
+    server.run(Some(&source.path), &["DELETE FROM orders".to_owned()]);
+    let mut options = replacing();
+    options.tables = vec!["orders".parse().unwrap()];
+    manager(&storage).restore(&made, &source, options).await.unwrap();
+    let rows = "SELECT (SELECT COUNT(*) FROM orders), (SELECT COUNT(*) FROM audit)";
+    assert_eq!(server.ask(Some(&source.path), rows).trim(), "1\t1");
+}
+
+/// Routines are called the same however they are written.
+async fn what_was_there_is_not_dropped_when_taken_back(server: Server) {
+    let (source, target) = (server.empty(), server.empty());
+    server.run(Some(&source.path), &["CREATE PROCEDURE Count_Them() SELECT 1".to_owned()]);
+    server.run(Some(&target.path), &["CREATE PROCEDURE count_them() SELECT 2".to_owned()]);
+    let (storage, made) = backup(&source).await;
+    let mut options = RestoreOptions::default();
+    options.tables = vec!["*ount*".parse().unwrap()];
+    let refused = manager(&storage).restore(&made, &target, options).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::TargetNotEmpty, "{refused}");
+    assert_eq!(server.ask(Some(&target.path), "CALL count_them()").trim(), "2");
+}
+
+/// Rows that no load would bring back come as statements, and not with a schema alone.
+async fn a_schema_alone_has_no_rows(server: Server) {
+    let source = server.empty();
+    server.run(
+        Some(&source.path),
+        &[
+            "CREATE TABLE t (n TINYINT NULL AUTO_INCREMENT, KEY (n))".to_owned(),
+            "INSERT INTO t VALUES (127)".to_owned(),
+            "ALTER TABLE t MODIFY n TINYINT NULL".to_owned(),
+            "INSERT INTO t VALUES (NULL)".to_owned(),
+            "SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO'".to_owned(),
+            "ALTER TABLE t MODIFY n TINYINT NULL AUTO_INCREMENT".to_owned(),
+        ],
+    );
+    let rows = |database: &str| server.ask(Some(database), "SELECT n FROM t ORDER BY n");
+    let expected = rows(&source.path);
+    for format in [Format::Binary, Format::Sql] {
+        let storage = storage();
+        let made = manager_of(&storage, format).backup(&source).await.unwrap();
+        for (content, expected) in [(Content::SchemaOnly, ""), (Content::All, expected.as_str())] {
+            let target = server.empty();
+            let mut options = RestoreOptions::default();
+            options.content = content;
+            manager(&storage).restore(&(&made.id).into(), &target, options).await.unwrap();
+            assert_eq!(rows(&target.path), expected, "{content:?} by way of {format:?}");
+        }
+    }
+}
+
+on! {
+    only_what_takes_the_same_name_is_replaced: mariadb mysql;
+    what_was_there_is_not_dropped_when_taken_back: mariadb mysql;
+    a_schema_alone_has_no_rows: mariadb mariadb11;
+}
