@@ -12,6 +12,7 @@ use crate::{manager, on, storage};
 on! {
     what_may_not_be_read_is_named_and_left_out_only_where_that_is_asked_for: mariadb mariadb11 mysql;
     what_a_role_may_see_is_what_counts: mariadb mariadb11 mysql;
+    of_several_grants_the_closest_counts: mariadb mariadb11 mysql;
     a_view_without_what_it_reads_is_kept: mariadb mysql;
 }
 
@@ -264,4 +265,29 @@ async fn a_table_that_the_server_cannot_read_is_named_and_the_backup_is_not_made
     manager.restore(&BackupRef::from(&backup.id), &url, options).await.unwrap();
     assert_eq!(server.ask(Some("copy"), "SHOW TABLES"), "fine\n");
     assert_eq!(server.ask(Some("copy"), "SELECT * FROM fine"), expected);
+}
+
+/// What a wider pattern grants the server forgets where a closer one is.
+async fn of_several_grants_the_closest_counts(server: Server) {
+    let source = server.empty();
+    server.run(
+        Some(&source.path),
+        &[
+            "CREATE TABLE t (a INT)".to_owned(),
+            "CREATE TRIGGER t BEFORE INSERT ON t FOR EACH ROW SET NEW.a = 1".to_owned(),
+        ],
+    );
+    let privileges = "SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES, EXECUTE";
+    let wide = format!("{privileges} ON `{}%`.*", source.path);
+    let close = |privileges: &str| format!("{privileges} ON `{}`.*", source.path.replace('_', "\\_"));
+    for (name, grants, is_backed_up) in [
+        ("wide", vec![wide.clone()], true),
+        ("closer", vec![wide.clone(), close("SELECT, SHOW VIEW")], false),
+        ("both", vec![wide, close(privileges)], true),
+    ] {
+        let account = Account::new(&server, name, &grants);
+        let made = manager(&storage()).backup(&account.url(&source)).await;
+        let kind = made.as_ref().err().map(backup_core::Error::kind);
+        assert_eq!(kind, (!is_backed_up).then_some(ErrorKind::PermissionDenied), "{name}: {made:?}");
+    }
 }
