@@ -309,7 +309,11 @@ impl Plan<'_> {
             vec![Slice { condition: None, bytes: rows * 16 * table.columns.len() as u64 }]
         } else {
             let size = size::estimate(ctx, connection, table).await?;
-            split::slices(ctx, connection, table, size, self.part_size).await?
+            match &uncounted {
+                // Not all of its rows are read as such, so what ranges find could not be counted.
+                Some(_) => vec![Slice { condition: None, bytes: size.bytes }],
+                None => split::slices(ctx, connection, table, size, self.part_size).await?,
+            }
         };
         let momentary = momentary::of(ctx, connection, table).await?;
         let mut after: Vec<_> =
@@ -337,7 +341,7 @@ impl Plan<'_> {
                 versioned: table.versioned,
                 generated_places: table.generated_places.clone(),
                 aside: None,
-                by_collation: slices_by_collation && uncounted.is_none(),
+                by_collation: slices_by_collation,
             };
             let object = self.object("table", &table.name);
             let part = Part::rows(self.next_id()?, object, RowLayout::LengthEncoded, columns.clone())
