@@ -77,9 +77,11 @@ async fn is_as_it_was_or_said(
         let told = error.to_string();
         assert!(told.contains("is incomplete") && told.contains("--drop-existing"), "{told}");
         let url = server.url_text(target).parse().unwrap();
-        let refused = manager(&storage()).backup(&url).await.unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::Incomplete, "{refused}");
-        manager(good).restore(made, &url, RestoreOptions::default()).await.unwrap();
+        // Cut off while it was told that the mark is gone, it is complete and nobody knows.
+        if let Err(refused) = manager(&storage()).backup(&url).await {
+            assert_eq!(refused.kind(), ErrorKind::Incomplete, "{refused}");
+            manager(good).restore(made, &url, RestoreOptions::default()).await.unwrap();
+        }
         assert!(server.dump(target) == server.dump(source));
     }
     as_it_was
