@@ -391,17 +391,18 @@ fn foreign_key(
 pub(super) fn foreign_keys_last(catalog: &mut Catalog, relations: &Relations) {
     let mut keys = std::mem::take(&mut catalog.foreign_keys);
     keys.sort_unstable();
-    let mut keys_of: HashMap<u32, Vec<NodeId>> = HashMap::new();
-    for (_, id, [from, _]) in &keys {
-        keys_of.entry(*from).or_default().push(*id);
+    // Of one table to one: a key needs no other that may be left out where it is not.
+    let mut keys_of: HashMap<[u32; 2], Vec<NodeId>> = HashMap::new();
+    for (_, id, tables) in &keys {
+        keys_of.entry(*tables).or_default().push(*id);
     }
     for (_, id, tables) in &keys {
         let indexes = tables.iter().filter_map(|table| catalog.indexes_of.get(table)).flatten();
         // A partition's own comes behind those that it inherits, which would take it over if it was there.
         let above = relations.above(tables[0]);
-        let inherited = above.iter().filter_map(|table| keys_of.get(table)).flatten();
+        let inherited = above.iter().filter_map(|table| keys_of.get(&[*table, tables[1]])).flatten();
         // To a partitioned table a key has others along, which take names: one comes behind the other, as they were made.
-        let siblings = keys_of.get(&tables[0]).into_iter().flatten();
+        let siblings = keys_of.get(tables).into_iter().flatten();
         let before = siblings.take_while(|sibling| *sibling != id).last();
         if let Some(node) = catalog.nodes.get_mut(*id) {
             node.needs.extend(indexes.chain(inherited).chain(before));

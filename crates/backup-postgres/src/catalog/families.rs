@@ -53,8 +53,12 @@ pub(super) fn families(members: &[Member<'_>]) -> Vec<Family> {
 
 /// The family of these members, if it has late columns and comes back in its order.
 fn family(members: &[&Member<'_>]) -> Option<Family> {
+    let by_oid: HashMap<u32, &Member<'_>> = members.iter().map(|member| (member.oid, *member)).collect();
+    // A plain INHERITS does it.
+    if comes_back(members, &by_oid, &HashSet::new(), &HashSet::new(), &[]) {
+        return None;
+    }
     made_with(members, &HashSet::new()).or_else(|| {
-        let by_oid: HashMap<u32, &Member<'_>> = members.iter().map(|member| (member.oid, *member)).collect();
         // A column of its own that is its parents' too and stands before what is only inherited was there before they were its parents.
         let joined = |member: &&&Member<'_>| {
             let mut own = member.columns.iter().take_while(|(_, own)| *own);
@@ -244,6 +248,10 @@ mod tests {
         let swapped =
             [member(1, &[], &[("a", true), ("b", true)]), member(2, &[1], &[("b", true), ("a", true)])];
         assert!(families(&swapped).is_empty());
+        // Made alone, joined, and given more since, of which the parent got some, too.
+        let all = [("a", true), ("b", false), ("c", true)];
+        let merged = [member(1, &[], &[("a", true), ("b", true), ("c", true)]), member(2, &[1], &all)];
+        assert!(families(&merged).is_empty());
     }
 
     #[test]

@@ -57,6 +57,8 @@ fn constant(sql: &str, tokens: &[Range<usize>], mark: Range<usize>) -> Option<(R
     let is_text = value.starts_with('\'') || value.starts_with("E'");
     match value {
         "NULL" => Some((all, value.to_owned())),
+        // Bits of a type are a text to it.
+        _ if value.starts_with("B'") => Some((all, format!("{of_type} {}", value.get(1..)?))),
         _ if is_text => Some((all, format!("{of_type} {value}"))),
         _ => None,
     }
@@ -76,6 +78,7 @@ fn tokens(sql: &str) -> Vec<Range<usize>> {
             '\'' => quoted(rest, '\'', false),
             '"' => quoted(rest, '"', false),
             'E' if rest.starts_with("E'") => 1 + quoted(rest.get(1..).unwrap_or_default(), '\'', true),
+            'B' if rest.starts_with("B'") => 1 + quoted(rest.get(1..).unwrap_or_default(), '\'', false),
             '$' => dollar_quoted(rest),
             ':' if rest.starts_with("::") => 2,
             c if is_of_word(c) => rest.find(|c| !is_of_word(c)).unwrap_or(rest.len()),
@@ -128,6 +131,9 @@ mod tests {
         assert_eq!(readable(read), read);
         let said = "CYCLE x SET c TO '(1,1)'::point DEFAULT NULL::point USING p) SELECT 1 CYCLE y SET d TO 1 DEFAULT '-1'::integer USING q";
         let read = "CYCLE x SET c TO point '(1,1)' DEFAULT NULL USING p) SELECT 1 CYCLE y SET d TO 1 DEFAULT integer '-1' USING q";
+        assert_eq!(readable(said), read);
+        let said = "CYCLE x SET c TO B'10'::\"bit\" DEFAULT B'01'::bit varying USING p";
+        let read = "CYCLE x SET c TO \"bit\" '10' DEFAULT bit varying '01' USING p";
         assert_eq!(readable(said), read);
         for untouched in [
             "CYCLE x SET c TO true DEFAULT false USING p",

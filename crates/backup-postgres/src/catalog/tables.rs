@@ -277,6 +277,7 @@ fn inherits_expression(parts: &Parts<'_>, relation: &Relation, column: &Attribut
     column.inherited
         && !relation.is_partition
         && !joins_later(parts, relation)
+        && !parts.family_of(relation).is_some_and(|family| family.joining.contains(&relation.oid))
         && parents_columns(parts, relation)
             .filter(|(_, of)| of.name == column.name && of.generated.is_some())
             .any(|(_, of)| {

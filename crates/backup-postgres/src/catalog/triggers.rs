@@ -182,10 +182,10 @@ pub(super) async fn policies(reader: Reader<'_>, catalog: &mut Catalog, relation
             to.join(", ")
         );
         if let Some(qual) = row.maybe("qual")? {
-            sql += &format!(" USING ({qual})");
+            sql += &format!(" USING ({})", readable(qual));
         }
         if let Some(check) = row.maybe("with_check")? {
-            sql += &format!(" WITH CHECK ({check})");
+            sql += &format!(" WITH CHECK ({})", readable(check));
         }
         let mut node = relations.node_of(catalog, relation, "policy", name, Rank::Made, vec![sql]);
         node.roles.extend(roles.into_iter().filter(|role| !role.is_empty()));
