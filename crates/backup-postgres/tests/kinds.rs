@@ -392,3 +392,29 @@ async fn keys_and_indexes_that_rows_break_are_told_and_do_not_keep_all_else_from
         assert_eq!(server.ask(&copy, insert), "f\n");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_of_operator_families_that_only_a_superuser_may_add_are_told() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "ALTER OPERATOR FAMILY text_ops USING hash ADD FUNCTION 1 (text, int4) hashtext(text); CREATE TABLE t (a int)",
+        );
+        let told = Arc::new(Told::default());
+        let manager = manager().with_context(Ctx::new().with_progress(told.clone()));
+        manager.backup(&server.url(&source)).await.unwrap();
+        let copy = server.create();
+        let url = seen_by(&server, &copy, "lb_restorer");
+        server.psql(
+            "postgres",
+            &format!("ALTER ROLE lb_restorer CREATEDB; ALTER DATABASE {copy} OWNER TO lb_restorer"),
+        );
+        let mut options = RestoreOptions::default();
+        options.no_owner = true;
+        manager.restore(&BackupRef::Latest, &url, options).await.unwrap();
+        let warnings = told.warnings();
+        assert!(warnings.len() == 1 && warnings[0].contains("text_ops"), "{warnings:?}");
+        assert_eq!(server.ask(&copy, "SELECT count(*) FROM t").trim(), "0");
+    }
+}

@@ -14,6 +14,9 @@ const INDEX_OF_CONTENTS: &str = "materialized view index";
 /// What a part is called of how triggers of keys fire.
 const KEY_STATE: &str = "key state";
 
+/// What a part is called of what is added to families of operators.
+const MEMBERS: &str = "operator family members";
+
 /// What the server says of a function, a table, a column, a schema or anything else that is not there.
 const NOT_THERE: [&str; 5] = ["42883", "42P01", "42703", "3F000", "42704"];
 /// Rows refer to what is not there.
@@ -27,6 +30,7 @@ pub(super) async fn statement(ctx: &Ctx, session: &Session, part: &Part, sql: &s
     let warning = match part.object.kind.as_str() {
         CONTENTS => contents(part, &error),
         PRIVILEGES => privileges(part, &error),
+        MEMBERS => members(part, &error),
         KEY_STATE => key_state(part, &error),
         INDEX_OF_CONTENTS => index_of_contents(part, &error),
         "constraint" if sql_state(&error) == Some(DANGLES) => dangling(ctx, session, part, sql, &error).await,
@@ -35,7 +39,7 @@ pub(super) async fn statement(ctx: &Ctx, session: &Session, part: &Part, sql: &s
     match warning {
         Some(warning) => {
             ctx.warn(warning);
-            Ok(part.object.kind != INDEX_OF_CONTENTS)
+            Ok(![INDEX_OF_CONTENTS, MEMBERS].contains(&part.object.kind.as_str()))
         }
         None => Err(error),
     }
@@ -64,6 +68,12 @@ fn index_of_contents(part: &Part, error: &Error) -> Option<String> {
 fn privileges(part: &Part, error: &Error) -> Option<String> {
     let is_not_there = sql_state(error).is_some_and(|code| NOT_THERE.contains(&code));
     is_not_there.then(|| format!("{} are not as they were: {error}", part.object))
+}
+
+/// Only a superuser may add to them, and an extension may have brought them along.
+fn members(part: &Part, error: &Error) -> Option<String> {
+    (error.kind() == ErrorKind::PermissionDenied)
+        .then(|| format!("{} may not be as they were: only a superuser may add them", part.object))
 }
 
 /// Only a superuser may say how triggers of keys fire.
