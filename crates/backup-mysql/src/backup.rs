@@ -47,8 +47,8 @@ pub(crate) struct Backup {
     planned: tokio::sync::Mutex<Option<Objects>>,
 }
 
-/// The connections that share the snapshot, lent to one part at a time; none where one has to do everything, which is the keeper then. One that does not come back was lost in the middle of an
-/// answer, and with it the backup: none is opened in its place.
+/// The connections that share the snapshot, lent to one part at a time; none where one has to do everything, which is the keeper then. One
+/// that does not come back was lost in the middle of an answer, and with it the backup: none is opened in its place.
 #[derive(Debug)]
 struct Readers {
     count: usize,

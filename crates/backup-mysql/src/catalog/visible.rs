@@ -7,7 +7,7 @@ use backup_core::{Ctx, Result};
 
 use super::Reading;
 use crate::connect::{Connection, Row};
-use crate::ddl::lex::{Token, tokens};
+use crate::ddl::lex::{Token, words};
 use crate::ddl::quote::text;
 use crate::error::code;
 
@@ -104,7 +104,7 @@ async fn grants(ctx: &Ctx, connection: &mut Connection) -> Result<Vec<String>> {
 
 /// Whether something is granted to an account, which has a host, and not to a role.
 fn is_of_account(grant: &str) -> bool {
-    let all: Vec<_> = tokens(grant).filter(|token| !matches!(token, Token::Space(_))).collect();
+    let all: Vec<_> = words(grant).collect();
     all.windows(3).any(|three| matches!(three, [to, Token::Name(_), Token::Other("@")] if to.is("TO")))
 }
 
@@ -136,7 +136,7 @@ struct Grant {
 impl Grant {
     /// Nothing if it is of roles, or of something in a database.
     fn parse(sql: &str) -> Option<Self> {
-        let mut all = tokens(sql).filter(|token| !matches!(token, Token::Space(_)));
+        let mut all = words(sql);
         let is_revoked = all.next()?.is("REVOKE");
         let (mut privileges, mut words, mut depth) = (BTreeSet::new(), Vec::new(), 0usize);
         loop {
