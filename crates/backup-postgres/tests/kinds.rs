@@ -35,6 +35,20 @@ fn seen_by(server: &Server, source: &str, role: &str) -> DatabaseUrl {
     format!("postgres://{role}:only%20for%20tests@{place}").parse().unwrap()
 }
 
+/// A new database, into which somebody restored what was backed up last who may make databases and no more.
+async fn restored_by_no_superuser(server: &Server, manager: &BackupManager) -> String {
+    let copy = server.create();
+    let url = seen_by(server, &copy, "lb_restorer");
+    server.psql(
+        "postgres",
+        &format!("ALTER ROLE lb_restorer CREATEDB; ALTER DATABASE {copy} OWNER TO lb_restorer"),
+    );
+    let mut options = RestoreOptions::default();
+    options.no_owner = true;
+    manager.restore(&BackupRef::Latest, &url, options).await.unwrap();
+    copy
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_may_not_be_read_is_named_and_unreadable_options_are_warned_of() {
     for server in server::servers() {
@@ -341,15 +355,7 @@ async fn keys_that_are_not_watched_over_stay_so_whatever_their_triggers_are_call
         // Who is no superuser cannot: one warning for each table.
         let told = Arc::new(Told::default());
         let manager = manager.with_context(Ctx::new().with_progress(told.clone()));
-        let copy = server.create();
-        let url = seen_by(&server, &copy, "lb_restorer");
-        server.psql(
-            "postgres",
-            &format!("ALTER ROLE lb_restorer CREATEDB; ALTER DATABASE {copy} OWNER TO lb_restorer"),
-        );
-        let mut options = RestoreOptions::default();
-        options.no_owner = true;
-        manager.restore(&BackupRef::Latest, &url, options).await.unwrap();
+        let copy = restored_by_no_superuser(&server, &manager).await;
         let warnings = told.warnings();
         assert_eq!(warnings.len(), 3, "{warnings:?}");
         for table in ["public.a", "public.b", "public.p2"] {
@@ -404,15 +410,7 @@ async fn members_of_operator_families_that_only_a_superuser_may_add_are_told() {
         let told = Arc::new(Told::default());
         let manager = manager().with_context(Ctx::new().with_progress(told.clone()));
         manager.backup(&server.url(&source)).await.unwrap();
-        let copy = server.create();
-        let url = seen_by(&server, &copy, "lb_restorer");
-        server.psql(
-            "postgres",
-            &format!("ALTER ROLE lb_restorer CREATEDB; ALTER DATABASE {copy} OWNER TO lb_restorer"),
-        );
-        let mut options = RestoreOptions::default();
-        options.no_owner = true;
-        manager.restore(&BackupRef::Latest, &url, options).await.unwrap();
+        let copy = restored_by_no_superuser(&server, &manager).await;
         let warnings = told.warnings();
         assert!(warnings.len() == 1 && warnings[0].contains("text_ops"), "{warnings:?}");
         assert_eq!(server.ask(&copy, "SELECT count(*) FROM t").trim(), "0");
