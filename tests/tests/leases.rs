@@ -8,6 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use end_to_end::{Place, noise_table, shop};
+use rustix::fs::FlockOperation;
 use serde_json::Value;
 
 const LEASE: (&str, &str) = ("LIFEBOAT_TEST_LEASE", "0.5");
@@ -68,6 +69,28 @@ fn signal(child: &Child, name: &str) {
     assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
 }
 
+/// Suspends it, but not amid the renewal of its lease: it holds the directory then, and all others say so and
+/// give up.
+fn suspend(child: &Child, place: &Place) {
+    let is_stopped = || {
+        let threads = fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+        threads.map(|thread| thread.unwrap().path().join("status")).all(|status| {
+            // A thread that has ended meanwhile has none.
+            fs::read_to_string(status).map_or(true, |status| status.contains("State:\tT"))
+        })
+    };
+    loop {
+        signal(child, "-STOP");
+        wait_until("suspending", is_stopped);
+        let locks = fs::File::open(place.path("backups/locks")).unwrap();
+        if rustix::fs::flock(&locks, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return;
+        }
+        signal(child, "-CONT");
+        sleep(Duration::from_millis(10));
+    }
+}
+
 fn leases(place: &Place) -> usize {
     let locks = place.files("backups/locks");
     locks.iter().filter(|(path, _)| !path.file_name().unwrap().to_string_lossy().starts_with('.')).count()
@@ -89,7 +112,7 @@ fn a_backup_that_was_suspended_past_its_lease_while_prune_ran_fails_or_is_whole(
         noise_table(&place.path("shop.db"), 8 << 20);
         let backup = slow_backup_with_short_lease(&place);
         wait_until("a new chunk", || stored(&place).0 > before + more);
-        signal(&backup, "-STOP");
+        suspend(&backup, &place);
         sleep(WAITING_TIME);
         let pruned = place.command(&["prune", "--yes"]).env(LEASE.0, LEASE.1).output().unwrap();
         let said = stderr(&pruned);
@@ -121,7 +144,7 @@ fn a_backup_that_was_suspended_while_nobody_deleted_goes_on() {
     let place = place(3 << 20);
     let backup = slow_backup_with_short_lease(&place);
     wait_until("a chunk", || stored(&place).0 > 0);
-    signal(&backup, "-STOP");
+    suspend(&backup, &place);
     sleep(Duration::from_millis(1500));
     // It shares.
     let other = place.backup("shop.db", "sql");
