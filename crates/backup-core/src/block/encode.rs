@@ -24,8 +24,10 @@ pub struct ChunkEncoder {
 /// What a stream is, as far as its level goes.
 #[derive(Debug, Clone, Copy)]
 enum Content {
-    /// Numbers, lengths and null maps, and strings by column.
-    Regrouped,
+    /// Numbers, lengths and null maps by column.
+    Numbers,
+    /// Strings by column.
+    Strings,
     /// Anything as it was.
     Plain,
 }
@@ -168,8 +170,8 @@ impl ChunkEncoder {
     ) -> Result<()> {
         let begin = out.len();
         out.extend_from_slice(&header.to_bytes());
-        let strings = if header.kind == BlockKind::Columns { Content::Regrouped } else { Content::Plain };
-        header.n = self.frame(n, Content::Regrouped, out)?;
+        let strings = if header.kind == BlockKind::Columns { Content::Strings } else { Content::Plain };
+        header.n = self.frame(n, Content::Numbers, out)?;
         header.s = self.frame(s, strings, out)?;
         if let Some(place) = out.get_mut(begin..begin + BlockHeader::LENGTH) {
             place.copy_from_slice(&header.to_bytes());
@@ -191,10 +193,11 @@ impl ChunkEncoder {
         Ok(Frame { stored: out.len() - begin, raw: raw.len() })
     }
 
-    /// Regrouped by column, data gains nothing from a higher level that would be worth its time.
+    /// Regrouped by column, numbers gain nothing from a higher level that would be worth its time, and strings little.
     fn level_of(&self, content: Content) -> Level {
         match (self.level, content) {
-            (Level(None), Content::Regrouped) if self.codec.name() == "zstd" => Level::of(1),
+            (Level(None), Content::Numbers) if self.codec.name() == "zstd" => Level::of(1),
+            (Level(None), Content::Strings) if self.codec.name() == "zstd" => Level::of(2),
             (level, _) => level,
         }
     }

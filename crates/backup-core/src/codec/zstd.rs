@@ -1,14 +1,16 @@
 //! Zstandard: the default.
 
+mod compressor;
+
 use std::io::{BufRead, Read, Write};
 
-use zstd::stream::raw::{CParameter, DParameter, InBuffer, OutBuffer};
-use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective::{self, ZSTD_e_end, ZSTD_e_flush};
-use zstd::zstd_safe::{self, CCtx, DCtx, ResetDirective, get_error_name};
+use zstd::stream::raw::{DParameter, InBuffer, OutBuffer};
+use zstd::zstd_safe::{self, DCtx, get_error_name};
 
 use super::{Codec, Level};
 use crate::error::{During, Error, Result};
 use crate::pool::Pool;
+use compressor::Compressor;
 
 /// The level that is used when none is asked for.
 const DEFAULT_LEVEL: i32 = 3;
@@ -24,7 +26,7 @@ const WINDOW_LOG_MAX: u32 = 27;
 pub struct Zstd;
 
 // A context is worth keeping: its tables are larger than most of what it compresses.
-static ENCODERS: Pool<CCtx<'static>> = Pool::new();
+static ENCODERS: Pool<Compressor> = Pool::new();
 static DECODERS: Pool<DCtx<'static>> = Pool::new();
 
 impl Codec for Zstd {
@@ -39,13 +41,13 @@ impl Codec for Zstd {
     fn encode(&self, raw: &[u8], flush_at: &[usize], level: Level, out: &mut Vec<u8>) -> Result<()> {
         let level = level.0.unwrap_or(DEFAULT_LEVEL);
         let level = level.clamp(zstd_safe::min_c_level(), zstd_safe::max_c_level());
-        let mut context = match ENCODERS.take() {
-            Some(context) => context,
-            None => CCtx::try_create().ok_or_else(no_memory)?,
+        let mut compressor = match ENCODERS.take() {
+            Some(compressor) => compressor,
+            None => Compressor::new()?,
         };
-        // Given back only if all went well: a half-written frame must not be the next one's start.
-        encode(&mut context, raw, flush_at, level, out)?;
-        ENCODERS.give(context);
+        // Given back only if all went well.
+        compressor.frame(raw, flush_at, level, out)?;
+        ENCODERS.give(compressor);
         Ok(())
     }
 
@@ -87,50 +89,6 @@ impl Codec for Zstd {
     fn reader<'a>(&self, input: Box<dyn BufRead + Send + 'a>) -> Result<Box<dyn Read + Send + 'a>> {
         let decoder = zstd::stream::read::Decoder::with_buffer(input).during(|| "start the zstd decoder")?;
         Ok(Box::new(decoder))
-    }
-}
-
-fn encode(
-    context: &mut CCtx<'static>,
-    raw: &[u8],
-    flush_at: &[usize],
-    level: i32,
-    out: &mut Vec<u8>,
-) -> Result<()> {
-    context.reset(ResetDirective::SessionOnly).map_err(refused)?;
-    context.set_parameter(CParameter::CompressionLevel(level)).map_err(refused)?;
-    context.set_parameter(CParameter::ChecksumFlag(true)).map_err(refused)?;
-    context.set_parameter(CParameter::ContentSizeFlag(true)).map_err(refused)?;
-    context.set_pledged_src_size(Some(raw.len() as u64)).map_err(refused)?;
-    // Flushing adds a few bytes each time to what zstd promises.
-    out.reserve(zstd_safe::compress_bound(raw.len()) + 16 * flush_at.len());
-    let mut begin = 0;
-    for &end in flush_at {
-        // What zstd is given whole, to the end of the frame, it does not copy first.
-        if end > begin
-            && end < raw.len()
-            && let Some(piece) = raw.get(begin..end)
-        {
-            drive(context, piece, ZSTD_e_flush, out)?;
-            begin = end;
-        }
-    }
-    drive(context, raw.get(begin..).unwrap_or_default(), ZSTD_e_end, out)
-}
-
-/// Hands `piece` to zstd and takes everything that comes out.
-fn drive(context: &mut CCtx<'static>, piece: &[u8], end: ZSTD_EndDirective, out: &mut Vec<u8>) -> Result<()> {
-    let mut input = InBuffer::around(piece);
-    loop {
-        if out.len() == out.capacity() {
-            out.reserve(CCtx::out_size());
-        }
-        let written = out.len();
-        let mut output = OutBuffer::around_pos(out, written);
-        let left = context.compress_stream2(&mut output, &mut input, end).map_err(refused)?;
-        if left == 0 && input.pos() == piece.len() {
-            return Ok(());
-        }
     }
 }
 
@@ -224,10 +182,6 @@ fn window_log(max_raw: usize) -> u32 {
 
 fn broken(code: usize) -> Error {
     Error::damaged(format!("a broken zstd frame: {}", get_error_name(code)))
-}
-
-fn refused(code: usize) -> Error {
-    Error::internal(format!("zstd refused to compress: {}", get_error_name(code)))
 }
 
 fn no_memory() -> Error {
