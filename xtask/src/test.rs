@@ -14,7 +14,8 @@ pub(crate) fn run() -> Result {
     // The end-to-end tests run the real binary.
     program::run(&mut cargo(&["build", "--package", "backup-cli"])?)?;
     let variables = servers::start()?;
-    let tested = program::run(cargo(&["test", "--workspace"])?.envs(&variables));
+    // All of them, whatever fails: the next run takes as long again.
+    let tested = program::run(cargo(&["test", "--workspace", "--no-fail-fast"])?.envs(&variables));
     // Servers that were there before are somebody else's to stop.
     let stopped = if variables.is_empty() { Ok(()) } else { servers::down() };
     tested.and(stopped)

@@ -213,17 +213,23 @@ impl Bench {
         self.psql("bench_tables", "ANALYZE")?;
         println!("\n### {TABLES} small tables, 2 jobs\n\n{HEAD}");
         let one = |run: Result<Run>| run.map(|run| Runs(vec![run]));
-        match one(self.dump("bench_tables", "dump", &[])) {
-            Ok(dump) => dump.row("pg_dump at default settings", &dump, None),
+        let peer = match one(self.dump("bench_tables", "dump", &[])) {
+            Ok(dump) => {
+                dump.row("pg_dump at default settings", &dump, None);
+                Some(dump)
+            }
             Err(error) => {
                 let said = error.to_string();
                 let said = said.lines().find(|line| line.contains("error")).unwrap_or(&said);
                 println!("| pg_dump at default settings: fails | | | | | | | |");
                 eprintln!("pg_dump at default settings: {said}");
+                None
             }
-        }
+        };
         match one(self.backup("bench_tables", "repository", &["--no-verify"])) {
-            Ok(backup) => backup.row("lifeboat backup at default settings", &backup, None),
+            Ok(backup) => {
+                backup.row("lifeboat backup at default settings", peer.as_ref().unwrap_or(&backup), None);
+            }
             Err(error) => {
                 println!("| lifeboat at default settings: fails | | | | | | | |");
                 eprintln!("lifeboat at default settings: {error}");
