@@ -160,3 +160,56 @@ fn a_database_that_a_killed_restore_made_is_marked_and_one_that_is_empty_is_as_g
         }
     }
 }
+
+/// What goes in beside what is there: all of a table, and rows alone.
+#[test]
+fn a_restore_of_some_that_is_killed_is_marked_and_done_by_a_rerun_and_touches_nothing_else() {
+    for server in KINDS.iter().filter_map(|kind| Server::find(kind)) {
+        let (source, place) = (source(&server), Place::new());
+        let id = place.run(&["backup", &server.url_text(&source), "--format", "binary", "--quiet"]);
+        for more in [&["--table", "noise"][..], &["--table", "noise", "--data-only"]] {
+            let target = target(&server);
+            let url = server.url_text(&target);
+            let restore = [&["restore", id.trim(), "--target", &url, "--yes", "-j", "2"], more].concat();
+            // Rows alone need their table, which rows that were there make one to replace.
+            let make = "CREATE TABLE noise (id INT PRIMARY KEY, text VARCHAR(100), other VARCHAR(100), KEY by_text (text))";
+            let prepare = || {
+                let statements =
+                    ["DROP TABLE IF EXISTS noise", make, "INSERT INTO noise VALUES (0, 'old', 'old')"];
+                server.run(Some(&target), &statements.map(str::to_owned));
+            };
+            let replace = [&restore[..], &["--drop-existing"]].concat();
+            prepare();
+            let old = server.dump(&target);
+            place.run(&replace);
+            let new = server.dump(&target);
+            let (mut killed, mut marked) = (0, 0);
+            let has_marker = format!(
+                "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = '{target}' AND TABLE_NAME LIKE 'lifeboat%incomplete'"
+            );
+            for moment in [has_marker, at(&target, "LOAD DATA%"), at(&target, "ALTER TABLE%ADD KEY%")] {
+                prepare();
+                let was_whole = kill_at(&place, &server, &target, &replace, &moment);
+                killed += u32::from(!was_whole);
+                if is_marked(&server, &target) {
+                    marked += 1;
+                    let said = place.fails(3, &["backup", &url]);
+                    assert!(said.contains(&target) && said.contains("incomplete"), "{said}");
+                    place.run(&restore);
+                    assert!(server.dump(&target) == new, "{more:?} {moment}");
+                } else {
+                    let is = server.dump(&target);
+                    assert!(
+                        is == new || is == old,
+                        "{more:?} {moment}: neither the old nor the new, and not marked"
+                    );
+                }
+            }
+            println!("{more:?}: {killed} restores killed, {marked} left the target marked");
+            assert!(
+                killed > 1 && marked > 1,
+                "{more:?}: {killed} restores were met at work, {marked} had begun"
+            );
+        }
+    }
+}

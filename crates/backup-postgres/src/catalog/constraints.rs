@@ -276,8 +276,8 @@ fn apart(
     node.identity(format!("CONSTRAINT {} ON {}", ident(name), relation.quoted()))
 }
 
-/// Primary keys, UNIQUE, EXCLUDE, and foreign keys.
-pub(super) async fn keys(reader: Reader<'_>, catalog: &mut Catalog, relations: &Relations) -> Result<()> {
+/// What the server says of primary keys, UNIQUE, EXCLUDE, and foreign keys.
+pub(super) async fn read_keys(reader: Reader<'_>) -> Result<Vec<Fields>> {
     let period = reader.since(18, "c.conperiod", "false");
     let sql = format!(
         "SELECT c.oid, c.conrelid, c.contype::text AS kind, c.conname::text AS name, c.conparentid, c.conindid, {period} AS period,
@@ -288,8 +288,13 @@ pub(super) async fn keys(reader: Reader<'_>, catalog: &mut Catalog, relations: &
          LEFT JOIN pg_catalog.pg_tablespace s ON s.oid = i.reltablespace
          WHERE {OURS} AND c.conrelid <> 0 AND c.contype IN ('p', 'u', 'x', 'f') ORDER BY c.conparentid, c.conrelid, c.contype, c.conname"
     );
+    reader.rows(&sql).await
+}
+
+/// Primary keys, UNIQUE, EXCLUDE, and foreign keys.
+pub(super) fn keys(catalog: &mut Catalog, relations: &Relations, rows: &[Fields]) -> Result<()> {
     let mut inherited = Vec::new();
-    for row in reader.rows(&sql).await? {
+    for row in rows {
         let Some(relation) = relations.get(row.oid("conrelid")?) else { continue };
         let (key, parent) = ((class::CONSTRAINT, row.oid("oid")?), row.oid("conparentid")?);
         if row.text("kind")? == "f" {
@@ -297,7 +302,7 @@ pub(super) async fn keys(reader: Reader<'_>, catalog: &mut Catalog, relations: &
                 inherited.push((key, (class::CONSTRAINT, parent)));
                 continue;
             }
-            foreign_key(catalog, relations, relation, &row)?;
+            foreign_key(catalog, relations, relation, row)?;
             continue;
         }
         let name = row.text("name")?;
@@ -305,7 +310,7 @@ pub(super) async fn keys(reader: Reader<'_>, catalog: &mut Catalog, relations: &
             "ALTER TABLE ONLY {} ADD CONSTRAINT {} {}",
             relation.quoted(),
             ident(name),
-            definition(&row)?
+            definition(row)?
         );
         let mut node = relations.node_of(catalog, relation, "constraint", name, Rank::Made, vec![statement]);
         node = node.identity(format!("CONSTRAINT {} ON {}", ident(name), relation.quoted()));

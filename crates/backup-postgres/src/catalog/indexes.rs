@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use backup_core::Result;
 
 use super::node::{Catalog, NodeId, Rank, class};
-use super::reader::{OURS, Reader};
+use super::reader::{Fields, OURS, Reader};
 use super::relations::{RelationKind, Relations};
 use crate::ddl::quote::{ident, qualified};
 
-pub(super) async fn indexes(reader: Reader<'_>, catalog: &mut Catalog, relations: &Relations) -> Result<()> {
+/// What the server says of them.
+pub(super) async fn read(reader: Reader<'_>) -> Result<Vec<Fields>> {
     let nulls = reader.since(15, "i.indnullsnotdistinct", "false");
     let sql = format!(
         "SELECT i.indexrelid, {nulls} AS nulls_not_distinct, i.indrelid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
@@ -25,11 +26,20 @@ pub(super) async fn indexes(reader: Reader<'_>, catalog: &mut Catalog, relations
          LEFT JOIN pg_catalog.pg_tablespace s ON s.oid = c.reltablespace
          WHERE {OURS} ORDER BY n.nspname, c.relname"
     );
+    reader.rows(&sql).await
+}
+
+pub(super) fn indexes(
+    reader: Reader<'_>,
+    catalog: &mut Catalog,
+    relations: &Relations,
+    rows: &[Fields],
+) -> Result<()> {
     let mut attaches = Vec::new();
     let constraints_of: HashMap<u32, NodeId> = (catalog.indexes_of.iter())
         .filter_map(|(table, made)| made.last().map(|last| (*table, *last)))
         .collect();
-    for row in reader.rows(&sql).await? {
+    for row in rows {
         let Some(relation) = relations.get(row.oid("indrelid")?) else { continue };
         let key = (class::RELATION, row.oid("indexrelid")?);
         let name = row.text("name")?;

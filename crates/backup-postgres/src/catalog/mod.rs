@@ -34,6 +34,7 @@ mod unknown;
 use std::collections::HashSet;
 
 use backup_core::{BackupRequest, Ctx, Result};
+use futures::future::try_join;
 
 pub(crate) use lock::{changed, fingerprint, lock, lock_some, shapes};
 pub(crate) use plan::Plan;
@@ -45,15 +46,62 @@ pub(crate) use unknown::anything_sql;
 use crate::connect::Session;
 use node::Catalog;
 use relations::Relations;
+use schemas::Database;
 
-/// Reads everything that `request` may want, within the snapshot of `session`, whose tables are locked.
+/// Reads everything that `request` may want, within the snapshot of `session`, whose tables are locked. Meanwhile `beside`, of the same
+/// snapshot, asks what the server takes longest for.
 pub(crate) async fn read(
     ctx: &Ctx,
     session: &Session,
+    beside: &Session,
     relations: &Relations,
     request: &BackupRequest,
 ) -> Result<Plan> {
     let reader = Reader { ctx, session, version: session.version };
+    let beside = Reader { ctx, session: beside, version: session.version };
+    let keys_and_indexes = async {
+        let rows = (constraints::read_keys(beside).await?, indexes::read(beside).await?);
+        beside.release().await?;
+        Ok(rows)
+    };
+    let ((mut catalog, database), (keys, indexes)) =
+        try_join(up_to_rows(reader, relations, request), keys_and_indexes).await?;
+
+    constraints::keys(&mut catalog, relations, &keys)?;
+    indexes::indexes(reader, &mut catalog, relations, &indexes)?;
+    constraints::foreign_keys_last(&mut catalog, relations);
+    triggers::rules(reader, &mut catalog, relations).await?;
+    reader.release().await?;
+    triggers::triggers(reader, &mut catalog, relations).await?;
+    triggers::policies(reader, &mut catalog, relations).await?;
+    triggers::statistics(reader, &mut catalog, relations).await?;
+    triggers::event_triggers(reader, &mut catalog).await?;
+    largeobjects::large_objects(reader, &mut catalog, request.skip_unreadable).await?;
+    publications::publications(reader, &mut catalog, relations).await?;
+    subscriptions::subscriptions(reader, &mut catalog).await?;
+    publications::default_privileges(reader, &mut catalog).await?;
+
+    privileges::privileges(reader, &mut catalog).await?;
+
+    depend::depend(reader, &mut catalog).await?;
+    depend::domain_checks(&mut catalog)?;
+    depend::array_types(&mut catalog)?;
+    depend::contents(&mut catalog, relations)?;
+    depend::on_extensions(reader, &mut catalog).await?;
+    depend::comments(reader, &mut catalog).await?;
+    depend::labels(reader, &mut catalog).await?;
+    unknown::of_extensions(reader, &mut catalog).await?;
+    unknown::refuse(reader, &catalog).await?;
+    let order = order::order(&mut catalog)?;
+    plan::plan(ctx, catalog, &order, request, &database.name)
+}
+
+/// What is there before rows are, and the rows.
+async fn up_to_rows(
+    reader: Reader<'_>,
+    relations: &Relations,
+    request: &BackupRequest,
+) -> Result<(Catalog, Database)> {
     let mut catalog = Catalog::default();
     schemas::members(reader, &mut catalog).await?;
     if request.globals {
@@ -101,32 +149,5 @@ pub(crate) async fn read(
     tables::defaults(&mut catalog, &parts);
     tables::privileges_of_columns(reader, &mut catalog, &parts).await?;
     contents::rows(reader, &mut catalog, &parts, &database.encoding).await?;
-
-    constraints::keys(reader, &mut catalog, relations).await?;
-    indexes::indexes(reader, &mut catalog, relations).await?;
-    constraints::foreign_keys_last(&mut catalog, relations);
-    triggers::rules(reader, &mut catalog, relations).await?;
-    reader.release().await?;
-    triggers::triggers(reader, &mut catalog, relations).await?;
-    triggers::policies(reader, &mut catalog, relations).await?;
-    triggers::statistics(reader, &mut catalog, relations).await?;
-    triggers::event_triggers(reader, &mut catalog).await?;
-    largeobjects::large_objects(reader, &mut catalog, request.skip_unreadable).await?;
-    publications::publications(reader, &mut catalog, relations).await?;
-    subscriptions::subscriptions(reader, &mut catalog).await?;
-    publications::default_privileges(reader, &mut catalog).await?;
-
-    privileges::privileges(reader, &mut catalog).await?;
-
-    depend::depend(reader, &mut catalog).await?;
-    depend::domain_checks(&mut catalog)?;
-    depend::array_types(&mut catalog)?;
-    depend::contents(&mut catalog, relations)?;
-    depend::on_extensions(reader, &mut catalog).await?;
-    depend::comments(reader, &mut catalog).await?;
-    depend::labels(reader, &mut catalog).await?;
-    unknown::of_extensions(reader, &mut catalog).await?;
-    unknown::refuse(reader, &catalog).await?;
-    let order = order::order(&mut catalog)?;
-    plan::plan(ctx, catalog, &order, request, &database.name)
+    Ok((catalog, database))
 }

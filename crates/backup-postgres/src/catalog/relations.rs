@@ -145,20 +145,22 @@ impl Relations {
     }
 }
 
-/// What there is, before anything is locked.
+/// What there is, before anything is locked. For each question for a size the server opens the table, so it is asked once.
 pub(crate) async fn relations(reader: Reader<'_>) -> Result<Relations> {
     let sql = format!(
         "SELECT c.oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
                 pg_catalog.pg_get_userbyid(c.relowner)::text AS owner, c.relispartition,
                 ARRAY(SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid ORDER BY i.inhseqno) AS parents,
-                CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::int8 END AS blocks,
-                CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) + COALESCE(pg_catalog.pg_relation_size(NULLIF(c.reltoastrelid, 0)), 0) END AS bytes,
+                size.main / pg_catalog.current_setting('block_size')::int8 AS blocks, size.main + size.toast AS bytes,
                 COALESCE(a.amname = 'heap', false) AS heap, c.relpersistence = 'u' AS unlogged,
                 pg_catalog.array_remove(ARRAY[COALESCE(t.oid, 0), COALESCE(t.typarray, 0)], 0::oid) AS types
          FROM pg_catalog.pg_class c
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
          LEFT JOIN pg_catalog.pg_am a ON a.oid = c.relam
          LEFT JOIN pg_catalog.pg_type t ON t.oid = c.reltype
+         LEFT JOIN LATERAL (SELECT pg_catalog.pg_relation_size(c.oid) AS main,
+                                   COALESCE(pg_catalog.pg_relation_size(NULLIF(c.reltoastrelid, 0)), 0) AS toast
+                            WHERE c.relkind IN ('r', 'm') OFFSET 0) size ON true
          WHERE {OURS} AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
                            AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e')
