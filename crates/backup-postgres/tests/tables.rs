@@ -2,13 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
 
-use std::sync::Arc;
+use backup_core::{Content, Error, RestoreOptions};
 
-use backup_core::storage::MemoryStorage;
-use backup_core::{BackupConfig, BackupManager, BackupRef, Content, Error, Format, Registry, RestoreOptions};
-
+mod backups;
 mod server;
 
+use backups::backed_up;
 use server::Server;
 
 const SHOP: &str = "
@@ -43,16 +42,6 @@ UPDATE customers SET name = 'later'; ALTER TABLE customers ADD note text;
 DELETE FROM parent WHERE x = 1;
 CREATE TABLE newer (x int); INSERT INTO newer VALUES (7);
 ";
-
-async fn backed_up(server: &Server, source: &str) -> (BackupManager, BackupRef) {
-    let mut config = BackupConfig::default();
-    (config.format, config.jobs) = (Format::Binary, 2);
-    let manager = BackupManager::new(config)
-        .with_registry(Registry::new().with(&backup_postgres::ENGINE))
-        .with_storage(Arc::new(MemoryStorage::new()));
-    let backup = manager.backup(&server.url(source)).await.unwrap();
-    (manager, BackupRef::from(&backup.id))
-}
 
 fn copy(server: &Server, source: &str) -> String {
     let name = server.create();

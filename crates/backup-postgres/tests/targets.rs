@@ -2,15 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
 
-use std::sync::Arc;
+use backup_core::{Content, ErrorKind, RestoreOptions};
 
-use backup_core::storage::MemoryStorage;
-use backup_core::{
-    BackupConfig, BackupManager, BackupRef, Content, ErrorKind, Format, Registry, RestoreOptions,
-};
-
+mod backups;
 mod server;
 
+use backups::backed_up;
 use server::Server;
 
 /// Of every kind that can be alone in a database, one.
@@ -42,16 +39,6 @@ const ALONE: [&str; 26] = [
     "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC",
     "SELECT lo_create(17)",
 ];
-
-async fn backed_up(server: &Server, source: &str) -> (BackupManager, BackupRef) {
-    let mut config = BackupConfig::default();
-    (config.format, config.jobs) = (Format::Binary, 2);
-    let manager = BackupManager::new(config)
-        .with_registry(Registry::new().with(&backup_postgres::ENGINE))
-        .with_storage(Arc::new(MemoryStorage::new()));
-    let backup = manager.backup(&server.url(source)).await.unwrap();
-    (manager, BackupRef::from(&backup.id))
-}
 
 fn sample(server: &Server) -> String {
     let source = server.create();
@@ -184,5 +171,41 @@ async fn tables_and_rows_that_are_there_already_are_refused_and_stay() {
         server.psql(&target, "DELETE FROM items; DELETE FROM orders");
         manager.restore(&backup, &server.url(&target), only("orders", Content::DataOnly)).await.unwrap();
         assert_eq!(server.ask(&target, "SELECT note FROM orders"), "backed up\n");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_objects_are_written_over_only_where_that_is_asked_for_and_then_wholly() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "SELECT lo_from_bytea(71, 'new'); SELECT lo_create(72); SELECT lo_from_bytea(73, 'more')",
+        );
+        let (manager, backup) = backed_up(&server, &source).await;
+        let rows = |drop_existing: bool| {
+            let mut options = RestoreOptions::default();
+            (options.content, options.drop_existing) = (Content::DataOnly, drop_existing);
+            options
+        };
+        let target = server.create();
+        let there = "SELECT lo_from_bytea(71, 'old, and longer than what comes'); SELECT lo_from_bytea(72, 'old'); SELECT lo_from_bytea(74, 'other');
+                     COMMENT ON LARGE OBJECT 71 IS 'stays'; GRANT SELECT ON LARGE OBJECT 71 TO PUBLIC";
+        server.psql(&target, there);
+        let before = state(&server, &target);
+        let refused = manager.restore(&backup, &server.url(&target), rows(false)).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::TargetNotEmpty, "{refused}");
+        assert!(refused.to_string().contains("large object 71 "), "{refused}");
+        assert_eq!(state(&server, &target), before);
+        manager.restore(&backup, &server.url(&target), rows(true)).await.unwrap();
+        let held = "SELECT oid, convert_from(lo_get(oid), 'UTF8'), obj_description(oid, 'pg_largeobject'), lomacl IS NULL FROM pg_largeobject_metadata ORDER BY 1";
+        assert_eq!(server.ask(&target, held), "71|new|stays|f\n72|||t\n73|more||t\n74|other||t\n");
+        // Empty ones are not in the way.
+        let target = server.create();
+        let mut options = RestoreOptions::default();
+        options.content = Content::SchemaOnly;
+        manager.restore(&backup, &server.url(&target), options).await.unwrap();
+        manager.restore(&backup, &server.url(&target), rows(false)).await.unwrap();
+        assert_eq!(server.dump(&target), server.dump(&source));
     }
 }

@@ -68,7 +68,7 @@ fn add(catalog: &mut Catalog, bundle: &[(u32, &Fields)]) -> Result<()> {
     for (oid, _) in bundle {
         stands_for(catalog, *oid, id);
     }
-    contents(catalog, kind, &name, id, (*first, *last));
+    contents(catalog, kind, &name, id, bundle.iter().map(|(oid, _)| *oid).collect());
     Ok(())
 }
 
@@ -79,7 +79,7 @@ fn stands_for(catalog: &mut Catalog, oid: u32, id: NodeId) {
     }
 }
 
-fn contents(catalog: &mut Catalog, kind: &'static str, name: &str, made: NodeId, oids: (u32, u32)) {
+fn contents(catalog: &mut Catalog, kind: &'static str, name: &str, made: NodeId, oids: Vec<u32>) {
     let mut bytes = Node::sql(kind, name, Rank::Rows, vec![]);
     let columns =
         vec![Column::new("oid", "oid"), Column::new("place", "bigint"), Column::new("bytes", "bytea")];

@@ -3,6 +3,7 @@
 
 mod gates;
 mod globals;
+mod largeobjects;
 mod preflight;
 mod replace;
 mod shortfalls;

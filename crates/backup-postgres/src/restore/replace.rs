@@ -52,7 +52,7 @@ pub(super) fn refuse(asked: &Relations, there: &Relations) -> Result<()> {
 
 /// An error if a table has rows that is to get others.
 pub(super) async fn refuse_rows(ctx: &Ctx, session: &Session, parts: &[Part]) -> Result<()> {
-    let filled: Vec<_> = filled(parts).into_iter().collect();
+    let filled: Vec<_> = filled(parts)?.into_iter().collect();
     for batch in filled.chunks(BATCH) {
         let any = |((schema, name), condition): &(Name, Option<String>)| {
             let (table, condition) = (qualified(schema, name), condition.as_deref().unwrap_or("true"));
@@ -68,7 +68,7 @@ pub(super) async fn refuse_rows(ctx: &Ctx, session: &Session, parts: &[Part]) ->
     Ok(())
 }
 
-fn not_empty(what: String) -> Error {
+pub(super) fn not_empty(what: String) -> Error {
     Error::new(ErrorKind::TargetNotEmpty, what)
         .hint("restore into another database, or replace it (--drop-existing)")
 }
@@ -239,22 +239,22 @@ async fn attached(ctx: &Ctx, session: &Session, asked: &Relations, doomed: &Rela
 }
 
 /// The tables that get rows, and which rows those are, if it is said: tables of extensions may have others too.
-fn filled(parts: &[Part]) -> BTreeMap<Name, Option<String>> {
+fn filled(parts: &[Part]) -> Result<BTreeMap<Name, Option<String>>> {
     let is_table = |part: &&Part| {
         matches!(part.kind, PartKind::Rows { .. })
             && matches!(part.object.kind.as_str(), "table" | "partition")
     };
-    let condition = |part: &Part| match read(part) {
-        Ok(RowsSpec::Table { condition, .. }) => condition,
-        _ => None,
+    let condition = |part: &Part| match read(part)? {
+        RowsSpec::Table { condition, .. } => Ok(condition),
+        _ => Err(Error::damaged(format!("the rows of {} are not described as a table's", part.object))),
     };
-    parts.iter().filter(is_table).map(|part| (name(part), condition(part))).collect()
+    parts.iter().filter(is_table).map(|part| Ok((name(part), condition(part)?))).collect()
 }
 
 /// Takes all rows out of the tables that get others.
 pub(super) async fn empty(ctx: &Ctx, session: &Session, parts: &[Part]) -> Result<()> {
     let (mut whole, mut some) = (Vec::new(), Vec::new());
-    for ((schema, name), condition) in filled(parts) {
+    for ((schema, name), condition) in filled(parts)? {
         let table = format!("ONLY {}", qualified(&schema, &name));
         match condition {
             None => whole.push(table),
@@ -291,4 +291,26 @@ fn list(names: &[&Name]) -> String {
 /// For people.
 fn told((schema, name): &Name) -> String {
     format!("{}.{}", schema.escape_debug(), name.escape_debug())
+}
+
+#[cfg(test)]
+mod tests {
+    use backup_core::{Object, RowLayout};
+
+    use super::*;
+
+    #[test]
+    fn rows_that_are_not_described_as_those_of_a_table_are_an_error_and_not_all_of_its_rows() {
+        let described = |spec| {
+            let rows = Part::rows(0, Object::new("table", "t"), RowLayout::CopyText, vec![]).spec(spec);
+            filled(&[rows]).map(|filled| filled.into_values().next().flatten())
+        };
+        let of = |kind: &str| serde_json::json!({ "of": kind, "gate": "rows", "encoding": "UTF8", "condition": "x > 1" });
+        assert_eq!(described(of("table")).unwrap().as_deref(), Some("x > 1"));
+        for spec in
+            [of("sequence"), of("dictionary"), serde_json::json!({ "gate": "rows", "condition": "x > 1" })]
+        {
+            assert!(described(spec.clone()).is_err(), "{spec}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use backup_core::{Content, Ctx, Existing, Part, PartId, RestoreRequest, Result};
 
 use super::replace::{self, ForeignKey, Name};
-use super::triggers;
+use super::{largeobjects, triggers};
 use crate::connect::Session;
 use crate::error::sql_state;
 
@@ -48,6 +48,7 @@ impl Within {
             } else {
                 replace::refuse_rows(ctx, session, parts).await?;
             }
+            largeobjects::make_room(ctx, session, parts, replaces).await?;
             return Ok(within);
         }
         let there = replace::relations(ctx, session).await?;
