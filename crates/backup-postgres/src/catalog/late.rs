@@ -6,7 +6,7 @@ use backup_core::Result;
 
 use super::columns::Attribute;
 use super::constraints::TableConstraints;
-use super::families::{self, Family, Member};
+use super::families::{self, Families, Member};
 use super::node::{Catalog, Node, NodeId, Rank, class};
 use super::relations::{Relation, RelationKind, Relations};
 use super::tables::{Parts, column_definition, inherited_from, settings};
@@ -16,7 +16,7 @@ pub(super) fn families(
     relations: &Relations,
     columns: &HashMap<u32, Vec<Attribute>>,
     constraints: &TableConstraints,
-) -> Vec<Family> {
+) -> Families {
     let is_of_family = |relation: &&Relation| {
         matches!(relation.kind, RelationKind::Table | RelationKind::Foreign) && !relation.is_partition
     };
@@ -52,7 +52,7 @@ pub(super) fn families(
 
 /// Adds the late columns of families, by a node that then stands for all members.
 pub(super) fn complete(catalog: &mut Catalog, parts: &Parts<'_>) -> Result<()> {
-    for family in parts.families {
+    for family in &parts.families.all {
         let members: Vec<&Relation> =
             family.members.iter().filter_map(|oid| parts.relations.get(*oid)).collect();
         let made: Vec<NodeId> =
@@ -81,10 +81,9 @@ pub(super) fn complete(catalog: &mut Catalog, parts: &Parts<'_>) -> Result<()> {
         for relation in &members {
             let late = parts.columns_of(relation).iter().filter(|column| parts.is_late(relation, column));
             for column in late {
-                let is_added =
-                    family.added.iter().any(|(oid, name)| *oid == relation.oid && *name == column.name);
                 let from = inherited_from(parts, relation, column);
-                if !is_added
+                // Its own are added with theirs.
+                if !column.is_local
                     && let Some(own) = parts.constraints.not_null_of_inherited(relation, column, from)
                 {
                     node.push(format!("ALTER TABLE {} ADD {own}", relation.quoted()));

@@ -6,7 +6,7 @@ use backup_core::{Ctx, Result};
 
 use super::columns::{Attribute, foreign_options};
 use super::constraints::TableConstraints;
-use super::families::Family;
+use super::families::{Families, Family};
 use super::late::complete;
 use super::node::{Catalog, Node, Rank, class};
 use super::reader::{Fields, OURS, Reader};
@@ -20,7 +20,7 @@ pub(super) struct Parts<'a> {
     pub(super) columns: &'a HashMap<u32, Vec<Attribute>>,
     pub(super) constraints: &'a TableConstraints,
     pub(super) identities: &'a Identities,
-    pub(super) families: &'a [Family],
+    pub(super) families: &'a Families,
 }
 
 impl Parts<'_> {
@@ -35,7 +35,7 @@ impl Parts<'_> {
     }
 
     fn family_of(&self, relation: &Relation) -> Option<&Family> {
-        self.families.iter().find(|family| family.members.contains(&relation.oid))
+        self.families.of(relation.oid)
     }
 }
 
@@ -272,14 +272,16 @@ pub(super) fn column_definition(
 }
 
 /// Whether a generated column that is its table's own and its parents' too is generated as the parents say. Before version 16 a child
-/// must not say it again.
+/// must not say it again; but if they have it later, it has to.
 fn inherits_expression(parts: &Parts<'_>, relation: &Relation, column: &Attribute) -> bool {
     column.inherited
         && !relation.is_partition
         && !joins_later(parts, relation)
         && !parts.family_of(relation).is_some_and(|family| family.joining.contains(&relation.oid))
         && parents_columns(parts, relation)
-            .filter(|(_, of)| of.name == column.name && of.generated.is_some())
+            .filter(|(parent, of)| {
+                of.name == column.name && of.generated.is_some() && !parts.is_late(parent, of)
+            })
             .any(|(_, of)| {
                 of.default.as_ref().map(|(_, text)| text) == column.default.as_ref().map(|(_, text)| text)
             })
@@ -289,9 +291,9 @@ fn inherits_expression(parts: &Parts<'_>, relation: &Relation, column: &Attribut
 fn parents_columns<'a>(
     parts: &'a Parts<'_>,
     relation: &'a Relation,
-) -> impl Iterator<Item = (u32, &'a Attribute)> {
+) -> impl Iterator<Item = (&'a Relation, &'a Attribute)> {
     let parents = relation.parents.iter().filter_map(|oid| parts.relations.get(*oid));
-    parents.flat_map(|parent| parts.columns_of(parent).iter().map(|column| (parent.oid, column)))
+    parents.flat_map(|parent| parts.columns_of(parent).iter().map(move |column| (parent, column)))
 }
 
 /// The tables and numbers of the columns that a column is inherited from.
@@ -301,7 +303,7 @@ pub(super) fn inherited_from<'a>(
     column: &'a Attribute,
 ) -> impl Iterator<Item = (u32, i16)> + 'a {
     let of_name = parents_columns(parts, relation).filter(|(_, of)| of.name == column.name);
-    of_name.map(|(parent, of)| (parent, of.number))
+    of_name.map(|(parent, of)| (parent.oid, of.number))
 }
 
 /// What is set of a column when it is there.
