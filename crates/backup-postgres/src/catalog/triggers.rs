@@ -55,9 +55,11 @@ pub(super) async fn triggers(reader: Reader<'_>, catalog: &mut Catalog, relation
     let sql = format!(
         "SELECT t.oid, t.tgrelid, t.tgname::text AS name, t.tgenabled::text, t.tgisinternal, {parent} AS parent, t.tgconstraint,
                 CASE WHEN NOT t.tgisinternal THEN pg_catalog.pg_get_triggerdef(t.oid, false) END AS definition,
-                t.tgisinternal AND k.contype <> 't' AS of_key, k.conrelid AS key_of, k.conname::text AS key, p.proname::text AS function
+                t.tgisinternal AND k.contype <> 't' AS of_key, k.conrelid AS key_from, k.confrelid AS key_to, p.proname::text AS function,
+                root.conrelid AS root_of, root.conname::text AS root
          FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
          JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid LEFT JOIN pg_catalog.pg_constraint k ON k.oid = t.tgconstraint
+         LEFT JOIN pg_catalog.pg_constraint root ON root.oid = CASE WHEN t.tgisinternal AND t.tgenabled <> 'O' THEN {ROOT} END
          WHERE {OURS} ORDER BY parent, t.tgrelid, t.tgname"
     );
     let rows = reader.rows(&sql).await?;
@@ -112,12 +114,18 @@ pub(super) async fn triggers(reader: Reader<'_>, catalog: &mut Catalog, relation
         let made = catalog.by_key.get(&copy).copied();
         catalog.node_mut(state)?.needs.extend(made);
     }
-    states_of_keys(catalog, relations, of_keys)
+    states_of_keys(reader, catalog, relations, of_keys)
 }
 
-/// How triggers of keys fire, of each table together. Their names have numbers in them that are others in a copy: they are found by their key
-/// and their function.
+/// The key that the key `k` is made along with: the topmost that it is a partition's part of.
+const ROOT: &str = "(WITH RECURSIVE up AS (
+    SELECT k.oid, k.conparentid UNION ALL SELECT p.oid, p.conparentid FROM up JOIN pg_catalog.pg_constraint p ON p.oid = up.conparentid
+  ) SELECT up.oid FROM up WHERE up.conparentid = 0)";
+
+/// How triggers of keys fire, of each table together. Their names have numbers in them that are others in a copy, and the keys of partitions
+/// may have been renamed: they are found by the key that was made, the tables that theirs is from and to, and their function.
 fn states_of_keys(
+    reader: Reader<'_>,
     catalog: &mut Catalog,
     relations: &Relations,
     of_keys: HashMap<u32, Vec<&Fields>>,
@@ -130,22 +138,40 @@ fn states_of_keys(
             relations.node_of(catalog, relation, "key state", &relation.name, Rank::Contents, vec![]);
         let mut states = Vec::new();
         for row in triggers {
-            let (Some(of), Some(how)) = (relations.get(row.oid("key_of")?), enabled(row.text("tgenabled")?))
-            else {
+            let quoted = |oid: u32| relations.get(oid).map(|relation| literal(&relation.quoted()));
+            let to = row.oid("key_to")?;
+            let to = if to == 0 { Some("NULL".to_owned()) } else { quoted(to) };
+            let (Some(from), Some(to), Some(of), Some(how)) = (
+                quoted(row.oid("key_from")?),
+                to,
+                quoted(row.oid("root_of")?),
+                enabled(row.text("tgenabled")?),
+            ) else {
+                reader.ctx.warn(format!(
+                    "how a trigger of key {} of {} fires is left out: the key is an extension's",
+                    row.text("root")?.escape_debug(),
+                    relation.quoted().escape_debug()
+                ));
                 continue;
             };
             node.needs.extend(catalog.by_key.get(&(class::CONSTRAINT, row.oid("tgconstraint")?)));
-            let (of, key) = (literal(&of.quoted()), literal(row.text("key")?));
-            states.push(format!("({of}, {key}, {}, '{how}')", literal(row.text("function")?)));
+            let (root, function) = (literal(row.text("root")?), literal(row.text("function")?));
+            states.push(format!("({of}, {root}, {from}, {to}, {function}, '{how}')"));
+        }
+        if states.is_empty() {
+            continue;
         }
         let table = literal(&relation.quoted());
         let body = format!(
-            "DECLARE trigger name; how text; BEGIN FOR trigger, how IN
-SELECT t.tgname, x.how FROM (VALUES {}) AS x (of, key, function, how)
-JOIN pg_catalog.pg_constraint k ON k.conrelid = x.of::pg_catalog.regclass AND k.conname = x.key
-JOIN pg_catalog.pg_trigger t ON t.tgconstraint = k.oid AND t.tgisinternal AND t.tgrelid = {table}::pg_catalog.regclass
-JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid AND p.proname = x.function
-LOOP EXECUTE pg_catalog.format('ALTER TABLE ONLY %s %s TRIGGER %I', {table}, how, trigger); END LOOP; END",
+            "DECLARE root text; function text; how text; trigger name; BEGIN FOR root, function, how, trigger IN
+SELECT x.root, x.function, x.how, f.tgname FROM (VALUES {}) AS x (of, root, source, target, function, how)
+LEFT JOIN LATERAL (SELECT t.tgname FROM pg_catalog.pg_constraint k
+  JOIN pg_catalog.pg_constraint r ON r.oid = {ROOT} AND r.conrelid = x.of::pg_catalog.regclass AND r.conname = x.root
+  JOIN pg_catalog.pg_trigger t ON t.tgconstraint = k.oid AND t.tgisinternal AND t.tgrelid = {table}::pg_catalog.regclass
+  JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid AND p.proname = x.function
+  WHERE k.conrelid = x.source::pg_catalog.regclass AND k.confrelid = COALESCE(x.target::pg_catalog.regclass::pg_catalog.oid, 0)) AS f ON true
+LOOP IF trigger IS NULL THEN RAISE undefined_object USING MESSAGE = pg_catalog.format('key %s has no trigger of %s', root, function); END IF;
+EXECUTE pg_catalog.format('ALTER TABLE ONLY %s %s TRIGGER %I', {table}, how, trigger); END LOOP; END",
             states.join(", ")
         );
         node.push(format!("DO LANGUAGE plpgsql {}", literal(&body)));

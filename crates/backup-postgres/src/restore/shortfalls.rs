@@ -18,7 +18,8 @@ const KEY_STATE: &str = "key state";
 const MEMBERS: &str = "operator family members";
 
 /// What the server says of a function, a table, a column, a schema or anything else that is not there.
-const NOT_THERE: [&str; 5] = ["42883", "42P01", "42703", "3F000", "42704"];
+const NOT_THERE: [&str; 5] = ["42883", "42P01", "42703", "3F000", NO_OBJECT];
+const NO_OBJECT: &str = "42704";
 /// Rows refer to what is not there.
 const DANGLES: &str = "23503";
 /// Rows are the same where they must not be.
@@ -76,14 +77,16 @@ fn members(part: &Part, error: &Error) -> Option<String> {
         .then(|| format!("{} may not be as they were: only a superuser may add them", part.object))
 }
 
-/// Only a superuser may say how triggers of keys fire.
+/// Only a superuser may say how triggers of keys fire, and another version may have others.
 fn key_state(part: &Part, error: &Error) -> Option<String> {
-    (error.kind() == ErrorKind::PermissionDenied).then(|| {
-        format!(
-            "keys of {} are watched over again, which they were not: only a superuser switches that off",
-            part.object.to_string().replacen(KEY_STATE, "table", 1)
-        )
-    })
+    let table = part.object.to_string().replacen(KEY_STATE, "table", 1);
+    if error.kind() == ErrorKind::PermissionDenied {
+        return Some(format!(
+            "keys of {table} are watched over again, which they were not: only a superuser switches that off"
+        ));
+    }
+    (sql_state(error) == Some(NO_OBJECT))
+        .then(|| format!("keys of {table} are watched over as if nobody had said how: {error}"))
 }
 
 /// While a key was not watched over, rows may have come that it forbids. It holds for those to come.
