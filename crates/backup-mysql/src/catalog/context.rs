@@ -14,6 +14,13 @@ pub(crate) fn collate(collation: &str) -> String {
     format!("ALTER DATABASE COLLATE {word}")
 }
 
+/// A mode as a session takes it: MariaDB remembers one of a routine or an event by another name.
+fn as_set(modes: &str) -> String {
+    let modes =
+        modes.split(',').map(|mode| if mode == "INVALID_DATES" { "ALLOW_INVALID_DATES" } else { mode });
+    modes.collect::<Vec<_>>().join(",")
+}
+
 /// What belongs to such an object beside its statement.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -43,7 +50,7 @@ impl Context {
     pub(super) fn read(row: &mut Reading) -> Result<Self> {
         Ok(Self {
             definer: row.maybe()?.unwrap_or_default(),
-            sql_mode: row.maybe()?,
+            sql_mode: row.maybe()?.map(|modes| as_set(&modes)),
             charset: row.maybe()?.unwrap_or_default(),
             collation: row.maybe()?.unwrap_or_default(),
             database_collation: row.maybe()?,

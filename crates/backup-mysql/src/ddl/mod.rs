@@ -2,6 +2,7 @@
 
 pub(crate) mod create;
 mod item;
+pub(crate) mod json;
 pub(crate) mod lex;
 pub(crate) mod quote;
 pub(crate) mod raw;

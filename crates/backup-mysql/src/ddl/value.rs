@@ -21,6 +21,8 @@ pub(crate) struct Literals<'a> {
     end: &'static str,
     hexadecimal: bool,
     begun: bool,
+    /// What has come of a JSON value, which is looked at whole.
+    json: Option<Vec<u8>>,
     pub(crate) out: Vec<u8>,
 }
 
@@ -32,6 +34,7 @@ impl<'a> Literals<'a> {
             end: "",
             hexadecimal: false,
             begun: false,
+            json: None,
             out: Vec::new(),
         }
     }
@@ -43,7 +46,16 @@ impl<'a> Literals<'a> {
         }
         let (kinds, out, end, hexadecimal) =
             (self.kinds, &mut self.out, &mut self.end, &mut self.hexadecimal);
+        let json = &mut self.json;
         self.scanner.piece(bytes, &mut |field, found| {
+            if let (Found::More { last, bytes }, Some(begun)) = (found, json.as_mut()) {
+                begun.extend_from_slice(bytes);
+                if last {
+                    out.extend(said(&std::mem::take(begun))?);
+                    *json = None;
+                }
+                return Ok(());
+            }
             if let Found::More { last, bytes } = found {
                 if *hexadecimal {
                     digits(bytes, out)
@@ -75,9 +87,17 @@ impl<'a> Literals<'a> {
                 out.extend_from_slice(bytes);
                 return Ok(());
             }
+            if kind == Kind::Json {
+                if whole {
+                    out.extend(said(bytes)?);
+                } else {
+                    *json = Some(bytes.to_vec());
+                }
+                return Ok(());
+            }
             // Text in quotes is read in the character set of the session; any other bytes are not read at all.
             let in_quotes = match kind {
-                Kind::Plain | Kind::Ascii | Kind::Json => true,
+                Kind::Plain | Kind::Ascii => true,
                 Kind::Text => whole && std::str::from_utf8(bytes).is_ok(),
                 _ => false,
             };
@@ -107,6 +127,13 @@ impl<'a> Literals<'a> {
         self.out.push(b')');
         self.scanner.end(self.kinds.len())
     }
+}
+
+/// A JSON value as a literal.
+fn said(json: &[u8]) -> Result<Vec<u8>> {
+    let json = std::str::from_utf8(json);
+    let json = json.map_err(|error| Error::damaged("JSON that is no UTF-8").because(error))?;
+    Ok(super::json::literal(json).into_bytes())
 }
 
 fn digits(bytes: &[u8], out: &mut Vec<u8>) {
@@ -139,6 +166,12 @@ mod tests {
         literals.piece(b"\x0212\x03a'\n\x02\x00\xff\x01\xff\xfb\x02{}").unwrap();
         literals.end().unwrap();
         assert_eq!(literals.out, br"(12,'a''\n',X'00FF',X'FF',NULL,'{}')");
+        literals.out.clear();
+        literals.piece(b"\x011\xfb\xfb\xfb\xfb\x061.").unwrap();
+        literals.piece(b"50").unwrap();
+        literals.piece(b"00").unwrap();
+        literals.end().unwrap();
+        assert_eq!(literals.out, b"(1,NULL,NULL,NULL,NULL,JSON_REPLACE('1.5000','$',1.5000))");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use backup_core::{Column, Ctx, Error, ErrorKind, Item, Part, PartKind, PartReader, Result};
 
+use super::inexact::Inexact;
 use super::members::NoMembers;
 use super::text::{FORMAT, TextRows};
 use crate::catalog::Reading;
@@ -18,8 +19,8 @@ const STATEMENT: usize = 64 << 20;
 /// Of how many values one statement may warn: the server shows no more.
 const WARNINGS: u64 = 60_000;
 /// About how long one INSERT is, if no row is longer.
-const INSERT: usize = 512 << 10;
-const BETWEEN: &[u8] = b",\n";
+pub(super) const INSERT: usize = 512 << 10;
+pub(super) const BETWEEN: &[u8] = b",\n";
 
 /// Loads the rows of a part.
 pub(crate) async fn rows(
@@ -62,10 +63,12 @@ struct Target<'a> {
 impl Target<'_> {
     /// Loads the next rows by one statement; false if they were the last.
     async fn infile(&self, connection: &mut Connection, input: &mut PartReader) -> Result<bool> {
+        let is_mariadb = connection.version.is_mariadb;
         let mut infile = connection.infile(self.ctx, &self.load_data()).await?;
         let mut text = TextRows::default();
         let mut no_members = NoMembers::of(self.columns, self.kinds);
         let (mut rows, mut sent, mut more) = (0u64, 0, true);
+        let mut inexact = (!is_mariadb).then(|| Inexact::of(self.table, self.columns, self.kinds)).flatten();
         loop {
             let (bytes, is_whole) = match input.next().await? {
                 None => {
@@ -76,6 +79,15 @@ impl Target<'_> {
                 Some(Item::Fragment { bytes, last, .. }) => (bytes, last),
                 Some(_) => return Err(no_row()),
             };
+            if let Some(inexact) = &mut inexact
+                && !inexact.loads(bytes, is_whole)?
+            {
+                if inexact.is_full() {
+                    break;
+                }
+                continue;
+            }
+            let bytes = inexact.as_ref().map_or(bytes, Inexact::row);
             text.piece(bytes)?;
             if let Some(no_members) = &mut no_members {
                 no_members.piece(bytes, is_whole)?;
@@ -97,6 +109,10 @@ impl Target<'_> {
         infile.write(self.ctx, &text.out).await?;
         let done = infile.finish(self.ctx).await?;
         self.check(connection, done, rows, no_members.map_or(0, |no_members| no_members.count)).await?;
+        if let Some(Inexact { rows, literals, no_members, .. }) = inexact.filter(|inexact| inexact.rows > 0) {
+            let warns = no_members.map_or(0, |no_members| no_members.count);
+            self.insert(connection, &literals.out, rows, warns).await?;
+        }
         Ok(more)
     }
 

@@ -100,7 +100,7 @@ const COMMON: &[&str] = &[
     "CREATE TRIGGER of_what_faded BEFORE INSERT ON fading FOR EACH ROW SET NEW.a = NEW.`b c` + 1 /* don't NEW.x */",
     "ALTER TABLE fading DROP COLUMN `b c`",
     // Programs, in sessions of their own.
-    "SET sql_mode = 'ANSI_QUOTES,PIPES_AS_CONCAT'",
+    "SET sql_mode = 'ANSI_QUOTES,PIPES_AS_CONCAT,ALLOW_INVALID_DATES'",
     "CREATE FUNCTION twice(x INT) RETURNS INT DETERMINISTIC RETURN x * 2",
     "CREATE PROCEDURE quoting(IN a VARCHAR(10), OUT b VARCHAR(20)) COMMENT 'it''s; a comment' BEGIN /* a comment; within */ DECLARE \"c\" INT; SET b = a || ';;'; -- another\nEND",
     "SET sql_mode = ''",
@@ -223,6 +223,11 @@ const MYSQL: &[&str] = &[
      FULLTEXT KEY grams (b) WITH PARSER ngram, CONSTRAINT lax CHECK (e < 5) NOT ENFORCED)",
     "INSERT INTO more_kinds (id, v, j, b, e) VALUES (1, STRING_TO_VECTOR('[1.1,-2.5,3e-9]'), '{\"tags\": [1, 2], \"b\": \"ä\\\\n\"}', 'one', 9), \
      (2, NULL, '1.0', 'Two', 1), (3, NULL, NULL, 'three', NULL)",
+    // What a text does not say: DECIMALs.
+    "CREATE TABLE exactly (id INT PRIMARY KEY, j JSON, e ENUM('a'))",
+    "INSERT IGNORE INTO exactly VALUES (1, JSON_OBJECT('it''s \"a\"', 1.10, 'b', JSON_ARRAY(0.1, 12345678901234567890.123456789012345)), 'a'), (2, '[1.5, 1e100]', 'no'), \
+     (3, CAST(123456789012345678901234567890.0 AS JSON), 'none'), (4, NULL, NULL)",
+    "INSERT INTO exactly SELECT id + 10, JSON_OBJECT('filling', REPEAT('x', 100000), 'n', 1.50), e FROM exactly",
     "CREATE TABLE on_earth (g GEOMETRY NOT NULL SRID 4326, p POINT SRID 0, SPATIAL KEY (g))",
     "INSERT INTO on_earth VALUES (ST_GeomFromText('POINT(10 20)', 4326), POINT(1, 2))",
     "CREATE TABLE generated_places (a INT, p POINT AS (POINT(a, 1)) STORED NOT NULL SRID 0, q GEOMETRY AS (POINT(1, a)) VIRTUAL, SPATIAL KEY (p))",
