@@ -138,12 +138,17 @@ async fn of_tables(
             let sql = show(ctx, reader.speak(ctx, true).await?, &format!("SEQUENCE {name}"), 1).await?;
             let sql = unqualified(&raw::to_text(sql)?, database);
             // What is said of it as a sequence is not all.
-            let table = table(ctx, reader, database, &object.name).await?;
-            let format = CreateTable::parse(&table)?.option("ROW_FORMAT").map(str::to_owned);
+            let sql_of_table = table(ctx, reader, database, &object.name).await?;
+            let table = CreateTable::parse(&sql_of_table)?;
+            if table.is_no_usual_sequence() {
+                let value = sequence_value(ctx, reader.speak(ctx, false).await?, &name, true).await?;
+                return Ok(vec![sql_of_table, value]);
+            }
+            let format = table.option("ROW_FORMAT").map(str::to_owned);
             let format = format.map(|format| format!("ALTER TABLE {name} ROW_FORMAT={format}"));
             return Ok(std::iter::once(sql).chain(format).collect());
         }
-        SqlSpec::SequenceValue => sequence_value(ctx, reader.speak(ctx, false).await?, &name).await?,
+        SqlSpec::SequenceValue => sequence_value(ctx, reader.speak(ctx, false).await?, &name, false).await?,
         SqlSpec::Table { keys_later, foreign_keys, counts_by_rows } => {
             let mut sql = table(ctx, reader, database, &object.name).await?;
             if *counts_by_rows {
@@ -330,8 +335,13 @@ async fn settings(ctx: &Ctx, connection: &mut Connection, database: &str) -> Res
     Ok(format!("ALTER DATABASE CHARACTER SET {charset} COLLATE {collation}{comment}"))
 }
 
-/// A sequence is a table of one row, which has all there is to know of it.
-async fn sequence_value(ctx: &Ctx, connection: &mut Connection, name: &str) -> Result<String> {
+/// A sequence is a table of one row, which has all there is to know of it: as it is now, or `at_first`.
+async fn sequence_value(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    name: &str,
+    at_first: bool,
+) -> Result<String> {
     let row = connection.row(ctx, &format!("SELECT * FROM {name}")).await?;
     let mut fields = Reading::new(row);
     let mut values = Vec::new();
@@ -341,6 +351,12 @@ async fn sequence_value(ctx: &Ctx, connection: &mut Connection, name: &str) -> R
             return Err(malformed("a sequence that is not made of numbers"));
         }
         values.push(value);
+    }
+    if at_first {
+        // Where it starts, and that it has gone round no time.
+        let start = values.get(3).cloned().unwrap_or_default();
+        values.splice(..1, [start]);
+        values.splice(7.., ["0".to_owned()]);
     }
     Ok(format!("INSERT INTO {name} VALUES ({})", values.join(", ")))
 }

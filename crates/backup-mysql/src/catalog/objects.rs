@@ -84,6 +84,10 @@ pub(crate) struct View {
     pub(crate) definition: String,
     /// It refers to something that is not there, that was not selected, or that its definer may not use.
     pub(crate) invalid: bool,
+    /// It has a CHECK OPTION.
+    pub(crate) checked: bool,
+    /// It has one, and what it reads cannot be updated any more: as it is now, the server would not make it.
+    pub(crate) fixed: bool,
     pub(crate) context: Context,
 }
 
@@ -148,6 +152,9 @@ impl RoutineKind {
 
 type Selects<'a> = &'a (dyn Fn(&str) -> bool + Sync);
 
+/// ER_KEY_DOES_NOT_EXITS, ER_UNKNOWN_PARTITION, ER_PARTITION_CLAUSE_ON_NONPARTITIONED.
+const NAMES_NOTHING: [u16; 3] = [1176, 1735, 1747];
+
 /// ER_WRONG_MRG_TABLE.
 const DOES_NOT_FIT: u16 = 1168;
 
@@ -182,7 +189,7 @@ impl Objects {
         let selects = |name: &str| filter.selects(None, Some(database), name);
         let reads = |name: &str| selects(name) && !left_out.has_relation(name);
         objects.read_tables(ctx, connection, &of, &reads, held).await?;
-        objects.read_views(ctx, connection, &of).await?;
+        let read_only = objects.read_views(ctx, connection, &of).await?;
         objects.look_again_at_views(ctx, connection).await?;
         objects.read_triggers(ctx, connection, &of, &reads).await?;
         objects
@@ -192,7 +199,8 @@ impl Objects {
             .await?;
         objects.read_events(ctx, connection, &of, &selects).await?;
         order::note_bereft(&mut objects.views, database, &objects.unselected);
-        if objects.views.iter().any(|view| view.invalid) {
+        order::note_fixed(&mut objects.views, database, read_only);
+        if objects.views.iter().any(|view| view.invalid || view.fixed) {
             for row in connection.rows(ctx, "SHOW DATABASES").await? {
                 objects.databases.insert(Reading::new(row).text()?);
             }
@@ -269,6 +277,8 @@ impl Objects {
                         name: name.clone(),
                         definition,
                         invalid: comment != "VIEW",
+                        checked: false,
+                        fixed: false,
                         context,
                     });
                     continue;
@@ -280,21 +290,32 @@ impl Objects {
         Ok(())
     }
 
-    async fn read_views(&mut self, ctx: &Ctx, connection: &mut Connection, of: &str) -> Result<()> {
+    /// What is remembered of views. Returns those that cannot be updated.
+    async fn read_views(
+        &mut self,
+        ctx: &Ctx,
+        connection: &mut Connection,
+        of: &str,
+    ) -> Result<BTreeSet<String>> {
+        let mut read_only = BTreeSet::new();
         let sql = format!(
-            "SELECT TABLE_NAME, VIEW_DEFINITION, DEFINER, '', CHARACTER_SET_CLIENT, COLLATION_CONNECTION, NULL, NULL, NULL \
+            "SELECT TABLE_NAME, CHECK_OPTION <=> 'LOCAL' OR CHECK_OPTION <=> 'CASCADED', IS_UPDATABLE <=> 'NO', VIEW_DEFINITION, DEFINER, '', CHARACTER_SET_CLIENT, COLLATION_CONNECTION, NULL, NULL, NULL \
              FROM information_schema.VIEWS WHERE TABLE_SCHEMA = {of}"
         );
         for row in connection.rows(ctx, &sql).await? {
             let mut row = Reading::new(row);
-            let (name, definition) = (row.text()?, row.maybe()?.unwrap_or_default());
+            let (name, checked, is_read_only) = (row.text()?, row.number()? == 1, row.number()? == 1);
+            let definition = row.maybe()?.unwrap_or_default();
             let context = Context::read(&mut row)?;
+            if is_read_only {
+                read_only.insert(name.clone());
+            }
             if let Some(view) = self.views.iter_mut().find(|view| view.name == name) {
                 self.changes.insert(("view", name), definition.clone());
-                (view.definition, view.context) = (definition, context);
+                (view.definition, view.context, view.checked) = (definition, context, checked);
             }
         }
-        Ok(())
+        Ok(read_only)
     }
 
     /// Some views are valid only in sessions of the collation that they were made in.
@@ -318,6 +339,18 @@ impl Objects {
         }
         if !is_plain {
             connection.execute(ctx, crate::ddl::UTF8).await?;
+        }
+        if connection.version.is_mariadb {
+            return Ok(());
+        }
+        // MySQL takes some for valid that it does not print.
+        for view in self.views.iter_mut().filter(|view| !view.invalid) {
+            let show = format!("SHOW CREATE VIEW {}", identifier(&view.name));
+            match connection.execute(ctx, &show).await {
+                Err(error) if code(&error).is_none() => return Err(error),
+                Err(error) => view.invalid = code(&error).is_some_and(|code| NAMES_NOTHING.contains(&code)),
+                Ok(_) => {}
+            }
         }
         Ok(())
     }

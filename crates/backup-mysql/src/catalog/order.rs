@@ -61,6 +61,21 @@ pub(super) fn note_bereft(views: &mut [View], database: &str, unselected: &BTree
     }
 }
 
+/// A view that reads what cannot be updated cannot be, whatever MariaDB remembers of it.
+pub(super) fn note_fixed(views: &mut [View], database: &str, mut read_only: BTreeSet<String>) {
+    if !views.iter().any(|view| view.checked) {
+        return;
+    }
+    for view in self::views(views, database) {
+        if needs(view, database).tables.iter().any(|name| read_only.contains(name)) {
+            read_only.insert(view.name.clone());
+        }
+    }
+    for view in views {
+        view.fixed = view.checked && read_only.contains(&view.name);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::context::Context;
@@ -68,7 +83,14 @@ mod tests {
 
     fn view(name: &str, reads: &str) -> View {
         let definition = format!("select `x`.`a` AS `a`,`shop`.`f`(1) AS `b` from `shop`.`{reads}` `x`");
-        View { name: name.into(), definition, invalid: false, context: Context::default() }
+        View {
+            name: name.into(),
+            definition,
+            invalid: false,
+            checked: false,
+            fixed: false,
+            context: Context::default(),
+        }
     }
 
     #[test]

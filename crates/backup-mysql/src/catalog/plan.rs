@@ -468,11 +468,22 @@ impl Plan<'_> {
             };
         }
         let mut views = HashMap::new();
-        let (invalid, valid): (Vec<_>, Vec<_>) =
-            order::views(&objects.views, self.database).into_iter().partition(|view| view.invalid);
-        for view in valid {
+        // What reads one that needs stand-ins comes behind it.
+        let (mut late, mut early, mut names) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for view in order::views(&objects.views, self.database) {
+            let reads = order::needs(view, self.database).tables;
+            if view.invalid || view.fixed || reads.iter().any(|name| names.contains(name)) {
+                names.insert(view.name.clone());
+                late.push(view);
+            } else {
+                early.push(view);
+            }
+        }
+        for view in early {
             let needs = order::needs(view, self.database);
-            let tables = needs.tables.iter().filter_map(|name| self.needs.get(name)?.made);
+            // A view may name a key in a hint.
+            let tables = needs.tables.iter().filter_map(|name| self.needs.get(name));
+            let tables = tables.flat_map(|needs| needs.made.into_iter().chain(needs.keys));
             let others = needs.tables.iter().filter_map(|name| views.get(name).copied());
             let called =
                 needs.functions.iter().filter_map(|name| functions.get(&name.to_lowercase()).copied());
@@ -490,7 +501,7 @@ impl Plan<'_> {
         // One after the other, behind tables, rows and routines: while one is made, what it reads may be put aside.
         let mut after: Vec<_> = self.parts.iter().map(|part| part.id).collect();
         let mut last = None;
-        for view in invalid {
+        for view in late {
             let there = |name: &str| {
                 if let Some(table) = tables.iter().find(|table| table.name == name) {
                     There::Table(&table.names)
@@ -504,8 +515,13 @@ impl Plan<'_> {
             let has_database = |name: &str| {
                 objects.databases.contains(name) || name.eq_ignore_ascii_case("information_schema")
             };
-            let stand_ins = StandIns::of(view, self.database, there, has_function, has_database);
-            let spec = SqlSpec::View { invalid: true, context: view.context.clone(), stand_ins };
+            let invalid = view.invalid || view.fixed;
+            let stand_ins = if invalid {
+                StandIns::of(view, self.database, there, has_function, has_database)
+            } else {
+                StandIns::default()
+            };
+            let spec = SqlSpec::View { invalid, context: view.context.clone(), stand_ins };
             let made = self.sql(Phase::PostData, self.object("view", &view.name), &spec, after)?;
             (after, last) = (vec![made], Some(made));
         }

@@ -34,6 +34,18 @@ struct Table {
     exists: bool,
     /// It is a view: the server remembers the columns of one in another way than those of a table.
     is_view: bool,
+    /// What the view names of it beside columns.
+    #[serde(default, skip_serializing_if = "Named::is_empty")]
+    named: Named,
+}
+
+/// Partitions that are read alone, keys of hints, and whether it is read as of a time.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Named {
+    partitions: BTreeSet<String>,
+    keys: BTreeSet<String>,
+    #[serde(default)]
+    versioned: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,19 +83,21 @@ impl StandIns {
         let mut whole = Vec::new();
         for name in view::tables(&view.definition, database) {
             let columns: Vec<_> = columns(&all, database, &name).into_iter().collect();
+            let named = Named::of(&all, database, &name);
             let (exists, is_view) = match there(&name) {
-                There::Nothing => (false, is_said_as_a_view(&all, database, &name)),
-                There::View => (true, true),
+                There::Nothing => (false, !view.checked && is_said_as_a_view(&all, database, &name)),
+                // A check wants something that can be updated.
+                There::View => (true, !view.checked),
                 There::Table(has) => {
                     let has = |column: &String| has.iter().any(|one| one.eq_ignore_ascii_case(column));
-                    if columns.iter().all(has) {
-                        whole.push(Table { name, columns, exists: true, is_view: false });
+                    if columns.iter().all(has) && named.is_empty() {
+                        whole.push(Table { name, columns, exists: true, is_view: false, named });
                         continue;
                     }
                     (true, false)
                 }
             };
-            stand_ins.tables.push(Table { name, columns, exists, is_view });
+            stand_ins.tables.push(Table { name, columns, exists, is_view, named });
         }
         for (name, arguments) in calls(&all, database) {
             if !has_function(&name) && !stand_ins.functions.iter().any(|function| function.name == name) {
@@ -96,7 +110,8 @@ impl StandIns {
             let of_it = tables.iter().filter(|(database, _)| database == other);
             let tables = of_it.map(|(_, name)| {
                 let columns = columns(&all, other, name).into_iter().collect();
-                Table { name: name.clone(), columns, exists: false, is_view: false }
+                let named = Named::of(&all, other, name);
+                Table { name: name.clone(), columns, exists: false, is_view: false, named }
             });
             let tables = tables.collect();
             let is_called = |name: &String| called.contains(&(other.clone(), name.clone()));
@@ -158,7 +173,12 @@ impl StandIns {
         if table.is_view {
             format!("CREATE VIEW {name} AS SELECT {columns}")
         } else {
-            format!("CREATE TABLE {name} ({columns}){engine}")
+            let versioned = if table.named.versioned { " WITH SYSTEM VERSIONING" } else { "" };
+            format!(
+                "CREATE TABLE {name} ({columns}{}){engine}{versioned}{}",
+                table.named.keys(),
+                table.named.partitions()
+            )
         }
     }
 
@@ -175,6 +195,78 @@ impl StandIns {
     fn database(&self, is_it: impl Fn(&str) -> bool) -> Option<&str> {
         self.databases.iter().map(|database| database.name.as_str()).find(|name| is_it(name))
     }
+}
+
+/// A column that no view reads, whatever the types of the others are.
+const OF_ITS_OWN: &str = "lifeboat_own";
+
+impl Named {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What is named of a table behind it.
+    fn of(all: &[Token<'_>], database: &str, table: &str) -> Self {
+        let mut named = Self::default();
+        for (at, three) in all.windows(3).enumerate() {
+            let [of, Token::Other("."), name] = three else { continue };
+            if of.name().as_deref() != Some(database) || name.name().as_deref() != Some(table) {
+                continue;
+            }
+            let mut at = at + 3;
+            if let Some((length, names)) = list(all, at, &["PARTITION"]) {
+                at += length;
+                named.partitions.extend(names);
+            }
+            let is = |at: usize, word: &str| all.get(at).is_some_and(|token| token.is(word));
+            named.versioned |= [at, at + 1].iter().any(|at| is(*at, "FOR") && is(at + 1, "SYSTEM_TIME"));
+            at += usize::from(matches!(all.get(at), Some(Token::Name(_))));
+            while let Some((length, names)) = list(all, at, &HINTS) {
+                at += length;
+                named.keys.extend(names);
+            }
+        }
+        named
+    }
+
+    fn keys(&self) -> String {
+        if self.is_empty() {
+            return String::new();
+        }
+        let key = |name: &String| match name.as_str() {
+            "PRIMARY" => format!(", PRIMARY KEY ({OF_ITS_OWN})"),
+            name => format!(", KEY {} ({OF_ITS_OWN})", identifier(name)),
+        };
+        let keys: String = self.keys.iter().map(key).collect();
+        format!(", {OF_ITS_OWN} INT{keys}")
+    }
+
+    fn partitions(&self) -> String {
+        if self.partitions.is_empty() {
+            return String::new();
+        }
+        let partitions = self.partitions.iter().map(|name| format!("PARTITION {}", identifier(name)));
+        let partitions = partitions.collect::<Vec<_>>().join(", ");
+        format!(" PARTITION BY KEY ({OF_ITS_OWN}) ({partitions})")
+    }
+}
+
+/// The words that a hint begins with, and those that may follow before its keys.
+const HINTS: [&str; 3] = ["USE", "FORCE", "IGNORE"];
+const BEFORE_KEYS: [&str; 7] = ["INDEX", "KEY", "FOR", "JOIN", "ORDER", "GROUP", "BY"];
+
+/// The names in parentheses behind one of these words at this place, and how many tokens all of that is.
+fn list(all: &[Token<'_>], at: usize, words: &[&str]) -> Option<(usize, Vec<String>)> {
+    let is_one_of = |token: &Token<'_>, words: &[&str]| words.iter().any(|word| token.is(word));
+    let (first, rest) = all.get(at..)?.split_first()?;
+    let between = rest.iter().take_while(|token| is_one_of(token, &BEFORE_KEYS)).count();
+    if !is_one_of(first, words) || rest.get(between) != Some(&Token::Other("(")) {
+        return None;
+    }
+    let inside = rest.get(between + 1..)?;
+    let length = inside.iter().position(|token| *token == Token::Other(")"))?;
+    let names = inside.get(..length)?.iter().filter_map(|token| token.name()).collect();
+    Some((between + length + 3, names))
 }
 
 impl Function {
@@ -200,8 +292,9 @@ fn columns(all: &[Token<'_>], database: &str, table: &str) -> BTreeSet<String> {
     let is_table = |at: usize| {
         name(at).as_deref() == Some(database) && dot(at + 1) && name(at + 2).as_deref() == Some(table)
     };
+    let behind = |at: usize| at + 3 + list(all, at + 3, &["PARTITION"]).map_or(0, |(length, _)| length);
     let mut aliases: BTreeSet<_> =
-        (0..all.len()).filter(|at| is_table(*at)).filter_map(|at| name(at + 3)).collect();
+        (0..all.len()).filter(|at| is_table(*at)).filter_map(|at| name(behind(at))).collect();
     // Of a view that is invalid the database is said of tables, and not always of columns.
     aliases.insert(table.to_owned());
     let mut found = BTreeSet::new();
@@ -267,12 +360,14 @@ mod tests {
 
     #[test]
     fn what_is_missing_gets_a_stand_in() {
-        let definition = "select `lost`.`l` AS `l`,`shop`.`gone`.`a` AS `q`,`x`.`b` AS `b`,`shop`.`f`(1,(2),`x`.`c`) AS `f`,`shop`.`g`() AS `g` \
-             from ((`shop`.`gone` join `shop`.`there` `x`) join `shop`.`whole`) join `shop`.`lost` where `shop`.`whole`.`id` = `far`.`f`(1) and exists(select `y`.`z` from `far`.`u` `y` join `there_too`.`w`) and exists(select `seen`.`s` from `shop`.`seen`)";
+        let definition = "select `lost`.`l` AS `l`,`q`.`a` AS `q`,`x`.`b` AS `b`,`shop`.`f`(1,(2),`x`.`c`) AS `f`,`shop`.`g`() AS `g` \
+             from ((`shop`.`gone` PARTITION (`p0`,`p 1`) `q` USE INDEX FOR GROUP BY (`k 1`) IGNORE INDEX (`PRIMARY`) join (`shop`.`there` `x`)) join `shop`.`whole`) join `shop`.`lost` where `shop`.`whole`.`id` = `far`.`f`(1) and exists(select `y`.`z` from `far`.`u` `y` join `there_too`.`w`) and exists(select `seen`.`s` from `shop`.`seen`)";
         let view = View {
             name: "v".into(),
             definition: definition.into(),
             invalid: true,
+            checked: false,
+            fixed: false,
             context: Context::default(),
         };
         let (there, whole) = (["b".to_owned()], ["ID".to_owned()]);
@@ -294,7 +389,7 @@ mod tests {
                 "CREATE DATABASE `far`",
                 "CREATE TABLE `far`.`u` (`z` INT)",
                 "CREATE FUNCTION `far`.`f`(a0 INT) RETURNS INT DETERMINISTIC NO SQL RETURN 1",
-                "CREATE TABLE `gone` (`a` INT)",
+                "CREATE TABLE `gone` (`a` INT, lifeboat_own INT, PRIMARY KEY (lifeboat_own), KEY `k 1` (lifeboat_own)) PARTITION BY KEY (lifeboat_own) (PARTITION `p 1`, PARTITION `p0`)",
                 "CREATE VIEW `lost` AS SELECT 1 AS `l`",
                 "RENAME TABLE `seen` TO `lifeboat_aside_2`",
                 "CREATE VIEW `seen` AS SELECT 1 AS `s`",

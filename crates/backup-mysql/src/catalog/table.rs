@@ -250,7 +250,7 @@ impl Details {
         Ok(details)
     }
 
-    /// Marks foreign keys to columns of another type.
+    /// Marks foreign keys to columns of another type, and to columns that their table has not.
     async fn look_at_types(&mut self, ctx: &Ctx, connection: &mut Connection, of: &str) -> Result<()> {
         let sql = format!(
             "SELECT TABLE_NAME, CONSTRAINT_NAME, COLUMN_NAME, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME \
@@ -263,8 +263,12 @@ impl Details {
             let column = |table: &String, name: &String| {
                 self.columns.get(table)?.iter().find(|column| column.name.eq_ignore_ascii_case(name))
             };
-            let ends = column(&table, &from).zip(column(&other, &to));
-            let is_mistyped = ends.is_some_and(|(from, to)| !from.is_like(to)) && table != other;
+            let fits = match (column(&table, &from), column(&other, &to)) {
+                (Some(from), Some(to)) => from.is_like(to),
+                (_, None) => !self.columns.contains_key(&other),
+                _ => true,
+            };
+            let is_mistyped = !fits && table != other;
             let keys = self.foreign_keys.get_mut(&table).into_iter().flatten();
             keys.filter(|one| one.name == key).for_each(|one| one.is_mistyped |= is_mistyped);
         }

@@ -1,6 +1,7 @@
 //! Taking a CREATE TABLE apart: what must be there before the rows, and what is better made when they are.
 
 pub(crate) mod late;
+mod sequence;
 
 use std::collections::BTreeMap;
 

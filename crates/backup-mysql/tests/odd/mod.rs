@@ -216,6 +216,8 @@ async fn tables_that_no_one_statement_makes_come_back(kind: &str) {
         "CREATE TABLE refers (a INT, b VARCHAR(3), CONSTRAINT mistyped FOREIGN KEY (a) REFERENCES referred (id), CONSTRAINT typed FOREIGN KEY (b) REFERENCES referred (id))",
         "CREATE TABLE referred (id VARCHAR(10) PRIMARY KEY)",
         "INSERT INTO refers VALUES (1, NULL)",
+        "CREATE TABLE refers_to_none (a INT, CONSTRAINT none FOREIGN KEY (a) REFERENCES without_it (it))",
+        "CREATE TABLE without_it (id INT PRIMARY KEY)",
     ];
     comes_back_the_same(&server, &statements).await;
 }
@@ -245,6 +247,9 @@ async fn an_invalid_view_keeps_its_order(kind: &str) {
         "CREATE TABLE fading (a INT, b INT)",
         "CREATE VIEW ordered AS SELECT b + 1 FROM fading ORDER BY 1 DESC LIMIT 2",
         "CREATE VIEW ordered_twice AS SELECT a, b FROM fading UNION SELECT b, '' FROM fading ORDER BY b, 1",
+        "CREATE TABLE remembering (a INT) WITH SYSTEM VERSIONING",
+        "CREATE VIEW back_then AS SELECT a FROM remembering FOR SYSTEM_TIME AS OF TIMESTAMP'2020-01-01 00:00:00'",
+        "CREATE OR REPLACE TABLE remembering (a INT)",
         "ALTER TABLE fading DROP COLUMN b",
     ];
     server.run(Some(&source.path), &statements.map(str::to_owned));
@@ -256,6 +261,75 @@ async fn an_invalid_view_keeps_its_order(kind: &str) {
     let of = |database: &str| server.ask(Some(database), definitions).replace(database, "here");
     assert!(of(&source.path).contains("order by 1 desc"), "{}", of(&source.path));
     assert_eq!(of(&target.path), of(&source.path));
+}
+
+/// Of a table that is gone, and of one that has other partitions and keys now.
+async fn views_that_name_partitions_and_keys_come_back(kind: &str) {
+    let Some(server) = Server::find(kind) else { return };
+    let source = server.empty();
+    let by = "PARTITION BY LIST (a) (PARTITION p0 VALUES IN (0), PARTITION `p 1` VALUES IN (1))";
+    let statements = [
+        format!("CREATE TABLE gone (a INT, b TEXT) {by}"),
+        format!("CREATE TABLE parted (a INT, b TEXT) {by}"),
+        "ALTER TABLE gone ADD KEY `k 1` (a)".to_owned(),
+        "ALTER TABLE parted ADD KEY k (a)".to_owned(),
+        "CREATE TABLE many (a INT, KEY `made late` (a))".to_owned(),
+        "INSERT INTO many VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9), (10)".to_owned(),
+        "INSERT INTO many SELECT x.a FROM many x JOIN many y JOIN many z".to_owned(),
+        "CREATE VIEW of_a_key AS SELECT a FROM many USE INDEX (`made late`) WHERE a < 5".to_owned(),
+        "CREATE VIEW of_keys AS SELECT x.a FROM gone x FORCE INDEX FOR JOIN (`k 1`) JOIN parted USE INDEX (k)".to_owned(),
+        "CREATE VIEW of_some AS SELECT x.b FROM gone PARTITION (`p 1`, p0) x".to_owned(),
+        "CREATE VIEW of_one AS SELECT a FROM parted PARTITION (p0)".to_owned(),
+        "DROP TABLE gone".to_owned(),
+        "ALTER TABLE parted REMOVE PARTITIONING".to_owned(),
+        "ALTER TABLE parted DROP KEY k".to_owned(),
+        "INSERT INTO parted VALUES (1, 'kept')".to_owned(),
+    ];
+    server.run(Some(&source.path), &statements);
+    let manager = manager();
+    let backup = manager.backup(&source).await.unwrap();
+    let target = server.empty();
+    manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+    let definitions = "SELECT VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA = DATABASE() ORDER BY TABLE_NAME";
+    let of = |database: &str| server.ask(Some(database), definitions).replace(database, "here");
+    assert!(of(&source.path).contains("`p 1`"), "{}", of(&source.path));
+    assert_eq!(of(&target.path), of(&source.path));
+    assert_eq!(server.ask(Some(&target.path), "SELECT * FROM parted"), "1\tkept\n");
+}
+
+/// The server would not make them as they are: they had a check before what they read was made anew.
+async fn checked_views_of_what_cannot_be_updated_come_back(kind: &str) {
+    let Some(server) = Server::find(kind) else { return };
+    let statements = [
+        "CREATE TABLE t (a INT)",
+        "CREATE VIEW below AS SELECT a FROM t",
+        "CREATE VIEW checked AS SELECT a FROM below WHERE a > 1 WITH CASCADED CHECK OPTION",
+        "CREATE OR REPLACE VIEW below AS SELECT DISTINCT a FROM t",
+        "CREATE VIEW above AS SELECT a FROM checked",
+    ];
+    comes_back_the_same(&server, &statements).await;
+}
+
+/// As a table, with comments of its own.
+async fn a_sequence_that_was_made_as_a_table_comes_back(kind: &str) {
+    let Some(server) = Server::find(kind) else { return };
+    let source = server.empty();
+    let statements = [
+        "CREATE TABLE counting (next_not_cached_value BIGINT(21) NOT NULL COMMENT 'it''s', minimum_value BIGINT(21) NOT NULL, maximum_value BIGINT(21) NOT NULL, \
+         start_value BIGINT(21) NOT NULL, increment BIGINT(21) NOT NULL, cache_size BIGINT(21) UNSIGNED NOT NULL, cycle_option TINYINT(1) UNSIGNED NOT NULL, \
+         cycle_count BIGINT(21) NOT NULL COMMENT 'rounds') SEQUENCE=1 COMMENT='of the table'",
+        "INSERT INTO counting VALUES (7, 3, 100, 5, 2, 0, 1, 4)",
+    ];
+    server.run(Some(&source.path), &statements.map(str::to_owned));
+    let all = "SELECT COLUMN_NAME, COLUMN_COMMENT, (SELECT TABLE_COMMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()), counting.* \
+               FROM information_schema.COLUMNS JOIN counting WHERE TABLE_SCHEMA = DATABASE() ORDER BY ORDINAL_POSITION";
+    for format in [Format::Binary, Format::Sql] {
+        let manager = manager_of(format);
+        let backup = manager.backup(&source).await.unwrap();
+        let target = server.empty();
+        manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+        assert_eq!(server.ask(Some(&target.path), all), server.ask(Some(&source.path), all));
+    }
 }
 
 /// ARCHIVE takes no number below the one that it counts from.
@@ -300,7 +374,7 @@ async fn rows_without_a_number_come_back_without_one(kind: &str) {
 }
 
 on! {
-    mariadb: an_invalid_view_keeps_its_order tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_refused;
-    mariadb11: an_invalid_view_keeps_its_order rows_without_a_partition_come_back tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_refused;
-    mysql: a_primary_key_that_came_late_does_so_again archived_numbers_come_back rows_without_a_partition_come_back rows_without_a_number_come_back_without_one a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_table_without_a_tablespace_comes_back_as_one;
+    mariadb: a_sequence_that_was_made_as_a_table_comes_back checked_views_of_what_cannot_be_updated_come_back views_that_name_partitions_and_keys_come_back an_invalid_view_keeps_its_order tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_refused;
+    mariadb11: a_sequence_that_was_made_as_a_table_comes_back checked_views_of_what_cannot_be_updated_come_back views_that_name_partitions_and_keys_come_back an_invalid_view_keeps_its_order rows_without_a_partition_come_back tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_refused;
+    mysql: checked_views_of_what_cannot_be_updated_come_back views_that_name_partitions_and_keys_come_back a_primary_key_that_came_late_does_so_again archived_numbers_come_back rows_without_a_partition_come_back rows_without_a_number_come_back_without_one a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_table_without_a_tablespace_comes_back_as_one;
 }
