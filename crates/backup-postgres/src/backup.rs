@@ -91,8 +91,7 @@ impl Backup {
         main.execute(ctx, SAVEPOINT).await?;
         let unlocked = if locked { None } else { Some((catalog::shapes(reader).await?, config.clone())) };
         let before = catalog::fingerprint(reader).await?;
-        let beside = sessions.first().unwrap_or(&main);
-        let plan = catalog::read(ctx, &main, beside, &relations, request).await;
+        let plan = catalog::read(ctx, &main, sessions.first(), &relations, request).await;
         // An object that went away meanwhile can be the reason of an error too.
         if let Err(error) = &plan
             && error.kind() != ErrorKind::Database

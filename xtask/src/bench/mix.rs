@@ -1,6 +1,6 @@
-//! About 1.3 GB of rows in the mix that all servers are measured with, as tab-separated text: wide rows of 280 bytes make two thirds of
+//! About 1.15 GB of rows in the mix that all servers are measured with, as tab-separated text: wide rows of 280 bytes make two thirds of
 //! it, then a narrow table, documents, and 200 small tables. The tables are as large, and as hard to compress, as those that the
-//! targets were set with: `zstd -3` makes 0.4 of them and `zstd -1` an eighth more.
+//! targets were set with: `zstd -3` makes 0.38 of them and `zstd -1` an eighth more.
 
 use std::io::Write;
 

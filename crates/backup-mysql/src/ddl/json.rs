@@ -68,6 +68,12 @@ fn is_decimal(number: &str) -> bool {
         return number.parse::<i64>().is_err() && number.parse::<u64>().is_err();
     }
     let Ok(double) = number.parse::<f64>() else { return false };
+    // A double of these the server prints with an exponent.
+    let has_fraction =
+        number.split_once('.').is_some_and(|(_, digits)| digits.bytes().any(|digit| digit != b'0'));
+    if double != 0.0 && (double.abs() < 1e-15 || double.abs() >= 1e15 && !has_fraction) {
+        return true;
+    }
     let printed = double.to_string();
     let printed = if printed.contains('.') { printed } else { format!("{printed}.0") };
     printed != number
@@ -97,12 +103,14 @@ mod tests {
 
     #[test]
     fn numbers_that_are_no_doubles_are_found() {
-        let json = r#"{"": 1.10, "a\"}": [1.5, {"ä b": -12345678901234567890.12}, "2.50", 18446744073709551615], "c": 123456789012345678901, "d": [[], {}, [1, 0.10]], "e": 1.10e5, "f": 0.00001, "g": 100000000000000000000.0, "h": -0.0}"#;
+        let json = r#"{"": 1.10, "a\"}": [1.5, {"ä b": -12345678901234567890.12}, "2.50", 18446744073709551615], "c": 123456789012345678901, "d": [[], {}, [1, 0.10]], "e": 1.10e5, "f": 0.00001, "g": 100000000000000000000.0, "h": -0.0, "i": 0.0000000000000001, "k": 1234567890123456.5}"#;
         let expected = [
             (r#"$."""#, "1.10"),
             (r#"$."a\"}"[1]."ä b""#, "-12345678901234567890.12"),
             (r#"$."c""#, "123456789012345678901"),
             (r#"$."d"[2][1]"#, "0.10"),
+            (r#"$."g""#, "100000000000000000000.0"),
+            (r#"$."i""#, "0.0000000000000001"),
         ];
         let found = decimals(json);
         assert_eq!(found.iter().map(|(path, number)| (path.as_str(), *number)).collect::<Vec<_>>(), expected);

@@ -2,7 +2,7 @@
 
 use backup_core::{Column, Ctx, Error, ErrorKind, Item, Part, PartKind, PartReader, Result};
 
-use super::inexact::Inexact;
+use super::inexact::{Inexact, Turn};
 use super::members::NoMembers;
 use super::text::{FORMAT, TextRows};
 use crate::catalog::Reading;
@@ -45,7 +45,9 @@ pub(crate) async fn rows(
         generated_places: &spec.generated_places,
     };
     if has_infile {
-        while target.infile(connection, input).await? {}
+        let exactly = !connection.version.is_mariadb;
+        let mut inexact = if exactly { Inexact::of(ctx, target.table, columns, &spec.columns) } else { None };
+        while target.infile(connection, input, inexact.as_mut()).await? {}
         Ok(())
     } else {
         target.inserts(connection, input).await
@@ -61,33 +63,38 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Loads the next rows by one statement; false if they were the last.
-    async fn infile(&self, connection: &mut Connection, input: &mut PartReader) -> Result<bool> {
-        let is_mariadb = connection.version.is_mariadb;
+    /// Loads the next rows by one statement, and inserts those behind that it must not load; false if they were the last.
+    async fn infile(
+        &self,
+        connection: &mut Connection,
+        input: &mut PartReader,
+        mut inexact: Option<&mut Inexact<'_>>,
+    ) -> Result<bool> {
         let mut infile = connection.infile(self.ctx, &self.load_data()).await?;
         let mut text = TextRows::default();
         let mut no_members = NoMembers::of(self.columns, self.kinds);
         let (mut rows, mut sent, mut more) = (0u64, 0, true);
-        let mut inexact = (!is_mariadb).then(|| Inexact::of(self.table, self.columns, self.kinds)).flatten();
+        let mut waiting = inexact.as_mut().and_then(|inexact| inexact.waiting());
         loop {
-            let (bytes, is_whole) = match input.next().await? {
-                None => {
-                    more = false;
-                    break;
+            let (bytes, is_whole) = if let Some(is_whole) = waiting.take() {
+                (&[][..], is_whole)
+            } else {
+                let (bytes, is_whole) = match input.next().await? {
+                    None => {
+                        more = false;
+                        break;
+                    }
+                    Some(Item::Row(row)) => (row, true),
+                    Some(Item::Fragment { bytes, last, .. }) => (bytes, last),
+                    Some(_) => return Err(no_row()),
+                };
+                match inexact.as_mut().map_or(Ok(Turn::Load), |inexact| inexact.take(bytes, is_whole))? {
+                    Turn::Load => (bytes, is_whole),
+                    Turn::Wait => continue,
+                    Turn::Insert => break,
                 }
-                Some(Item::Row(row)) => (row, true),
-                Some(Item::Fragment { bytes, last, .. }) => (bytes, last),
-                Some(_) => return Err(no_row()),
             };
-            if let Some(inexact) = &mut inexact
-                && !inexact.loads(bytes, is_whole)?
-            {
-                if inexact.is_full() {
-                    break;
-                }
-                continue;
-            }
-            let bytes = inexact.as_ref().map_or(bytes, Inexact::row);
+            let bytes = inexact.as_ref().map_or(bytes, |inexact| inexact.row());
             text.piece(bytes)?;
             if let Some(no_members) = &mut no_members {
                 no_members.piece(bytes, is_whole)?;
@@ -109,11 +116,30 @@ impl Target<'_> {
         infile.write(self.ctx, &text.out).await?;
         let done = infile.finish(self.ctx).await?;
         self.check(connection, done, rows, no_members.map_or(0, |no_members| no_members.count)).await?;
-        if let Some(Inexact { rows, literals, no_members, .. }) = inexact.filter(|inexact| inexact.rows > 0) {
-            let warns = no_members.map_or(0, |no_members| no_members.count);
-            self.insert(connection, &literals.out, rows, warns).await?;
+        if let Some(inexact) = inexact {
+            let limit = self.limit(connection).await?;
+            for (sql, rows, warns) in inexact.statements(limit) {
+                if sql.len() > limit {
+                    return Err(self.too_long(sql.len(), "raise max_allowed_packet"));
+                }
+                self.insert(connection, &sql, rows, warns).await?;
+            }
         }
         Ok(more)
+    }
+
+    /// How long a statement may be: the server reads no more of one, nor the byte that says it is one.
+    async fn limit(&self, connection: &mut Connection) -> Result<usize> {
+        let limit = Reading::new(connection.row(self.ctx, "SELECT @@max_allowed_packet").await?).number()?;
+        Ok(usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(1))
+    }
+
+    fn too_long(&self, bytes: usize, hint: &'static str) -> Error {
+        Error::unsupported(format!(
+            "table {}: a row takes {bytes} bytes, and the server reads no more than its max_allowed_packet",
+            self.table.escape_debug()
+        ))
+        .hint(hint)
     }
 
     fn load_data(&self) -> String {
@@ -143,9 +169,7 @@ impl Target<'_> {
     }
 
     async fn inserts(&self, connection: &mut Connection, input: &mut PartReader) -> Result<()> {
-        // The server reads no more of a statement, nor the byte that says it is one.
-        let limit = Reading::new(connection.row(self.ctx, "SELECT @@max_allowed_packet").await?).number()?;
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(1);
+        let limit = self.limit(connection).await?;
         let head = insert(self.table, self.columns);
         let mut literals = Literals::new(self.kinds);
         literals.out.extend_from_slice(head.as_bytes());
@@ -188,12 +212,8 @@ impl Target<'_> {
                 }
             }
             if literals.out.len() > limit {
-                return Err(Error::unsupported(format!(
-                    "table {}: a row takes {} bytes, and the server reads no more than its max_allowed_packet",
-                    self.table.escape_debug(),
-                    literals.out.len()
-                ))
-                .hint("raise max_allowed_packet, or set local_infile=1, which reads rows in pieces"));
+                let hint = "raise max_allowed_packet, or set local_infile=1, which reads rows in pieces";
+                return Err(self.too_long(literals.out.len(), hint));
             }
             if literals.out.len() >= INSERT {
                 let warns = no_members.as_mut().map_or(0, |no_members| std::mem::take(&mut no_members.count));

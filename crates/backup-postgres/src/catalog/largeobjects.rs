@@ -79,11 +79,14 @@ fn stands_for(catalog: &mut Catalog, oid: u32, id: NodeId) {
     }
 }
 
-fn contents(catalog: &mut Catalog, kind: &'static str, name: &str, made: NodeId, oids: Vec<u32>) {
+fn contents(catalog: &mut Catalog, kind: &'static str, name: &str, made: NodeId, numbers: Vec<u32>) {
     let mut bytes = Node::sql(kind, name, Rank::Rows, vec![]);
     let columns =
         vec![Column::new("oid", "oid"), Column::new("place", "bigint"), Column::new("bytes", "bytea")];
-    bytes.body = Body::Rows { columns, spec: RowsSpec::LargeObjects { gate: Gate::Rows, oids }, size: 0 };
+    let (first, last) = (numbers.first().copied(), numbers.last().copied());
+    let oids = (first.unwrap_or_default(), last.unwrap_or_default());
+    let spec = RowsSpec::LargeObjects { gate: Gate::Rows, oids, numbers };
+    bytes.body = Body::Rows { columns, spec, size: 0 };
     bytes.needs.insert(made);
     catalog.push(bytes);
 }

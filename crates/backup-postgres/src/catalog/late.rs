@@ -10,6 +10,7 @@ use super::families::{self, Families, Member};
 use super::node::{Catalog, Node, NodeId, Rank, class};
 use super::relations::{Relation, RelationKind, Relations};
 use super::tables::{Parts, column_definition, inherited_from, settings};
+use crate::ddl::quote::ident;
 
 /// The tables that have to be made together for the sake of the order of their columns.
 pub(super) fn families(
@@ -70,13 +71,23 @@ pub(super) fn complete(catalog: &mut Catalog, parts: &Parts<'_>) -> Result<()> {
         for (oid, name) in &family.added {
             let Some(relation) = parts.relations.get(*oid) else { continue };
             let column = parts.columns_of(relation).iter().find(|column| column.name == *name);
-            let definition = column.and_then(|column| column_definition(parts, relation, column, false));
+            // The server adds no identity to a table that has children, but makes one of a column that is there.
+            let identity = column.and_then(|column| parts.identities.definition(relation, column));
+            let plain = column.map(|column| Attribute { identity: None, ..column.clone() });
+            let definition = plain.and_then(|column| column_definition(parts, relation, &column, false));
             let what = if relation.kind == RelationKind::Foreign { "FOREIGN TABLE" } else { "TABLE" };
             node.push(format!(
                 "ALTER {what} {} ADD COLUMN {}",
                 relation.quoted(),
                 definition.unwrap_or_default()
             ));
+            if let Some(identity) = identity {
+                node.push(format!(
+                    "ALTER {what} {} ALTER COLUMN {} ADD{identity}",
+                    relation.quoted(),
+                    ident(name)
+                ));
+            }
         }
         for relation in &members {
             let late = parts.columns_of(relation).iter().filter(|column| parts.is_late(relation, column));

@@ -33,7 +33,7 @@ mod unknown;
 
 use std::collections::HashSet;
 
-use backup_core::{BackupRequest, Ctx, Result};
+use backup_core::{BackupRequest, Ctx, ErrorKind, Result};
 use futures::future::try_join;
 
 pub(crate) use lock::{changed, fingerprint, lock, lock_some, shapes};
@@ -44,28 +44,29 @@ pub(crate) use schemas::database_sql;
 pub(crate) use unknown::anything_sql;
 
 use crate::connect::Session;
+use crate::error::sql_state;
 use node::Catalog;
+use reader::Fields;
 use relations::Relations;
 use schemas::Database;
 
 /// Reads everything that `request` may want, within the snapshot of `session`, whose tables are locked. Meanwhile `beside`, of the same
-/// snapshot, asks what the server takes longest for.
+/// snapshot, if there is one, asks what the server takes longest for.
 pub(crate) async fn read(
     ctx: &Ctx,
     session: &Session,
-    beside: &Session,
+    beside: Option<&Session>,
     relations: &Relations,
     request: &BackupRequest,
 ) -> Result<Plan> {
     let reader = Reader { ctx, session, version: session.version };
-    let beside = Reader { ctx, session: beside, version: session.version };
-    let keys_and_indexes = async {
-        let rows = (constraints::read_keys(beside).await?, indexes::read(beside).await?);
-        beside.release().await?;
-        Ok(rows)
+    let beside = beside.map(|session| Reader { ctx, session, version: session.version });
+    let ((mut catalog, database), asked) =
+        try_join(up_to_rows(reader, relations, request), ask_beside(beside)).await?;
+    let (keys, indexes) = match asked {
+        Some(asked) => asked,
+        None => keys_and_indexes(reader).await?,
     };
-    let ((mut catalog, database), (keys, indexes)) =
-        try_join(up_to_rows(reader, relations, request), keys_and_indexes).await?;
 
     constraints::keys(&mut catalog, relations, &keys)?;
     indexes::indexes(reader, &mut catalog, relations, &indexes)?;
@@ -97,6 +98,28 @@ pub(crate) async fn read(
     unknown::refuse(reader, &catalog).await?;
     let order = order::order(&mut catalog)?;
     plan::plan(ctx, catalog, &order, request, &database.name)
+}
+
+async fn keys_and_indexes(reader: Reader<'_>) -> Result<(Vec<Fields>, Vec<Fields>)> {
+    Ok((constraints::read_keys(reader).await?, indexes::read(reader).await?))
+}
+
+/// The same by another session, and none if the server did not say it that one: its functions lock the tables, and whoever waits to alter
+/// one, behind the session that has locked all, would be waited for.
+async fn ask_beside(beside: Option<Reader<'_>>) -> Result<Option<(Vec<Fields>, Vec<Fields>)>> {
+    let Some(beside) = beside else { return Ok(None) };
+    beside.session.execute(beside.ctx, "SET LOCAL lock_timeout = 1000").await?;
+    match keys_and_indexes(beside).await {
+        Err(error) if sql_state(&error).is_some() && error.kind() != ErrorKind::Cancelled => {
+            beside.release().await?;
+            Ok(None)
+        }
+        asked => {
+            let asked = asked?;
+            beside.release().await?;
+            Ok(Some(asked))
+        }
+    }
 }
 
 /// What is there before rows are, and the rows.

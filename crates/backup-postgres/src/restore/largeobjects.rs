@@ -1,6 +1,6 @@
 //! Large objects of a database that stays and gets the bytes of some: none is written over unless that was asked for, and then it is emptied first.
 
-use backup_core::{Ctx, Part, Result};
+use backup_core::{Ctx, Error, Part, Result};
 
 use super::replace::not_empty;
 use crate::connect::{Session, column};
@@ -10,12 +10,12 @@ use crate::spec::read;
 /// How many are looked at in one statement.
 const BATCH: usize = 1000;
 
-/// Those of some numbers that hold something. Nothing may be read of them: they are opened for writing, one after the other.
+/// Those of some numbers that hold something: one after the other, opened as they will be to be written, and closed again whatever they hold.
 const FULL: &str = "SELECT c.oid FROM (
      SELECT s.oid, s.size, pg_catalog.lo_close(s.f) FROM (
        SELECT o.oid, o.f, pg_catalog.lo_lseek64(o.f, 0, 2) AS size FROM (
          SELECT m.oid, pg_catalog.lo_open(m.oid, 131072) AS f FROM pg_catalog.pg_largeobject_metadata m WHERE m.oid = ANY ($1) ORDER BY m.oid
-       ) AS o) AS s) AS c WHERE c.size > 0 LIMIT 1";
+       ) AS o) AS s OFFSET 0) AS c WHERE c.size > 0 LIMIT 1";
 /// Empties those of some numbers, which keep their owners and privileges.
 const EMPTY: &str = "SELECT pg_catalog.lo_close(e.f) FROM (
      SELECT o.f, pg_catalog.lo_truncate64(o.f, 0) FROM (
@@ -30,8 +30,13 @@ const MAKE: &str =
 pub(super) async fn make_room(ctx: &Ctx, session: &Session, parts: &[Part], replaces: bool) -> Result<()> {
     let mut numbers = Vec::new();
     for part in parts {
-        if let RowsSpec::LargeObjects { oids, .. } = read(part)? {
-            numbers.extend(oids);
+        if let RowsSpec::LargeObjects { numbers: some, .. } = read(part)? {
+            if some.is_empty() {
+                let message = format!("the backup does not say which large objects {} has", part.object);
+                return Err(Error::unsupported(message)
+                    .hint("it was made by an earlier program: restore it whole, into another database"));
+            }
+            numbers.extend(some);
         }
     }
     for batch in numbers.chunks(BATCH) {
