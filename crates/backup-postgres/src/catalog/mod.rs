@@ -62,7 +62,7 @@ pub(crate) async fn read(
     let reader = Reader { ctx, session, version: session.version };
     let beside = beside.map(|session| Reader { ctx, session, version: session.version });
     let ((mut catalog, database), asked) =
-        try_join(up_to_rows(reader, relations, request), ask_beside(beside)).await?;
+        try_join(Box::pin(up_to_rows(reader, relations, request)), Box::pin(ask_beside(beside))).await?;
     let (keys, indexes) = match asked {
         Some(asked) => asked,
         None => keys_and_indexes(reader).await?,
