@@ -95,6 +95,8 @@ impl<'c> Rows<'c> {
                 Err(error)
             }
             Some(0xfe) if length < 9 => {
+                // It may come in pieces: what is left of it would begin the next answer.
+                packets.peek(length).await?;
                 packets.consume(std::mem::take(&mut self.shown));
                 self.done = true;
                 *busy = false;
