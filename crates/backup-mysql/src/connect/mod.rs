@@ -232,6 +232,30 @@ mod tests {
     }
 
     #[test]
+    fn answers_that_come_byte_by_byte_are_read_to_their_ends() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (ours, theirs) = tokio::io::duplex(1);
+            let (mut from_us, mut to_us) = tokio::io::split(theirs);
+            let column = b"\x03def\0\0\0\x01a\0\x0c\x3f\0\x0b\0\0\0\x03\0\0\0\0\0";
+            let end = b"\xfe\0\0\x02\0";
+            let (mut said, answer): (Vec<u8>, [&[u8]; 5]) = (vec![], [b"\x01", column, end, b"\x011", end]);
+            for (payload, sequence) in (0..2).flat_map(|_| answer.iter().zip(1u8..)) {
+                said.extend([payload.len() as u8, 0, 0, sequence]);
+                said.extend(*payload);
+            }
+            tokio::spawn(async move { to_us.write_all(&said).await });
+            tokio::spawn(async move { tokio::io::copy(&mut from_us, &mut tokio::io::sink()).await });
+            let (packets, version) = (Packets::new(Box::new(ours)), Version::parse("9.7.0"));
+            let mut connection = Connection { packets, busy: false, id: 1, version };
+            for _ in 0..2 {
+                let rows = connection.rows(&Ctx::new(), "SELECT 1").await.unwrap();
+                assert_eq!(rows, [[Some(b"1".to_vec())]]);
+            }
+        });
+    }
+
+    #[test]
     fn versions_of_both_products_are_told_apart() {
         let version = Version::parse("5.5.5-10.11.19-MariaDB-0+deb12u1-log");
         assert_eq!((version.is_mariadb, version.number), (true, (10, 11, 19)));
