@@ -105,12 +105,17 @@ impl<'a> Inexact<'a> {
     }
 
     fn load(&mut self, is_whole: bool) -> Turn {
-        if self.ends.is_empty() {
-            self.is_over = true;
-            return Turn::Load;
+        if self.has_rows() {
+            self.waits = Some(is_whole);
+            return Turn::Insert;
         }
-        self.waits = Some(is_whole);
-        Turn::Insert
+        self.is_over = true;
+        Turn::Load
+    }
+
+    /// Whether there are rows to be inserted.
+    pub(super) fn has_rows(&self) -> bool {
+        !self.ends.is_empty()
     }
 
     fn is_exact(&self) -> Result<bool> {
@@ -125,7 +130,7 @@ impl<'a> Inexact<'a> {
     }
 
     fn insert(&mut self) -> Result<()> {
-        if !self.ends.is_empty() {
+        if self.has_rows() {
             self.literals.out.extend_from_slice(BETWEEN);
         }
         self.literals.piece(&self.row)?;

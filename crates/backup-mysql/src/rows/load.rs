@@ -116,7 +116,7 @@ impl Target<'_> {
         infile.write(self.ctx, &text.out).await?;
         let done = infile.finish(self.ctx).await?;
         self.check(connection, done, rows, no_members.map_or(0, |no_members| no_members.count)).await?;
-        if let Some(inexact) = inexact {
+        if let Some(inexact) = inexact.filter(|inexact| inexact.has_rows()) {
             let limit = self.limit(connection).await?;
             for (sql, rows, warns) in inexact.statements(limit) {
                 if sql.len() > limit {

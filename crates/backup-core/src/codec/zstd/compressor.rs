@@ -25,7 +25,7 @@ impl Compressor {
     pub(super) fn new() -> Result<Self> {
         // SAFETY: it takes nothing, and gives a context of its own or null.
         let context = unsafe { c::ZSTD_createCCtx() };
-        NonNull::new(context).map(Self).ok_or_else(|| Error::internal("no memory for zstd"))
+        NonNull::new(context).map(Self).ok_or_else(super::no_memory)
     }
 
     /// Appends a frame of `raw` to `out`, with its length and a checksum; a block of it ends at each of `flush_at`. After
