@@ -7,6 +7,7 @@ use backup_core::{
     BackupRequest, BackupSession, Ctx, Error, ErrorKind, LogPoint, Object, Part, PartKind, PartWriter,
     Result, async_trait,
 };
+use futures::future::try_join;
 use tokio::sync::Semaphore;
 
 use crate::ahead::{self, Ahead};
@@ -87,10 +88,24 @@ impl Backup {
             request.filter = request.filter.without(names);
         }
         let request = &request;
-        let locked = catalog::lock(reader, &relations, request, &config.database).await?;
+        let before = async {
+            match sessions.first() {
+                // Of the same snapshot.
+                Some(session) => {
+                    let reader = Reader { ctx, session, version: session.version };
+                    catalog::fingerprint(reader).await.map(Some)
+                }
+                None => Ok(None),
+            }
+        };
+        let (locked, before) =
+            try_join(catalog::lock(reader, &relations, request, &config.database), before).await?;
         main.execute(ctx, SAVEPOINT).await?;
         let unlocked = if locked { None } else { Some((catalog::shapes(reader).await?, config.clone())) };
-        let before = catalog::fingerprint(reader).await?;
+        let before = match before {
+            Some(before) => before,
+            None => catalog::fingerprint(reader).await?,
+        };
         let plan = catalog::read(ctx, &main, sessions.first(), &relations, request).await;
         // An object that went away meanwhile can be the reason of an error too.
         if let Err(error) = &plan

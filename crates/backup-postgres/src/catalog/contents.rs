@@ -1,11 +1,11 @@
 //! The rows of tables, as the parts that they become.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use backup_core::{Column, Result};
+use backup_core::{Column, Error, Result};
 
 use super::node::{Body, Catalog, Rank};
-use super::reader::Reader;
+use super::reader::{Fields, OURS, Reader};
 use super::relations::RelationKind;
 use super::tables::Parts;
 use crate::rows::RowsSpec;
@@ -14,11 +14,38 @@ use crate::spec::Gate;
 /// A table of more blocks than this is split, at multiples of it, so that bounds stay where they are: 64 MiB of the usual blocks.
 const SPLIT: u32 = 8192;
 
+/// How large a table is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Size {
+    /// Of its main fork. Others come and go by vacuum.
+    blocks: u32,
+    /// With those of its TOAST table.
+    bytes: u64,
+}
+
+/// The size of each table, by its oid. For each question for one the server opens the table, so it is asked once.
+pub(super) async fn sizes(reader: Reader<'_>) -> Result<HashMap<u32, Size>> {
+    let sql = format!(
+        "SELECT c.oid, size.main / pg_catalog.current_setting('block_size')::int8 AS blocks, size.main + size.toast AS bytes
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         CROSS JOIN LATERAL (SELECT COALESCE(pg_catalog.pg_relation_size(c.oid), 0) AS main,
+                                    COALESCE(pg_catalog.pg_relation_size(NULLIF(c.reltoastrelid, 0)), 0) AS toast OFFSET 0) size
+         WHERE {OURS} AND c.relkind = 'r'"
+    );
+    let size = |row: &Fields| {
+        let number = |name: &str| Ok::<_, Error>(row.get::<i64>(name)?.unsigned_abs());
+        let blocks = u32::try_from(number("blocks")?).unwrap_or(u32::MAX);
+        Ok((row.oid("oid")?, Size { blocks, bytes: number("bytes")? }))
+    };
+    reader.rows(&sql).await?.iter().map(size).collect()
+}
+
 /// The rows of each table, in pieces if it is large.
 pub(super) async fn rows(
     reader: Reader<'_>,
     catalog: &mut Catalog,
     parts: &Parts<'_>,
+    sizes: &HashMap<u32, Size>,
     encoding: &str,
 ) -> Result<()> {
     let rerouted = rerouted(reader).await?;
@@ -36,7 +63,8 @@ pub(super) async fn rows(
             .collect();
         // Reading a range of blocks is quick since version 14.
         let splits = reader.version >= 140_000 && relation.is_heap && !columns.is_empty();
-        let count = if splits { relation.blocks.div_ceil(SPLIT).max(1) } else { 1 };
+        let size = sizes.get(&relation.oid).copied().unwrap_or_default();
+        let count = if splits { size.blocks.div_ceil(SPLIT).max(1) } else { 1 };
         let into =
             relation.root.filter(|root| rerouted.contains(root)).and_then(|root| parts.relations.get(root));
         for piece in 0..count {
@@ -56,8 +84,7 @@ pub(super) async fn rows(
                 // Their rows sum at the root: where they come into is the server's affair.
                 node.kind = "partition";
             }
-            node.body =
-                Body::Rows { columns: columns.clone(), spec, size: relation.bytes / u64::from(count) };
+            node.body = Body::Rows { columns: columns.clone(), spec, size: size.bytes / u64::from(count) };
             let id = catalog.push(node);
             catalog.rows_of.entry(relation.oid).or_default().push(id);
         }

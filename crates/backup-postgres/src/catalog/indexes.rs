@@ -9,18 +9,18 @@ use super::reader::{Fields, OURS, Reader};
 use super::relations::{RelationKind, Relations};
 use crate::ddl::quote::{ident, qualified};
 
-/// What the server says of them.
+/// What the server says of them; a definition only of those that are no constraint's, since saying one takes it long.
 pub(super) async fn read(reader: Reader<'_>) -> Result<Vec<Fields>> {
     let nulls = reader.since(15, "i.indnullsnotdistinct", "false");
     let sql = format!(
         "SELECT i.indexrelid, {nulls} AS nulls_not_distinct, i.indrelid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
-                pg_catalog.pg_get_indexdef(i.indexrelid) AS definition,
+                CASE WHEN k.conindid IS NULL THEN pg_catalog.pg_get_indexdef(i.indexrelid) END AS definition,
                 i.indisvalid, i.indisclustered, i.indisreplident, p.inhparent, pn.nspname::text AS parent_schema, pc.relname::text AS parent_name,
                 s.spcname::text AS tablespace,
                 ARRAY(SELECT a.attnum::int4 FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attstattarget >= 0 ORDER BY a.attnum) AS target_columns,
-                ARRAY(SELECT a.attstattarget::int4 FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attstattarget >= 0 ORDER BY a.attnum) AS targets,
-                EXISTS (SELECT FROM pg_catalog.pg_constraint x WHERE x.conindid = c.oid AND x.contype IN ('p', 'u', 'x')) AS of_constraint
+                ARRAY(SELECT a.attstattarget::int4 FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attstattarget >= 0 ORDER BY a.attnum) AS targets
          FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         LEFT JOIN (SELECT DISTINCT conindid FROM pg_catalog.pg_constraint WHERE contype IN ('p', 'u', 'x')) k ON k.conindid = c.oid
          LEFT JOIN pg_catalog.pg_inherits p ON p.inhrelid = c.oid
          LEFT JOIN pg_catalog.pg_class pc ON pc.oid = p.inhparent LEFT JOIN pg_catalog.pg_namespace pn ON pn.oid = pc.relnamespace
          LEFT JOIN pg_catalog.pg_tablespace s ON s.oid = c.reltablespace
@@ -44,7 +44,7 @@ pub(super) fn indexes(
         let key = (class::RELATION, row.oid("indexrelid")?);
         let name = row.text("name")?;
         let index = qualified(row.text("schema")?, name);
-        if !row.is("of_constraint")? {
+        if let Some(definition) = row.maybe("definition")? {
             if !row.is("indisvalid")? && row.text("kind")? != "I" {
                 reader.ctx.warn(format!(
                     "index {} is left out: it is not valid, since making it failed",
@@ -53,10 +53,10 @@ pub(super) fn indexes(
                 catalog.left_out.insert(key);
                 continue;
             }
-            let statement = row.text("definition")?.to_owned();
             let is_of_contents = relation.kind == RelationKind::Materialized;
             let kind = if is_of_contents { "materialized view index" } else { "index" };
-            let mut node = relations.node_of(catalog, relation, kind, name, Rank::Made, vec![statement]);
+            let mut node =
+                relations.node_of(catalog, relation, kind, name, Rank::Made, vec![definition.to_owned()]);
             node = node.identity(format!("INDEX {index}"));
             node.tablespace = row.maybe("tablespace")?.map(str::to_owned);
             // Others can be made at once, but not while a constraint is.

@@ -31,7 +31,7 @@ mod triggers;
 mod types;
 mod unknown;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use backup_core::{BackupRequest, Ctx, ErrorKind, Result};
 use futures::future::try_join;
@@ -45,6 +45,7 @@ pub(crate) use unknown::anything_sql;
 
 use crate::connect::Session;
 use crate::error::sql_state;
+use contents::Size;
 use node::Catalog;
 use reader::Fields;
 use relations::Relations;
@@ -61,13 +62,14 @@ pub(crate) async fn read(
 ) -> Result<Plan> {
     let reader = Reader { ctx, session, version: session.version };
     let beside = beside.map(|session| Reader { ctx, session, version: session.version });
-    let ((mut catalog, database), asked) =
+    let ((mut catalog, database, parts), asked) =
         try_join(Box::pin(up_to_rows(reader, relations, request)), Box::pin(ask_beside(beside))).await?;
-    let (keys, indexes) = match asked {
+    let Asked { sizes, keys, indexes } = match asked {
         Some(asked) => asked,
-        None => keys_and_indexes(reader).await?,
+        None => ask(reader).await?,
     };
 
+    contents::rows(reader, &mut catalog, &parts, &sizes, &database.encoding).await?;
     constraints::keys(&mut catalog, relations, &keys)?;
     indexes::indexes(reader, &mut catalog, relations, &indexes)?;
     constraints::foreign_keys_last(&mut catalog, relations);
@@ -100,16 +102,27 @@ pub(crate) async fn read(
     plan::plan(ctx, catalog, &order, request, &database.name)
 }
 
-async fn keys_and_indexes(reader: Reader<'_>) -> Result<(Vec<Fields>, Vec<Fields>)> {
-    Ok((constraints::read_keys(reader).await?, indexes::read(reader).await?))
+/// What the server takes longest for, since it opens a table or an index for every line of it.
+struct Asked {
+    sizes: HashMap<u32, Size>,
+    keys: Vec<Fields>,
+    indexes: Vec<Fields>,
+}
+
+async fn ask(reader: Reader<'_>) -> Result<Asked> {
+    Ok(Asked {
+        sizes: contents::sizes(reader).await?,
+        keys: constraints::read_keys(reader).await?,
+        indexes: indexes::read(reader).await?,
+    })
 }
 
 /// The same by another session, and none if the server did not say it that one: its functions lock the tables, and whoever waits to alter
 /// one, behind the session that has locked all, would be waited for.
-async fn ask_beside(beside: Option<Reader<'_>>) -> Result<Option<(Vec<Fields>, Vec<Fields>)>> {
+async fn ask_beside(beside: Option<Reader<'_>>) -> Result<Option<Asked>> {
     let Some(beside) = beside else { return Ok(None) };
     beside.session.execute(beside.ctx, "SET LOCAL lock_timeout = 1000").await?;
-    match keys_and_indexes(beside).await {
+    match ask(beside).await {
         Err(error) if sql_state(&error).is_some() && error.kind() != ErrorKind::Cancelled => {
             beside.release().await?;
             Ok(None)
@@ -122,12 +135,12 @@ async fn ask_beside(beside: Option<Reader<'_>>) -> Result<Option<(Vec<Fields>, V
     }
 }
 
-/// What is there before rows are, and the rows.
-async fn up_to_rows(
+/// What is there before rows are, and what tables consist of.
+async fn up_to_rows<'a>(
     reader: Reader<'_>,
-    relations: &Relations,
+    relations: &'a Relations,
     request: &BackupRequest,
-) -> Result<(Catalog, Database)> {
+) -> Result<(Catalog, Database, tables::Parts<'a>)> {
     let mut catalog = Catalog::default();
     schemas::members(reader, &mut catalog).await?;
     if request.globals {
@@ -159,21 +172,14 @@ async fn up_to_rows(
     let constraints = constraints::read(reader).await?;
     let (identities, sequences) = sequences::read(reader, relations).await?;
     let families = late::families(relations, &columns, &constraints);
-    let parts = tables::Parts {
-        relations,
-        columns: &columns,
-        constraints: &constraints,
-        identities: &identities,
-        families: &families,
-    };
+    let parts = tables::Parts { relations, columns, constraints, identities, families };
     tables::tables(reader, &mut catalog, &parts).await?;
-    relations::views(reader, &mut catalog, relations, &columns).await?;
+    relations::views(reader, &mut catalog, relations, &parts.columns).await?;
     let unreadable =
         if request.skip_unreadable { sequences::unreadable(reader).await? } else { HashSet::new() };
-    sequences::sequences(&mut catalog, relations, &identities, sequences, &unreadable)?;
+    sequences::sequences(&mut catalog, relations, &parts.identities, sequences, &unreadable)?;
     relations.alias_types(&mut catalog);
     tables::defaults(&mut catalog, &parts);
     tables::privileges_of_columns(reader, &mut catalog, &parts).await?;
-    contents::rows(reader, &mut catalog, &parts, &database.encoding).await?;
-    Ok((catalog, database))
+    Ok((catalog, database, parts))
 }

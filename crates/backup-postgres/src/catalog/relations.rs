@@ -22,9 +22,6 @@ pub(crate) struct Relation {
     pub(crate) root: Option<u32>,
     pub(crate) is_partition: bool,
     pub(crate) parents: Vec<u32>,
-    /// The size of its main fork, in blocks, and with that of its TOAST table, in bytes. Other forks come and go by vacuum.
-    pub(crate) blocks: u32,
-    pub(crate) bytes: u64,
     pub(crate) is_heap: bool,
     pub(crate) is_unlogged: bool,
     /// The types of its rows, and of arrays of these.
@@ -145,22 +142,18 @@ impl Relations {
     }
 }
 
-/// What there is, before anything is locked. For each question for a size the server opens the table, so it is asked once.
+/// What there is, before anything is locked.
 pub(crate) async fn relations(reader: Reader<'_>) -> Result<Relations> {
     let sql = format!(
         "SELECT c.oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
                 pg_catalog.pg_get_userbyid(c.relowner)::text AS owner, c.relispartition,
                 ARRAY(SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid ORDER BY i.inhseqno) AS parents,
-                size.main / pg_catalog.current_setting('block_size')::int8 AS blocks, size.main + size.toast AS bytes,
                 COALESCE(a.amname = 'heap', false) AS heap, c.relpersistence = 'u' AS unlogged,
                 pg_catalog.array_remove(ARRAY[COALESCE(t.oid, 0), COALESCE(t.typarray, 0)], 0::oid) AS types
          FROM pg_catalog.pg_class c
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
          LEFT JOIN pg_catalog.pg_am a ON a.oid = c.relam
          LEFT JOIN pg_catalog.pg_type t ON t.oid = c.reltype
-         LEFT JOIN LATERAL (SELECT pg_catalog.pg_relation_size(c.oid) AS main,
-                                   COALESCE(pg_catalog.pg_relation_size(NULLIF(c.reltoastrelid, 0)), 0) AS toast
-                            WHERE c.relkind IN ('r', 'm') OFFSET 0) size ON true
          WHERE {OURS} AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
                            AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e')
@@ -204,7 +197,6 @@ pub(crate) async fn unreadable(
 
 fn relation(row: &Fields) -> Result<Relation> {
     let kind = row.text("kind")?;
-    let number = |name: &str| Ok::<_, Error>(row.get::<Option<i64>>(name)?.map_or(0, i64::unsigned_abs));
     Ok(Relation {
         oid: row.oid("oid")?,
         schema: row.text("schema")?.to_owned(),
@@ -214,8 +206,6 @@ fn relation(row: &Fields) -> Result<Relation> {
         root: None,
         is_partition: row.is("relispartition")?,
         parents: row.get("parents")?,
-        blocks: u32::try_from(number("blocks")?).unwrap_or(u32::MAX),
-        bytes: number("bytes")?,
         is_heap: row.is("heap")?,
         is_unlogged: row.is("unlogged")?,
         types: row.get("types")?,

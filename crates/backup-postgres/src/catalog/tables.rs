@@ -17,10 +17,10 @@ use crate::ddl::quote::ident;
 /// What tables are made with.
 pub(super) struct Parts<'a> {
     pub(super) relations: &'a Relations,
-    pub(super) columns: &'a HashMap<u32, Vec<Attribute>>,
-    pub(super) constraints: &'a TableConstraints,
-    pub(super) identities: &'a Identities,
-    pub(super) families: &'a Families,
+    pub(super) columns: HashMap<u32, Vec<Attribute>>,
+    pub(super) constraints: TableConstraints,
+    pub(super) identities: Identities,
+    pub(super) families: Families,
 }
 
 impl Parts<'_> {
