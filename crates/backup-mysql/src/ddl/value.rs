@@ -171,7 +171,10 @@ mod tests {
         literals.piece(b"50").unwrap();
         literals.piece(b"00").unwrap();
         literals.end().unwrap();
-        assert_eq!(literals.out, b"(1,NULL,NULL,NULL,NULL,JSON_REPLACE('1.5000','$',1.5000))");
+        assert_eq!(
+            literals.out,
+            b"(1,NULL,NULL,NULL,NULL,/*!50708 JSON_REPLACE(*/'1.5000'/*!50708 ,'$',1.5000)*/)"
+        );
     }
 
     #[test]

@@ -1,16 +1,17 @@
 //! Rows with JSON that LOAD DATA, which knows only its text, would change: they go in as literals, and what comes behind them too, in its order.
 
-use backup_core::{Column, Ctx, Result};
+use backup_core::{Column, Ctx, PartReader, Result};
 
+use super::batch::Batch;
 use super::fields::{Found, Scanner};
-use super::load::{BETWEEN, INSERT};
-use super::members::NoMembers;
+use super::load::piece;
 use crate::catalog::column::Kind;
-use crate::ddl::json::decimals;
-use crate::ddl::value::{Literals, insert};
+use crate::ddl::json;
 
 /// How much of a row is held until it is known what its JSON is like.
 const HELD: usize = 16 << 20;
+/// A row of so many bytes is loaded if it may be, whatever becomes of those before it.
+const LONG: usize = 512 << 10;
 
 /// What becomes of a row of which a piece has come.
 #[derive(Debug, PartialEq)]
@@ -19,7 +20,7 @@ pub(super) enum Turn {
     Wait,
     /// What [`Inexact::row`] has is loaded.
     Load,
-    /// The statement is to be executed before anything else.
+    /// What is in the batch is inserted before anything else.
     Insert,
 }
 
@@ -33,44 +34,43 @@ pub(super) struct Inexact<'a> {
     row: Vec<u8>,
     /// That is done with.
     is_over: bool,
-    /// It is loaded after the statement; whether it is whole.
+    /// It is loaded behind what is in the batch; whether it is whole.
     waits: Option<bool>,
     /// It is too long to be held: its pieces are loaded as they come.
     is_long: bool,
     /// There was a row to be inserted.
     inserts: bool,
-    literals: Literals<'a>,
-    head: usize,
-    /// Of each row in the statement where it ends, and of how many values the server is to warn.
-    ends: Vec<(usize, u64)>,
-    no_members: Option<NoMembers>,
+    pub(super) batch: Batch<'a>,
 }
 
 impl<'a> Inexact<'a> {
     /// Nothing if no column is JSON.
     pub(super) fn of(ctx: &'a Ctx, table: &'a str, columns: &[Column], kinds: &'a [Kind]) -> Option<Self> {
-        kinds.contains(&Kind::Json).then(|| {
-            let mut literals = Literals::new(kinds);
-            literals.out.extend_from_slice(insert(table, columns).as_bytes());
-            let head = literals.out.len();
-            let no_members = NoMembers::of(columns, kinds);
-            let (row, ends) = (Vec::new(), Vec::new());
-            let (is_over, waits, is_long, inserts) = (false, None, false, false);
-            Self {
-                ctx,
-                table,
-                kinds,
-                row,
-                is_over,
-                waits,
-                is_long,
-                inserts,
-                literals,
-                head,
-                ends,
-                no_members,
-            }
+        kinds.contains(&Kind::Json).then(|| Self {
+            ctx,
+            table,
+            kinds,
+            row: Vec::new(),
+            is_over: false,
+            waits: None,
+            is_long: false,
+            inserts: false,
+            batch: Batch::new(table, columns, kinds),
         })
+    }
+
+    /// Takes rows until there is something to be done: nothing if there are none left.
+    pub(super) async fn seek(&mut self, input: &mut PartReader) -> Result<Option<Turn>> {
+        while self.waits.is_none() {
+            let Some(item) = input.next().await? else { return Ok(None) };
+            let (bytes, is_whole) = piece(item)?;
+            match self.take(bytes, is_whole)? {
+                Turn::Load => self.waits = Some(is_whole),
+                Turn::Insert => return Ok(Some(Turn::Insert)),
+                Turn::Wait => {}
+            }
+        }
+        Ok(Some(Turn::Load))
     }
 
     /// Takes the next piece of a row.
@@ -95,17 +95,17 @@ impl<'a> Inexact<'a> {
             ));
             return Ok(self.load(false));
         }
-        if self.is_exact()? && !(self.inserts && self.row.len() < INSERT) {
+        if self.is_exact()? && !(self.inserts && self.row.len() < LONG) {
             return Ok(self.load(true));
         }
         self.inserts = true;
         self.is_over = true;
-        self.insert()?;
-        Ok(if self.literals.out.len() >= INSERT { Turn::Insert } else { Turn::Wait })
+        self.batch.piece(&self.row, true)?;
+        Ok(if self.batch.is_full() { Turn::Insert } else { Turn::Wait })
     }
 
     fn load(&mut self, is_whole: bool) -> Turn {
-        if self.has_rows() {
+        if !self.batch.is_empty() {
             self.waits = Some(is_whole);
             return Turn::Insert;
         }
@@ -113,35 +113,15 @@ impl<'a> Inexact<'a> {
         Turn::Load
     }
 
-    /// Whether there are rows to be inserted.
-    pub(super) fn has_rows(&self) -> bool {
-        !self.ends.is_empty()
-    }
-
     fn is_exact(&self) -> Result<bool> {
         let (mut scanner, mut is_exact) = (Scanner::default(), true);
         scanner.piece(&self.row, &mut |field, found| {
             if let (Some(Kind::Json), Found::Value { bytes, .. }) = (self.kinds.get(field), found) {
-                is_exact &= decimals(&String::from_utf8_lossy(bytes)).is_empty();
+                is_exact &= json::is_exact(&String::from_utf8_lossy(bytes));
             }
             Ok(())
         })?;
         Ok(is_exact)
-    }
-
-    fn insert(&mut self) -> Result<()> {
-        if self.has_rows() {
-            self.literals.out.extend_from_slice(BETWEEN);
-        }
-        self.literals.piece(&self.row)?;
-        self.literals.end()?;
-        let mut warns = 0;
-        if let Some(no_members) = &mut self.no_members {
-            no_members.piece(&self.row, true)?;
-            warns = std::mem::take(&mut no_members.count);
-        }
-        self.ends.push((self.literals.out.len(), warns));
-        Ok(())
     }
 
     /// Whether something waits to be loaded that has come already, and whether it is a whole row.
@@ -155,30 +135,13 @@ impl<'a> Inexact<'a> {
     pub(super) fn row(&self) -> &[u8] {
         &self.row
     }
-
-    /// The rows that are to be inserted, by statements of at most `limit` bytes unless a single row is longer: each with its number of rows, and
-    /// of values of which the server is to warn.
-    pub(super) fn statements(&mut self, limit: usize) -> Vec<(Vec<u8>, u64, u64)> {
-        let (mut statements, ends) = (Vec::new(), std::mem::take(&mut self.ends));
-        let (head, rows) = self.literals.out.split_at(self.head);
-        let (mut begin, mut behind) = (0, ends.iter().peekable());
-        while let Some(first) = behind.next() {
-            let ((mut end, mut warns), mut number) = (*first, 1);
-            while let Some((next, more)) = behind.next_if(|(next, _)| next - begin <= limit) {
-                (end, warns, number) = (*next, warns + more, number + 1);
-            }
-            let values = rows.get(begin..end - self.head).unwrap_or_default();
-            statements.push(([head, values].concat(), number, warns));
-            begin = end - self.head + BETWEEN.len();
-        }
-        self.literals.out.truncate(self.head);
-        statements
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::batch::Statement;
     use super::*;
+    use crate::ddl::json::literal;
 
     const KINDS: [Kind; 2] = [Kind::Plain, Kind::Json];
 
@@ -187,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_stay_in_their_order_and_statements_within_their_limit() {
+    fn rows_stay_in_their_order() {
         let (ctx, columns) = (Ctx::new(), columns());
         let mut rows = Inexact::of(&ctx, "t", &columns, &KINDS).unwrap();
         let (exact, inexact) = (row("1", "1.5"), row("2", "1.50"));
@@ -197,23 +160,16 @@ mod tests {
         assert_eq!(rows.take(&inexact[..3], false).unwrap(), Turn::Wait);
         assert_eq!(rows.take(&inexact[3..], true).unwrap(), Turn::Wait);
         assert_eq!(rows.take(&exact, true).unwrap(), Turn::Wait);
-        let long = row("3", &format!("\"{}\"", "x".repeat(INSERT)));
+        let long = row("3", &format!("\"{}\"", "x".repeat(LONG)));
         assert_eq!(rows.take(&long, true).unwrap(), Turn::Insert);
-        let statements = rows.statements(1 << 20);
-        let sql = |i: usize| String::from_utf8(statements[i].0.clone()).unwrap();
-        assert_eq!((statements.len(), statements[0].1), (1, 2));
-        assert!(sql(0).ends_with("('2',JSON_REPLACE('1.50','$',1.50)),\n('1','1.5')"), "{}", sql(0));
+        let Statement { sql, rows: count, .. } = rows.batch.statement(1 << 20).unwrap();
+        let sql = String::from_utf8_lossy(sql);
+        assert!(count == 2 && sql.ends_with(&format!("('2',{}),\n('1','1.5')", literal("1.50"))), "{sql}");
+        assert_eq!(rows.batch.statement(1 << 20), None);
         assert_eq!(rows.waiting(), Some(true));
         assert_eq!(rows.row(), long);
         assert_eq!(rows.waiting(), None);
-        for id in 0..5 {
-            assert_eq!(rows.take(&row(&id.to_string(), "1.50"), true).unwrap(), Turn::Wait);
-        }
-        let (head, values) = (insert("t", &columns).len(), "('0',JSON_REPLACE('1.50','$',1.50))".len());
-        let statements = rows.statements(head + 2 * values + BETWEEN.len());
-        assert_eq!(statements.iter().map(|(_, rows, _)| *rows).collect::<Vec<_>>(), [2, 2, 1]);
-        assert!(statements.iter().all(|(sql, ..)| sql.starts_with(b"INSERT") && sql.ends_with(b")")));
-        assert!(rows.statements(1 << 20).is_empty());
+        assert_eq!(rows.take(&exact, true).unwrap(), Turn::Wait);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use backup_core::{Column, Ctx, Error, ErrorKind, Item, Part, PartKind, PartReader, Result};
 
+use super::batch::{Batch, Statement, WARNINGS};
 use super::inexact::{Inexact, Turn};
 use super::members::NoMembers;
 use super::text::{FORMAT, TextRows};
@@ -10,17 +11,11 @@ use crate::catalog::column::Kind;
 use crate::catalog::spec::RowsSpec;
 use crate::connect::{Connection, Done, INFILE};
 use crate::ddl::quote::identifier;
-use crate::ddl::value::{Literals, insert};
 
 /// What is sent at once.
 const SEND: usize = 256 << 10;
 /// How many bytes one statement loads, and commits.
 const STATEMENT: usize = 64 << 20;
-/// Of how many values one statement may warn: the server shows no more.
-const WARNINGS: u64 = 60_000;
-/// About how long one INSERT is, if no row is longer.
-pub(super) const INSERT: usize = 512 << 10;
-pub(super) const BETWEEN: &[u8] = b",\n";
 
 /// Loads the rows of a part.
 pub(crate) async fn rows(
@@ -43,6 +38,7 @@ pub(crate) async fn rows(
         columns,
         kinds: &spec.columns,
         generated_places: &spec.generated_places,
+        has_infile,
     };
     if has_infile {
         let exactly = !connection.version.is_mariadb;
@@ -60,16 +56,26 @@ struct Target<'a> {
     columns: &'a [Column],
     kinds: &'a [Kind],
     generated_places: &'a [String],
+    /// Rows need not be inserted.
+    has_infile: bool,
 }
 
 impl Target<'_> {
-    /// Loads the next rows by one statement, and inserts those behind that it must not load; false if they were the last.
+    /// Loads the next rows by one statement, if there are any that it may load, and inserts those behind that it must not; false if they were
+    /// the last.
     async fn infile(
         &self,
         connection: &mut Connection,
         input: &mut PartReader,
         mut inexact: Option<&mut Inexact<'_>>,
     ) -> Result<bool> {
+        if let Some(inexact) = &mut inexact {
+            let next = inexact.seek(input).await?;
+            if next != Some(Turn::Load) {
+                self.insert_waiting(connection, inexact).await?;
+                return Ok(next.is_some());
+            }
+        }
         let mut infile = connection.infile(self.ctx, &self.load_data()).await?;
         let mut text = TextRows::default();
         let mut no_members = NoMembers::of(self.columns, self.kinds);
@@ -79,15 +85,11 @@ impl Target<'_> {
             let (bytes, is_whole) = if let Some(is_whole) = waiting.take() {
                 (&[][..], is_whole)
             } else {
-                let (bytes, is_whole) = match input.next().await? {
-                    None => {
-                        more = false;
-                        break;
-                    }
-                    Some(Item::Row(row)) => (row, true),
-                    Some(Item::Fragment { bytes, last, .. }) => (bytes, last),
-                    Some(_) => return Err(no_row()),
+                let Some(item) = input.next().await? else {
+                    more = false;
+                    break;
                 };
+                let (bytes, is_whole) = piece(item)?;
                 match inexact.as_mut().map_or(Ok(Turn::Load), |inexact| inexact.take(bytes, is_whole))? {
                     Turn::Load => (bytes, is_whole),
                     Turn::Wait => continue,
@@ -116,16 +118,18 @@ impl Target<'_> {
         infile.write(self.ctx, &text.out).await?;
         let done = infile.finish(self.ctx).await?;
         self.check(connection, done, rows, no_members.map_or(0, |no_members| no_members.count)).await?;
-        if let Some(inexact) = inexact.filter(|inexact| inexact.has_rows()) {
-            let limit = self.limit(connection).await?;
-            for (sql, rows, warns) in inexact.statements(limit) {
-                if sql.len() > limit {
-                    return Err(self.too_long(sql.len(), "raise max_allowed_packet"));
-                }
-                self.insert(connection, &sql, rows, warns).await?;
-            }
+        if let Some(inexact) = inexact {
+            self.insert_waiting(connection, inexact).await?;
         }
         Ok(more)
+    }
+
+    async fn insert_waiting(&self, connection: &mut Connection, inexact: &mut Inexact<'_>) -> Result<()> {
+        if inexact.batch.is_empty() {
+            return Ok(());
+        }
+        let limit = self.limit(connection).await?;
+        self.insert(connection, &mut inexact.batch, limit).await
     }
 
     /// How long a statement may be: the server reads no more of one, nor the byte that says it is one.
@@ -134,9 +138,14 @@ impl Target<'_> {
         Ok(usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(1))
     }
 
-    fn too_long(&self, bytes: usize, hint: &'static str) -> Error {
+    fn too_long(&self, limit: usize) -> Error {
+        let hint = if self.has_infile {
+            "raise max_allowed_packet"
+        } else {
+            "raise max_allowed_packet, or set local_infile=1, which reads rows in pieces"
+        };
         Error::unsupported(format!(
-            "table {}: a row takes {bytes} bytes, and the server reads no more than its max_allowed_packet",
+            "table {}: a row takes more bytes than the server reads of a statement, which are {limit} by its max_allowed_packet",
             self.table.escape_debug()
         ))
         .hint(hint)
@@ -170,74 +179,29 @@ impl Target<'_> {
 
     async fn inserts(&self, connection: &mut Connection, input: &mut PartReader) -> Result<()> {
         let limit = self.limit(connection).await?;
-        let head = insert(self.table, self.columns);
-        let mut literals = Literals::new(self.kinds);
-        literals.out.extend_from_slice(head.as_bytes());
-        let mut no_members = NoMembers::of(self.columns, self.kinds);
-        let (mut rows, mut row_begun) = (0u64, false);
-        // How long the statement was before its last row, and of how many values it was to warn.
-        let (mut end, mut warns) = (0, 0);
+        let mut batch = Batch::new(self.table, self.columns, self.kinds);
         while let Some(item) = input.next().await? {
-            if !std::mem::replace(&mut row_begun, true) {
-                end = literals.out.len();
-                warns = no_members.as_ref().map_or(0, |no_members| no_members.count);
-                if rows > 0 {
-                    literals.out.extend_from_slice(BETWEEN);
-                }
+            let (bytes, is_whole) = piece(item)?;
+            batch.piece(bytes, is_whole)?;
+            if batch.last_row() > limit {
+                return Err(self.too_long(limit));
             }
-            let (bytes, is_whole) = match item {
-                Item::Row(row) => (row, true),
-                Item::Fragment { bytes, last, .. } => (bytes, last),
-                _ => return Err(no_row()),
-            };
-            literals.piece(bytes)?;
-            if let Some(no_members) = &mut no_members {
-                no_members.piece(bytes, is_whole)?;
-            }
-            if !is_whole {
-                continue;
-            }
-            literals.end()?;
-            row_begun = false;
-            rows += 1;
-            if rows > 1 && literals.out.len() > limit {
-                let row = literals.out.split_off(end + BETWEEN.len());
-                literals.out.truncate(end);
-                self.insert(connection, &literals.out, rows - 1, warns).await?;
-                literals.out.truncate(head.len());
-                literals.out.extend_from_slice(&row);
-                rows = 1;
-                if let Some(no_members) = &mut no_members {
-                    no_members.count -= warns;
-                }
-            }
-            if literals.out.len() > limit {
-                let hint = "raise max_allowed_packet, or set local_infile=1, which reads rows in pieces";
-                return Err(self.too_long(literals.out.len(), hint));
-            }
-            if literals.out.len() >= INSERT {
-                let warns = no_members.as_mut().map_or(0, |no_members| std::mem::take(&mut no_members.count));
-                self.insert(connection, &literals.out, rows, warns).await?;
-                literals.out.truncate(head.len());
-                rows = 0;
+            if batch.is_full() {
+                self.insert(connection, &mut batch, limit).await?;
             }
         }
-        if rows > 0 {
-            let warns = no_members.map_or(0, |no_members| no_members.count);
-            self.insert(connection, &literals.out, rows, warns).await?;
-        }
-        Ok(())
+        self.insert(connection, &mut batch, limit).await
     }
 
-    async fn insert(
-        &self,
-        connection: &mut Connection,
-        sql: &[u8],
-        rows: u64,
-        no_members: u64,
-    ) -> Result<()> {
-        let done = connection.execute_bytes(self.ctx, sql).await?;
-        self.check(connection, done, rows, no_members).await
+    async fn insert(&self, connection: &mut Connection, batch: &mut Batch<'_>, limit: usize) -> Result<()> {
+        while let Some(Statement { sql, rows, warns }) = batch.statement(limit) {
+            if sql.len() > limit {
+                return Err(self.too_long(limit));
+            }
+            let done = connection.execute_bytes(self.ctx, sql).await?;
+            self.check(connection, done, rows, warns).await?;
+        }
+        Ok(())
     }
 
     /// Whether a warning is of a value that nobody sent: of a generated column, whose values are as they were in the source.
@@ -314,8 +278,13 @@ const TRUNCATED: &[u8] = b"1265";
 /// MySQL 9 does not like tables of two engines in one transaction, nor in one session.
 const SEVERAL_ENGINES: &[u8] = b"6414";
 
-fn no_row() -> Error {
-    Error::internal("something else stands among the rows")
+/// A row or a piece of one, and whether it is its end.
+pub(super) fn piece(item: Item<'_>) -> Result<(&[u8], bool)> {
+    match item {
+        Item::Row(row) => Ok((row, true)),
+        Item::Fragment { bytes, last, .. } => Ok((bytes, last)),
+        _ => Err(Error::internal("something else stands among the rows")),
+    }
 }
 
 #[cfg(test)]
@@ -327,8 +296,14 @@ mod tests {
         let ctx = Ctx::new();
         let columns = [Column::new("a", "int"), Column::new("f", "float")];
         let kinds = [Kind::Plain, Kind::Float];
-        let target =
-            Target { ctx: &ctx, table: "t", columns: &columns, kinds: &kinds, generated_places: &[] };
+        let target = Target {
+            ctx: &ctx,
+            table: "t",
+            columns: &columns,
+            kinds: &kinds,
+            generated_places: &[],
+            has_infile: true,
+        };
         let of_another = |number: &str, message| target.is_of_another_column(number.as_bytes(), message);
         assert!(of_another("1264", "Out of range value for column 'g' at row 1"));
         assert!(of_another("1366", "Incorrect integer value: 'x' for column `db`.`t`.`g` at row 1"));

@@ -1,5 +1,6 @@
 //! Rows out of tables and into tables.
 
+mod batch;
 pub(crate) mod fields;
 mod inexact;
 pub(crate) mod load;

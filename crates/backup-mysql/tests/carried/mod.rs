@@ -14,8 +14,12 @@ use backup_testkit::told::Told;
 use crate::server::Server;
 
 fn manager(told: &Arc<Told>) -> BackupManager {
+    manager_of(told, Format::Binary)
+}
+
+fn manager_of(told: &Arc<Told>, format: Format) -> BackupManager {
     let mut config = BackupConfig::default();
-    (config.format, config.jobs) = (Format::Binary, 2);
+    (config.format, config.jobs) = (format, 2);
     BackupManager::new(config)
         .with_registry(Registry::new().with(&backup_mysql::ENGINE))
         .with_storage(Arc::new(MemoryStorage::new()))
@@ -99,6 +103,40 @@ async fn a_sample_database_is_carried_to_the_other_product() {
         };
         assert!(keys(&to, &copy.path).lines().count() > 10);
         assert_eq!(keys(&to, &copy.path), keys(&from, &source.path));
+    }
+}
+
+/// In MariaDB JSON is the text that MySQL printed, however deep it is, and whatever its keys are called.
+#[tokio::test(flavor = "multi_thread")]
+async fn decimals_in_json_are_carried_as_the_text_that_they_are() {
+    for (from, to) in pairs().into_iter().filter(|(from, _)| !from.is_mariadb()) {
+        let source = from.empty();
+        let deep = format!("{}1.50{}", "JSON_ARRAY(".repeat(60), ")".repeat(60));
+        let statements = [
+            "CREATE TABLE exact (id INT PRIMARY KEY, j JSON)".to_owned(),
+            format!(
+                "INSERT INTO exact VALUES (1, {deep}), (2, JSON_OBJECT('/* a */', 1.50, '\\\\', 0.10, '*/', JSON_OBJECT('b', 2.0)))"
+            ),
+            "INSERT INTO exact WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 700) SELECT 3, \
+             JSON_OBJECT('m', JSON_OBJECTAGG(CONCAT('k/\"', i), i + 0.50), 'a', JSON_ARRAYAGG(IF(i < 650, CAST(i + 0.10 AS JSON), JSON_OBJECT('*/', 1.10)))) FROM n"
+                .to_owned(),
+        ];
+        from.run(Some(&source.path), &statements);
+        let json = "SELECT CONVERT(j USING utf8mb4) FROM exact ORDER BY id";
+        let expected = from.ask(Some(&source.path), json);
+        assert!(
+            expected.contains("[[1.50]]") && expected.contains("*/") && expected.contains("649.10"),
+            "{expected}"
+        );
+        for format in [Format::Binary, Format::Sql] {
+            let manager = manager_of(&Arc::default(), format);
+            manager.backup(&source).await.unwrap();
+            for server in [&from, &to] {
+                let copy = server.empty();
+                manager.restore(&BackupRef::Latest, &copy, RestoreOptions::default()).await.unwrap();
+                assert_eq!(server.ask(Some(&copy.path), json), expected, "by way of {format:?}");
+            }
+        }
     }
 }
 

@@ -22,6 +22,39 @@ on! {
     a_server_that_takes_its_time_is_waited_for: mariadb mysql;
     a_session_that_is_killed_amid_rows_ends_the_backup: mariadb mariadb11 mysql;
     a_row_that_is_lost_or_comes_twice_on_its_way_is_an_error: mariadb mysql;
+    rows_that_are_inserted_are_not_announced_as_a_load: mysql;
+}
+
+/// DECIMALs in JSON, which LOAD DATA would read as doubles.
+async fn rows_that_are_inserted_are_not_announced_as_a_load(server: Server) {
+    let source = server.empty();
+    let numbers = "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 1000)";
+    server.run(
+        Some(&source.path),
+        &[
+            "CREATE TABLE exact (id INT PRIMARY KEY, j JSON)".to_owned(),
+            format!("INSERT INTO exact {numbers} SELECT i, JSON_ARRAY(1.50, REPEAT('x', 3000)) FROM n"),
+        ],
+    );
+    let (storage, made) = backup(&source).await;
+    let (loads, inserts) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counts = [("LOAD DATA", Arc::clone(&loads)), ("INSERT INTO `exact`", Arc::clone(&inserts))];
+    let proxy = Proxy::start(address(&server), move |_| {
+        let counts = counts.clone();
+        Box::new(move |from, said| {
+            for (words, count) in counts.iter().filter(|_| from == From::Client) {
+                let found = said.windows(words.len()).filter(|window| *window == words.as_bytes()).count();
+                count.fetch_add(found, Ordering::SeqCst);
+            }
+            Then::Pass
+        })
+    });
+    let target = server.empty();
+    let url = by_way_of(&proxy, &server, &target.path, "");
+    manager(&storage).restore(&made, &url, RestoreOptions::default()).await.unwrap();
+    assert_eq!(server.dump(&target.path), server.dump(&source.path));
+    assert!(inserts.load(Ordering::SeqCst) > 3);
+    assert_eq!(loads.load(Ordering::SeqCst), 0);
 }
 
 /// Bytes at which to cut, spread evenly, and the very first and last.
