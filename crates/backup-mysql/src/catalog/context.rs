@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use backup_core::Result;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Reading;
 use crate::ddl::quote::text;
@@ -14,11 +14,15 @@ pub(crate) fn collate(collation: &str) -> String {
     format!("ALTER DATABASE COLLATE {word}")
 }
 
-/// A mode as a session takes it: MariaDB remembers one of a routine or an event by another name.
+/// Modes as a session takes them: MariaDB remembers one of a routine or an event by another name, and so do backups that earlier versions made.
 fn as_set(modes: &str) -> String {
     let modes =
         modes.split(',').map(|mode| if mode == "INVALID_DATES" { "ALLOW_INVALID_DATES" } else { mode });
     modes.collect::<Vec<_>>().join(",")
+}
+
+fn modes<'de, D: Deserializer<'de>>(read: D) -> std::result::Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(read)?.map(|modes| as_set(&modes)))
 }
 
 /// What belongs to such an object beside its statement.
@@ -27,7 +31,7 @@ fn as_set(modes: &str) -> String {
 pub(crate) struct Context {
     /// The account that it acts as, as `user@host`, or a role.
     pub(crate) definer: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "modes", skip_serializing_if = "Option::is_none")]
     pub(crate) sql_mode: Option<String>,
     pub(crate) charset: String,
     pub(crate) collation: String,
@@ -98,5 +102,20 @@ impl Context {
     /// Whether what was written in it is UTF-8.
     pub(crate) fn is_utf8(&self) -> bool {
         matches!(self.charset.as_str(), "" | "utf8" | "utf8mb3" | "utf8mb4")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_of_earlier_backups_are_said_as_sessions_take_them() {
+        let earlier = r#"{"definer": "a@b", "sql-mode": "STRICT_ALL_TABLES,INVALID_DATES", "charset": "", "collation": ""}"#;
+        let context: Context = serde_json::from_str(earlier).unwrap();
+        assert_eq!(context.settings(), "SET SESSION sql_mode = 'STRICT_ALL_TABLES,ALLOW_INVALID_DATES'");
+        let none: Context =
+            serde_json::from_str(r#"{"definer": "", "charset": "", "collation": ""}"#).unwrap();
+        assert_eq!(none.sql_mode, None);
     }
 }
