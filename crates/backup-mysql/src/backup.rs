@@ -269,12 +269,6 @@ impl BackupSession for Backup {
                 view.name.escape_debug()
             ));
         }
-        for view in objects.views.iter().filter(|view| view.fixed && !view.invalid) {
-            ctx.warn(format!(
-                "view {} has a CHECK OPTION, and may read what cannot be updated any more; its definition is kept",
-                view.name.escape_debug()
-            ));
-        }
         let mut holder = self.holder.lock().await;
         let holder = holder.as_mut().map(|holder| &mut holder.connection);
         let mut readers =

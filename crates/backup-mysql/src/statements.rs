@@ -18,7 +18,7 @@ use crate::ddl::create::{
 };
 use crate::ddl::quote::{identifier, text};
 use crate::ddl::raw;
-use crate::ddl::view::{in_any_database, names_database};
+use crate::ddl::view::{has_nameless_column, in_any_database, names_database, with_columns};
 use crate::error::{code, malformed};
 
 /// The statements of an SQL part: in the character set of the session that its object was made in, if that matters, and else in UTF-8.
@@ -77,8 +77,10 @@ async fn views(
     spec: &SqlSpec,
     context: &Context,
 ) -> Result<Vec<Vec<u8>>> {
-    let name = identifier(&object.name);
-    let is_invalid = matches!(spec, SqlSpec::View { invalid: true, .. });
+    let SqlSpec::View { invalid, stand_ins, .. } = spec else {
+        return Err(Error::internal("something else is taken for a view"));
+    };
+    let (name, is_invalid) = (identifier(&object.name), *invalid);
     if context.is_utf8() && !is_invalid {
         let raw = view(ctx, reader.speak(ctx, true).await?, &name, context).await?;
         // A text of another character set in it may be no UTF-8.
@@ -100,21 +102,20 @@ async fn views(
             other.unwrap_or(sql)
         }
     };
-    let statements = match spec {
-        // Of columns that are not there the database is said, whatever is said of tables.
-        SqlSpec::View { invalid: true, stand_ins, .. } => stand_ins.around(unqualified(&sql, database)),
-        _ => {
-            let sql = in_any_database(&sql, database);
-            if names_database(&sql, database) {
-                ctx.warn(format!(
-                    "view {} reads from several databases and names this one: restored under another name it still reads from {}",
-                    object.name.escape_debug(),
-                    database.escape_debug()
-                ));
-            }
-            vec![sql]
-        }
+    // Of columns that are not there the database is said, whatever is said of tables.
+    let sql = if is_invalid { unqualified(&sql, database) } else { in_any_database(&sql, database) };
+    if !is_invalid && names_database(&sql, database) {
+        ctx.warn(format!(
+            "view {} reads from several databases and names this one: restored under another name it still reads from {}",
+            object.name.escape_debug(),
+            database.escape_debug()
+        ));
+    }
+    let sql = match has_nameless_column(&sql) {
+        true => with_columns(&sql, &columns(ctx, connection, &object.name).await?),
+        false => sql,
     };
+    let statements = stand_ins.around(sql);
     let mut encoded = Vec::with_capacity(statements.len());
     for sql in statements {
         encoded.push(mixed::encoded(ctx, connection, sql.as_bytes(), context).await?);
@@ -247,7 +248,12 @@ async fn table(ctx: &Ctx, reader: &mut Reader, database: &str, name: &str) -> Re
 }
 
 /// A view's statement. Some can be printed only in a session of the collation that they were made in.
-async fn view(ctx: &Ctx, connection: &mut Connection, name: &str, context: &Context) -> Result<Vec<u8>> {
+pub(crate) async fn view(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    name: &str,
+    context: &Context,
+) -> Result<Vec<u8>> {
     let what = format!("VIEW {name}");
     let shown = show(ctx, connection, &what, 1).await;
     if !shown.as_ref().is_err_and(|error| code(error).is_some()) || context.charsets().is_empty() {
@@ -271,12 +277,8 @@ async fn remembered(ctx: &Ctx, connection: &mut Connection, name: &str) -> Resul
     let mut row = Reading::new(row);
     let Some(definition) = row.maybe()?.filter(|definition| !definition.is_empty()) else { return Ok(None) };
     let (definer, algorithm, security, check) = (row.text()?, row.text()?, row.text()?, row.text()?);
-    let sql =
-        format!("SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE {of} ORDER BY ORDINAL_POSITION");
-    let mut columns = Vec::new();
-    for row in connection.rows(ctx, &sql).await? {
-        columns.push(identifier(&Reading::new(row).text()?));
-    }
+    let columns = columns(ctx, connection, name).await?;
+    let columns: Vec<_> = columns.iter().map(|column| identifier(column)).collect();
     let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(",")) };
     let definer = match definer.rsplit_once('@') {
         Some((user, host)) => format!("{}@{}", identifier(user), identifier(host)),
@@ -287,6 +289,16 @@ async fn remembered(ctx: &Ctx, connection: &mut Connection, name: &str) -> Resul
         "CREATE ALGORITHM={algorithm} DEFINER={definer} SQL SECURITY {security} VIEW {}{columns} AS {definition}{check}",
         identifier(name)
     )))
+}
+
+/// The names of a view's columns.
+async fn columns(ctx: &Ctx, connection: &mut Connection, view: &str) -> Result<Vec<String>> {
+    let sql = format!(
+        "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {} ORDER BY ORDINAL_POSITION",
+        text(view)
+    );
+    let rows = connection.rows(ctx, &sql).await?;
+    rows.into_iter().map(|row| Reading::new(row).text()).collect()
 }
 
 /// The column `place` of what SHOW CREATE says. Without the privilege to see it, it is NULL.

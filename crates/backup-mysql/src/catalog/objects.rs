@@ -12,7 +12,9 @@ use super::readable::LeftOut;
 use super::want::Want;
 use crate::connect::Connection;
 use crate::ddl::quote::{identifier, text};
-use crate::error::code;
+use crate::error::{code, is_broken_off};
+use crate::snapshot::is_denied;
+use crate::statements;
 
 /// Where the rows of a table are, as far as it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +88,7 @@ pub(crate) struct View {
     pub(crate) invalid: bool,
     /// It has a CHECK OPTION.
     pub(crate) checked: bool,
-    /// It has one, and what it reads cannot be updated any more: as it is now, the server would not make it.
+    /// It has one, and what it reads may be such that it cannot be updated any more: then the server would not make it.
     pub(crate) fixed: bool,
     pub(crate) context: Context,
 }
@@ -152,8 +154,8 @@ impl RoutineKind {
 
 type Selects<'a> = &'a (dyn Fn(&str) -> bool + Sync);
 
-/// ER_KEY_DOES_NOT_EXITS, ER_UNKNOWN_PARTITION, ER_PARTITION_CLAUSE_ON_NONPARTITIONED.
-const NAMES_NOTHING: [u16; 3] = [1176, 1735, 1747];
+/// ER_PARSE_ERROR: of a view that says something that the server does not know any more.
+const PARSE_ERROR: u16 = 1064;
 
 /// ER_WRONG_MRG_TABLE.
 const DOES_NOT_FIT: u16 = 1168;
@@ -345,12 +347,17 @@ impl Objects {
         }
         // MySQL takes some for valid that it does not print.
         for view in self.views.iter_mut().filter(|view| !view.invalid) {
-            let show = format!("SHOW CREATE VIEW {}", identifier(&view.name));
-            match connection.execute(ctx, &show).await {
-                Err(error) if code(&error).is_none() => return Err(error),
-                Err(error) => view.invalid = code(&error).is_some_and(|code| NAMES_NOTHING.contains(&code)),
-                Ok(_) => {}
+            let shown = statements::view(ctx, connection, &identifier(&view.name), &view.context).await;
+            let Err(error) = shown else { continue };
+            let code = code(&error);
+            // Of one that the account may not see it says so again when that is read by its name.
+            if error.kind() == ErrorKind::PermissionDenied || is_denied(&error) && code != Some(PARSE_ERROR) {
+                continue;
             }
+            if code.is_none() || is_broken_off(&error) {
+                return Err(error);
+            }
+            view.invalid = true;
         }
         Ok(())
     }

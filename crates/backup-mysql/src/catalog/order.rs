@@ -61,18 +61,21 @@ pub(super) fn note_bereft(views: &mut [View], database: &str, unselected: &BTree
     }
 }
 
-/// A view that reads what cannot be updated cannot be, whatever MariaDB remembers of it.
+/// A view that reads what cannot be updated cannot be, whatever MariaDB remembers of it. What is said of some, as of one of expressions alone,
+/// is not what counts for a view of them: so the server has the last word, when the view is made.
 pub(super) fn note_fixed(views: &mut [View], database: &str, mut read_only: BTreeSet<String>) {
     if !views.iter().any(|view| view.checked) {
         return;
     }
+    let mut fixed = BTreeSet::new();
     for view in self::views(views, database) {
         if needs(view, database).tables.iter().any(|name| read_only.contains(name)) {
             read_only.insert(view.name.clone());
+            fixed.insert(view.name.clone());
         }
     }
     for view in views {
-        view.fixed = view.checked && read_only.contains(&view.name);
+        view.fixed = view.checked && fixed.contains(&view.name);
     }
 }
 
@@ -100,6 +103,16 @@ mod tests {
         assert_eq!(ordered, ["c", "a", "b", "e", "d"]);
         assert_eq!(needs(&all[0], "shop").functions, ["f"]);
         assert_eq!(needs(&all[0], "shop").tables, ["c"]);
+    }
+
+    #[test]
+    fn a_view_may_be_fixed_by_what_it_reads() {
+        let mut all = [view("low", "t"), view("middle", "low"), view("up", "middle"), view("beside", "u")];
+        for view in &mut all {
+            view.checked = true;
+        }
+        note_fixed(&mut all, "shop", BTreeSet::from(["low".to_owned()]));
+        assert_eq!(all.each_ref().map(|view| view.fixed), [false, true, true, false]);
     }
 
     #[test]

@@ -515,13 +515,12 @@ impl Plan<'_> {
             let has_database = |name: &str| {
                 objects.databases.contains(name) || name.eq_ignore_ascii_case("information_schema")
             };
-            let invalid = view.invalid || view.fixed;
-            let stand_ins = if invalid {
+            let stand_ins = if view.invalid || view.fixed {
                 StandIns::of(view, self.database, there, has_function, has_database)
             } else {
                 StandIns::default()
             };
-            let spec = SqlSpec::View { invalid, context: view.context.clone(), stand_ins };
+            let spec = SqlSpec::View { invalid: view.invalid, context: view.context.clone(), stand_ins };
             let made = self.sql(Phase::PostData, self.object("view", &view.name), &spec, after)?;
             (after, last) = (vec![made], Some(made));
         }

@@ -59,7 +59,7 @@ pub(crate) enum SqlSpec {
     View {
         invalid: bool,
         context: Context,
-        /// What has to be there while an invalid one is made.
+        /// What has to be there while it is made: an invalid one, or a valid one that the server does not make otherwise.
         #[serde(default)]
         stand_ins: StandIns,
     },

@@ -127,15 +127,11 @@ impl StandIns {
         stand_ins
     }
 
-    /// The statements before and behind the one that makes the view. Those of whole databases come first: where there is one of the name, nothing
-    /// else was done yet.
+    /// The statements before and behind the one that makes the view.
     pub(crate) fn around(&self, view: String) -> Vec<String> {
         let (mut before, mut behind) = (Vec::new(), Vec::new());
         for database in &self.databases {
-            before.push(create_database(&database.name));
-            let within = |name: &str| format!("{}.{}", identifier(&database.name), identifier(name));
-            before.extend(database.tables.iter().map(|table| self.create(&within(&table.name), table)));
-            before.extend(database.functions.iter().map(|function| function.create(&within(&function.name))));
+            before.extend(self.fill(database));
             behind.push(drop_database(&database.name));
         }
         for (at, table) in self.tables.iter().enumerate() {
@@ -190,6 +186,24 @@ impl StandIns {
     /// The database that a statement drops again.
     pub(crate) fn drops(&self, sql: &[u8]) -> Option<&str> {
         self.database(|name| drop_database(name).as_bytes() == sql)
+    }
+
+    /// The database made for the moment that a statement is about.
+    pub(crate) fn within(&self, sql: &[u8]) -> Option<&str> {
+        let about = |database: &&Database| {
+            let mut all = self.fill(database);
+            drop_database(&database.name).as_bytes() == sql || all.any(|one| one.as_bytes() == sql)
+        };
+        self.databases.iter().find(about).map(|database| database.name.as_str())
+    }
+
+    /// The statements that make a database, and what is read in it.
+    fn fill<'a>(&'a self, database: &'a Database) -> impl Iterator<Item = String> + 'a {
+        let within = |name: &str| format!("{}.{}", identifier(&database.name), identifier(name));
+        let tables = database.tables.iter().map(move |table| self.create(&within(&table.name), table));
+        let functions =
+            database.functions.iter().map(move |function| function.create(&within(&function.name)));
+        std::iter::once(create_database(&database.name)).chain(tables).chain(functions)
     }
 
     fn database(&self, is_it: impl Fn(&str) -> bool) -> Option<&str> {
@@ -412,5 +426,7 @@ mod tests {
         assert_eq!(stand_ins.makes(b"CREATE DATABASE `far`"), Some("far"));
         assert_eq!(stand_ins.drops(b"DROP DATABASE `far`"), Some("far"));
         assert_eq!(stand_ins.makes(b"CREATE DATABASE `else`"), None);
+        assert_eq!(stand_ins.within(b"CREATE TABLE `far`.`u` (`z` INT)"), Some("far"));
+        assert_eq!(stand_ins.within(b"DROP TABLE `gone`"), None);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::lex::{Token, tokens, without_qualifiers, words};
+use super::quote::identifier;
 
 /// The tables and views of `database` that a definition in `information_schema` reads: there each is named with its database.
 pub(crate) fn tables(sql: &str, database: &str) -> Vec<String> {
@@ -79,6 +80,35 @@ pub(crate) fn in_any_database(sql: &str, database: &str) -> String {
     without_qualifiers(&all, database, |at| counts(at) || !names_tables && is_first(at) && dot(at + 3))
 }
 
+/// Whether a column is said to have no name, which is not how a column gets none.
+pub(crate) fn has_nameless_column(sql: &str) -> bool {
+    let all: Vec<_> = words(sql).collect();
+    all.windows(2).any(|pair| matches!(pair, [word, Token::Name("``")] if word.is("AS")))
+}
+
+/// The statement that says the names of its columns behind that of the view, unless it does, and others in the place of none.
+pub(crate) fn with_columns(sql: &str, names: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(|name| identifier(name)).collect();
+    let (mut said, mut words) = (String::new(), [Token::Other(""); 2]);
+    let mut is_named = false;
+    for token in tokens(sql) {
+        let [before, last] = words;
+        // Behind the name of the view.
+        if !is_named && before.is("VIEW") && !matches!(token, Token::Space(_)) {
+            if token != Token::Other("(") {
+                said.push_str(&format!("({}) ", names.join(",")));
+            }
+            is_named = true;
+        }
+        let is_nameless = token == Token::Name("``") && last.is("AS");
+        said.push_str(if is_nameless { "`nameless`" } else { token.as_str() });
+        if !matches!(token, Token::Space(_)) {
+            words = [last, token];
+        }
+    }
+    said
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +127,18 @@ mod tests {
         assert_eq!(in_any_database(view, "shop"), plain);
         let of_several = "CREATE VIEW `v` AS select `shop`.`t`.`a` AS `a` from `shop`.`t` join `other`.`t`";
         assert_eq!(in_any_database(of_several, "shop"), of_several);
+    }
+
+    #[test]
+    fn a_column_without_a_name_is_named_behind_the_view() {
+        let view = "CREATE ALGORITHM=UNDEFINED DEFINER=`a`@`%` SQL SECURITY DEFINER VIEW `v` AS select `t`.`a` AS ``,'AS ``' AS `b` from `t`";
+        assert!(has_nameless_column(view) && !has_nameless_column(&view.replace("AS ``,", "AS `x`,")));
+        assert_eq!(
+            with_columns(view, &[String::new(), "b".to_owned()]),
+            "CREATE ALGORITHM=UNDEFINED DEFINER=`a`@`%` SQL SECURITY DEFINER VIEW `v` (``,`b`) AS select `t`.`a` AS `nameless`,'AS ``' AS `b` from `t`"
+        );
+        let said = "CREATE VIEW `v` (``) AS select 1 AS ``";
+        assert_eq!(with_columns(said, &[]), "CREATE VIEW `v` (``) AS select 1 AS `nameless`");
     }
 
     #[test]

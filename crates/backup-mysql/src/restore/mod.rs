@@ -7,6 +7,7 @@ mod definers;
 mod session;
 mod some;
 mod target;
+mod views;
 
 use std::sync::{Arc, Mutex as Cell, PoisonError};
 
@@ -31,8 +32,6 @@ pub(crate) use contents::is_incomplete;
 
 /// ER_TABLE_EXISTS_ERROR, ER_SP_ALREADY_EXISTS, ER_EVENT_ALREADY_EXISTS.
 const IS_THERE: [u16; 3] = [1050, 1304, 1537];
-/// ER_DB_CREATE_EXISTS.
-const DATABASE_EXISTS: u16 = 1007;
 
 /// The target, and the connections to it.
 #[derive(Debug)]
@@ -129,8 +128,9 @@ impl Restore {
         if rows.is_some_and(|rows| rows.versioned) {
             session.with_history(ctx).await?;
         }
-        // Beside what is there nothing is put aside, nor stands in for anything.
-        let mut view_alone = !self.target.is_whole();
+        if let Some(made_from @ SqlSpec::View { invalid, stand_ins, .. }) = &made_from {
+            return self.view(ctx, part, session, made_from, (*invalid, stand_ins), input).await;
+        }
         while let Some(sql) = statement(input).await? {
             match &made_from {
                 None => {
@@ -140,19 +140,6 @@ impl Restore {
                     self.accounts.make(ctx, session, part, account, &sql).await?;
                 }
                 Some(SqlSpec::Grants { account }) => self.accounts.grant_later(account, sql),
-                Some(SqlSpec::View { invalid: true, .. }) if view_alone && !is_view(&sql) => {}
-                Some(made_from @ SqlSpec::View { stand_ins, .. }) => {
-                    self.target.note_made(part, made_from);
-                    let done = self.make(ctx, session, made_from, sql.clone()).await;
-                    match (stand_ins.makes(&sql), done) {
-                        // A database of the name is there: the view reads what it has.
-                        (Some(_), Err(error)) if code(&error) == Some(DATABASE_EXISTS) => view_alone = true,
-                        (makes, done) => {
-                            done?;
-                            self.target.note_stand_ins(makes, stand_ins.drops(&sql));
-                        }
-                    }
-                }
                 Some(SqlSpec::Event { .. }) => self.events.lock().await.push((part.clone(), sql)),
                 // They are rows, though they come as statements.
                 Some(
@@ -301,11 +288,6 @@ impl Restore {
 async fn take_back(target: &Target, accounts: &Accounts, config: &Config) -> Result<()> {
     let (target, accounts) = (target.take_back(config).await, accounts.take_back(config).await);
     target.and(accounts)
-}
-
-/// Whether a statement makes a view, as the server prints it, and not what stands in for what it reads.
-fn is_view(sql: &[u8]) -> bool {
-    sql.starts_with(b"CREATE ALGORITHM")
 }
 
 /// The next statement, whole. It need not be UTF-8.

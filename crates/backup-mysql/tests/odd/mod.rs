@@ -126,6 +126,35 @@ async fn a_view_of_a_lost_database_comes_back_as_lost(kind: &str) {
     assert_eq!(server.ask(Some(lost), "SHOW TABLES"), "t\n");
 }
 
+/// Of which one is there again, with what the view reads.
+async fn a_view_of_two_lost_databases_leaves_nothing_behind(kind: &str) {
+    let Some(server) = Server::find(kind) else { return };
+    let (source, one, other) = (server.empty(), server.empty(), server.empty());
+    let (one, other) = (one.path.as_str(), other.path.as_str());
+    let statements = [
+        format!("CREATE TABLE `{one}`.t (a INT)"),
+        format!("CREATE TABLE `{other}`.t (b INT)"),
+        "CREATE TABLE here (c INT, d INT)".to_owned(),
+        format!(
+            "CREATE VIEW of_both AS SELECT x.a, y.b, here.c FROM `{one}`.t x JOIN `{other}`.t y JOIN here"
+        ),
+        "ALTER TABLE here DROP c".to_owned(),
+        format!("DROP DATABASE `{one}`"),
+        format!("DROP DATABASE `{other}`"),
+    ];
+    server.run(Some(&source.path), &statements);
+    let manager = manager();
+    let backup = manager.backup(&source).await.unwrap();
+    server.run(None, &[format!("CREATE DATABASE `{other}`"), format!("CREATE TABLE `{other}`.t (b INT)")]);
+    let target = server.empty();
+    manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+    let view = "SELECT COUNT(*) FROM information_schema.VIEWS WHERE TABLE_SCHEMA = DATABASE()";
+    assert_eq!(server.ask(Some(&target.path), view), "1\n");
+    assert_eq!(server.ask(Some(&target.path), "SELECT COUNT(*) FROM here"), "0\n");
+    assert_eq!(server.ask(Some(other), "SHOW TABLES"), "t\n");
+    assert!(!server.databases().iter().any(|name| name == one));
+}
+
 /// The server does not say what such a table is made of; and it has no rows that could be lost.
 async fn a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning(kind: &str) {
     let Some(server) = Server::find(kind) else { return };
@@ -310,6 +339,36 @@ async fn checked_views_of_what_cannot_be_updated_come_back(kind: &str) {
     comes_back_the_same(&server, &statements).await;
 }
 
+/// Nothing needs to stand in for what these read: the server makes them as they are.
+async fn checked_views_that_only_seem_not_to_be_updatable_are_valid(kind: &str) {
+    let Some(server) = Server::find(kind) else { return };
+    let source = server.empty();
+    let statements = [
+        "CREATE TABLE t (a INT, j JSON)",
+        "CREATE VIEW of_nothing AS SELECT a + 1 AS b FROM t WITH LOCAL CHECK OPTION",
+        "CREATE VIEW of_that AS SELECT b FROM of_nothing WHERE b > 2 WITH CHECK OPTION",
+    ];
+    server.run(Some(&source.path), &statements.map(str::to_owned));
+    let manager = manager();
+    let backup = manager.backup(&source).await.unwrap();
+    let warnings = manager.get_backup(&BackupRef::from(&backup.id)).await.unwrap().warnings.join("\n");
+    assert!(!warnings.contains("view"), "{warnings}");
+    let target = server.empty();
+    manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+    assert_eq!(server.dump(&target.path), server.dump(&source.path));
+}
+
+/// Which the server prints in a way that it does not read.
+async fn a_view_with_a_nameless_column_comes_back(kind: &str) {
+    let Some(server) = Server::find(kind) else { return };
+    let statements = [
+        "CREATE TABLE t (a INT, b INT)",
+        "CREATE VIEW nameless (``, `c`) AS SELECT a, b FROM t UNION SELECT 1, ''",
+        "CREATE VIEW of_it AS SELECT c FROM nameless",
+    ];
+    comes_back_the_same(&server, &statements).await;
+}
+
 /// As a table, with comments of its own.
 async fn a_sequence_that_was_made_as_a_table_comes_back(kind: &str) {
     let Some(server) = Server::find(kind) else { return };
@@ -374,7 +433,7 @@ async fn rows_without_a_number_come_back_without_one(kind: &str) {
 }
 
 on! {
-    mariadb: a_sequence_that_was_made_as_a_table_comes_back checked_views_of_what_cannot_be_updated_come_back views_that_name_partitions_and_keys_come_back an_invalid_view_keeps_its_order tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_refused;
-    mariadb11: a_sequence_that_was_made_as_a_table_comes_back checked_views_of_what_cannot_be_updated_come_back views_that_name_partitions_and_keys_come_back an_invalid_view_keeps_its_order rows_without_a_partition_come_back tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_refused;
-    mysql: checked_views_of_what_cannot_be_updated_come_back views_that_name_partitions_and_keys_come_back a_primary_key_that_came_late_does_so_again archived_numbers_come_back rows_without_a_partition_come_back rows_without_a_number_come_back_without_one a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_table_without_a_tablespace_comes_back_as_one;
+    mariadb: a_view_with_a_nameless_column_comes_back a_sequence_that_was_made_as_a_table_comes_back checked_views_of_what_cannot_be_updated_come_back checked_views_that_only_seem_not_to_be_updatable_are_valid views_that_name_partitions_and_keys_come_back an_invalid_view_keeps_its_order tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_refused;
+    mariadb11: a_view_with_a_nameless_column_comes_back a_sequence_that_was_made_as_a_table_comes_back checked_views_of_what_cannot_be_updated_come_back checked_views_that_only_seem_not_to_be_updatable_are_valid views_that_name_partitions_and_keys_come_back an_invalid_view_keeps_its_order rows_without_a_partition_come_back tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_refused;
+    mysql: checked_views_of_what_cannot_be_updated_come_back views_that_name_partitions_and_keys_come_back a_primary_key_that_came_late_does_so_again archived_numbers_come_back rows_without_a_partition_come_back rows_without_a_number_come_back_without_one a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one;
 }

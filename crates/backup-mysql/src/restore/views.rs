@@ -1,0 +1,72 @@
+//! Views, and what stands in for what they read while they are made.
+
+use std::collections::BTreeSet;
+
+use backup_core::{Ctx, Part, PartReader, Result};
+
+use super::session::Session;
+use super::{Restore, statement};
+use crate::catalog::spec::SqlSpec;
+use crate::catalog::stand_in::StandIns;
+use crate::error::code;
+
+/// ER_DB_CREATE_EXISTS.
+const DATABASE_EXISTS: u16 = 1007;
+/// ER_VIEW_NONUPD_CHECK: what a view with a CHECK OPTION reads cannot be updated.
+const NOT_UPDATABLE: u16 = 1368;
+
+impl Restore {
+    /// Makes a view.
+    pub(super) async fn view(
+        &self,
+        ctx: &Ctx,
+        part: &Part,
+        session: &mut Session,
+        made_from: &SqlSpec,
+        (invalid, stand_ins): (bool, &StandIns),
+        input: &mut PartReader,
+    ) -> Result<()> {
+        self.target.note_made(part, made_from);
+        let mut statements = Vec::new();
+        while let Some(sql) = statement(input).await? {
+            statements.push(sql);
+        }
+        // Beside what is there nothing is put aside, nor stands in for anything.
+        let alone = !self.target.is_whole();
+        // One that is valid may want nothing of that. The server knows.
+        if alone || !invalid {
+            let view = statements.iter().find(|sql| is_view(sql)).or(statements.first());
+            let made = match view {
+                Some(view) => self.make(ctx, session, made_from, view.clone()).await,
+                None => Ok(()),
+            };
+            let is_refused = made.as_ref().is_err_and(|error| code(error) == Some(NOT_UPDATABLE));
+            if alone || !is_refused || statements.len() < 2 {
+                return made;
+            }
+        }
+        // Of a database that is there the view reads what that has.
+        let mut there = BTreeSet::new();
+        for sql in statements {
+            if stand_ins.within(&sql).is_some_and(|database| there.contains(database)) {
+                continue;
+            }
+            let (makes, drops) = (stand_ins.makes(&sql), stand_ins.drops(&sql));
+            match (makes, self.make(ctx, session, made_from, sql.clone()).await) {
+                (Some(database), Err(error)) if code(&error) == Some(DATABASE_EXISTS) => {
+                    there.insert(database);
+                }
+                (makes, done) => {
+                    done?;
+                    self.target.note_stand_ins(makes, drops);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a statement makes a view, as the server prints it, and not what stands in for what it reads.
+fn is_view(sql: &[u8]) -> bool {
+    sql.starts_with(b"CREATE ALGORITHM")
+}
