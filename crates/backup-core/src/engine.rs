@@ -152,7 +152,7 @@ pub trait BackupSession: Send + Sync {
     }
 
     /// The tables and the like that are not in the plan because they cannot be read: the account may not, or the server cannot open them. There
-    /// are some only where the request says so.
+    /// are some only where the request says so; and, whatever it says, what nothing that the operator does could bring back.
     fn left_out(&self) -> Vec<Object> {
         Vec::new()
     }

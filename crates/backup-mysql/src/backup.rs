@@ -12,7 +12,7 @@ use tokio::sync::{MutexGuard, Semaphore, SemaphorePermit};
 
 use crate::catalog::Reading;
 use crate::catalog::objects::Objects;
-use crate::catalog::plan;
+use crate::catalog::plan::{self, Planned};
 use crate::catalog::readable::LeftOut;
 use crate::catalog::spec::{RowsSpec, SqlSpec, spec};
 use crate::config::Config;
@@ -41,6 +41,8 @@ pub(crate) struct Backup {
     place: Option<LogPoint>,
     request: BackupRequest,
     left_out: LeftOut,
+    /// What turned out to be such that no server would take it back.
+    lost: Cell<Vec<Object>>,
     /// How many rows were read of tables that are split by a collation.
     counted: Cell<BTreeMap<String, u64>>,
     /// What there was when the plan was made.
@@ -156,6 +158,7 @@ impl Backup {
             place: snapshot.place,
             request,
             left_out,
+            lost: Cell::default(),
             counted: Cell::default(),
             planned: tokio::sync::Mutex::default(),
         }
@@ -257,7 +260,8 @@ impl BackupSession for Backup {
     }
 
     fn left_out(&self) -> Vec<Object> {
-        self.left_out.objects.clone()
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        self.left_out.objects.iter().chain(lost.iter()).cloned().collect()
     }
 
     async fn plan(&self, ctx: &Ctx) -> Result<Vec<Part>> {
@@ -273,7 +277,9 @@ impl BackupSession for Backup {
         let holder = holder.as_mut().map(|holder| &mut holder.connection);
         let mut readers =
             plan::Readers { config: &self.config, keepers: &mut keepers, holder, held: &self.held };
-        let parts = plan::plan(ctx, &mut readers, &self.database, &objects, &self.request).await?;
+        let Planned { parts, left_out } =
+            plan::plan(ctx, &mut readers, &self.database, &objects, &self.request).await?;
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = left_out;
         *self.planned.lock().await = Some(objects);
         if self.request.in_order {
             self.turns.plan(parts.iter().filter(|part| part.phase == Phase::Data).map(|part| part.id));

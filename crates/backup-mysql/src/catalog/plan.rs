@@ -65,6 +65,12 @@ impl Readers<'_> {
     }
 }
 
+/// What is backed up, and what cannot be.
+pub(crate) struct Planned {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) left_out: Vec<Object>,
+}
+
 /// The parts of the database that `request` selects.
 pub(crate) async fn plan(
     ctx: &Ctx,
@@ -72,7 +78,7 @@ pub(crate) async fn plan(
     database: &str,
     objects: &Objects,
     request: &BackupRequest,
-) -> Result<Vec<Part>> {
+) -> Result<Planned> {
     for table in &objects.unfit {
         ctx.warn(format!(
             "MERGE table {} and its triggers are left out: its parts are not there or not like it, and the server does not say what it is made of; it has no rows of its own",
@@ -108,9 +114,11 @@ pub(crate) async fn plan(
     for table in tables.iter_mut().filter(|table| discarded.contains(&table.name)) {
         table.engine = Engine::Rowless;
     }
-    for table in &tables {
-        if let Some(end) = &table.end_by_transaction {
-            check_history(ctx, readers.any()?, &table.name, end).await?;
+    let mut left_out = Vec::new();
+    for table in tables.iter().filter(|_| request.content != Content::SchemaOnly) {
+        let Some(end) = &table.end_by_transaction else { continue };
+        if has_history(ctx, readers.any()?, &table.name, end).await? {
+            left_out.push(Object::new("history", &table.name).in_schema(database).of_table(&table.name));
         }
     }
     let wants = match request.content {
@@ -167,23 +175,34 @@ pub(crate) async fn plan(
         let object = Object::new("grants", account.name());
         plan.sql(Phase::Globals, object, &spec, [made])?;
     }
-    Ok(plan.parts)
+    Ok(Planned { parts: plan.parts, left_out })
 }
 
-/// Refuses a table that is versioned by transactions if it has rows of the past: no server takes the number of the transaction that a row was of, and
-/// without it they would be rows of the present.
-async fn check_history(ctx: &Ctx, connection: &mut Connection, table: &str, end: &str) -> Result<()> {
+/// Whether a table that is versioned by transactions has rows of the past. These are not backed up: no server takes the number of the transaction that a
+/// row was of, and without it they would be rows of the present.
+async fn has_history(ctx: &Ctx, connection: &mut Connection, table: &str, end: &str) -> Result<bool> {
     let (name, end) = (identifier(table), identifier(end));
     let past = format!("SELECT 1 FROM {name} FOR SYSTEM_TIME ALL WHERE {end} <> {} LIMIT 1", u64::MAX);
-    let table = table.escape_debug();
-    if !connection.rows(ctx, &past).await?.is_empty() {
-        let why = format!("table {table} has a history by transactions, which no server takes back");
-        return Err(Error::unsupported(why).hint("leave the table out (--exclude)"));
-    }
+    let has_any = !connection.rows(ctx, &past).await?.is_empty();
+    let lost = match has_any {
+        true => "its rows of the past, and the transactions of the others, are",
+        false => "the transactions of its rows are",
+    };
     ctx.warn(format!(
-        "table {table} is versioned by transactions: which one each row is of is not in the backup"
+        "table {} is versioned by transactions, which no server takes back: {lost} not in the backup",
+        table.escape_debug()
     ));
-    Ok(())
+    Ok(has_any)
+}
+
+/// Whether a stored difference of unsigned numbers is below zero, or may be such a one.
+async fn has_differences_below_zero(ctx: &Ctx, connection: &mut Connection, table: &Table) -> Result<bool> {
+    if table.differences.is_empty() {
+        return Ok(false);
+    }
+    let below: Vec<_> = table.differences.iter().map(|name| format!("{} < 0", identifier(name))).collect();
+    let sql = format!("SELECT 1 FROM {} WHERE {} LIMIT 1", table.from(), below.join(" OR "));
+    Ok(!connection.rows(ctx, &sql).await?.is_empty())
 }
 
 /// The parts of a table, sequence, view or function.
@@ -299,11 +318,12 @@ impl Plan<'_> {
             table.columns.iter().map(|column| PartColumn::new(&column.name, &column.declared)).collect();
         let uncounted = uncounted::of(ctx, connection, table).await?;
         let partitions = misplaced::partitions(ctx, connection, table).await?;
+        let subtracts = has_differences_below_zero(ctx, connection, table).await?;
         if !partitions.is_empty() {
             if uncounted.is_some() {
                 return Err(uncounted::refused(table, "others lie in no partition"));
             }
-            return self.rows_of_partitions(table, &columns, partitions);
+            return self.rows_of_partitions(table, &columns, partitions, subtracts);
         }
         let slices = if size::is_small(rows) {
             vec![Slice { condition: None, bytes: rows * 16 * table.columns.len() as u64 }]
@@ -340,6 +360,7 @@ impl Plan<'_> {
                 },
                 versioned: table.versioned,
                 generated_places: table.generated_places.clone(),
+                subtracts,
                 aside: None,
                 by_collation: slices_by_collation,
             };
@@ -366,6 +387,7 @@ impl Plan<'_> {
         table: &Table,
         columns: &[PartColumn],
         partitions: Vec<String>,
+        subtracts: bool,
     ) -> Result<()> {
         let mut before = self.needs.get(&table.name).and_then(|needs| needs.made);
         for partition in partitions {
@@ -378,6 +400,7 @@ impl Plan<'_> {
                 select: table.select_of_partition(&partition),
                 versioned: false,
                 generated_places: table.generated_places.clone(),
+                subtracts,
                 aside: Some(aside.clone()),
                 by_collation: false,
             };

@@ -107,6 +107,9 @@ pub(crate) struct RowsSpec {
     /// Generated columns of geometries, for which MySQL's LOAD DATA wants to be told DEFAULT.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) generated_places: Vec<String>,
+    /// Some of what is computed of unsigned numbers is below zero: the server computes that only in its mode NO_UNSIGNED_SUBTRACTION.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) subtracts: bool,
     /// The table that they go into, if it is not the one that they are of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) aside: Option<String>,

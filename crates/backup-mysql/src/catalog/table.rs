@@ -10,6 +10,7 @@ use super::objects::{Engine, TableEntry};
 use super::want::Want;
 use crate::connect::Connection;
 use crate::ddl::create::{CreateTable, NUMBER_OF_TEXT, referred, unqualified};
+use crate::ddl::lex::{Token, tokens};
 use crate::ddl::quote::{identifier, text};
 
 /// A table with what is needed to read its rows.
@@ -35,6 +36,8 @@ pub(crate) struct Table {
     pub(crate) numbers_texts: bool,
     /// The column that counts, if it may be NULL.
     pub(crate) nullable_counter: Option<String>,
+    /// Stored columns that may be differences of unsigned numbers, which are below zero only by the mode NO_UNSIGNED_SUBTRACTION.
+    pub(crate) differences: Vec<String>,
     /// If its history is kept by transactions, and not by times: the column in which a version ends.
     pub(crate) end_by_transaction: Option<String>,
     pub(crate) foreign_keys: Vec<ForeignKey>,
@@ -160,6 +163,12 @@ impl RawColumn {
         wants.extend(self.collation.as_deref().and_then(Want::collation));
         wants.extend(self.reference.is_some().then_some(Want::SpatialReference));
         wants
+    }
+
+    fn is_difference(&self) -> bool {
+        let subtracts = |expression: &str| tokens(expression).any(|token| token == Token::Other("-"));
+        let is_signed = !self.declared.contains("unsigned");
+        is_signed && self.extra.contains("STORED") && self.generated.as_deref().is_some_and(subtracts)
     }
 
     /// Whether a foreign key may go from one to the other.
@@ -296,6 +305,9 @@ impl Details {
         });
         let key = key.collect();
         let (mut wants, mut said) = (wants.clone(), Vec::new());
+        let has_unsigned = raws.iter().any(|raw| raw.declared.contains("unsigned"));
+        let differences = raws.iter().filter(|raw| has_unsigned && raw.is_difference());
+        let differences = differences.map(|raw| raw.name.clone()).collect();
         for raw in raws {
             wants.extend(raw.wants());
             said.extend(raw.default.clone().into_iter().chain(raw.generated.clone()));
@@ -351,6 +363,7 @@ impl Details {
             has_disabled_keys: disabled_keys > Some(0),
             numbers_texts: names.iter().any(|name| name == NUMBER_OF_TEXT),
             nullable_counter,
+            differences,
             end_by_transaction,
             names,
             foreign_keys: self.foreign_keys.remove(name).unwrap_or_default(),

@@ -20,6 +20,10 @@ pub(crate) const PLAIN: [&str; 2] = [
      time_zone = '+00:00', timestamp = DEFAULT /*!80400 , restrict_fk_on_non_standard_key = OFF */",
 ];
 
+/// And what is computed of unsigned numbers may be below zero.
+pub(crate) const SUBTRACTING: &str =
+    "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',NO_UNSIGNED_SUBTRACTION')";
+
 /// Brings a session that prints views back to UTF-8, whatever it gets texts in.
 pub(crate) const UTF8: &str =
     "SET SESSION character_set_client = utf8mb4, character_set_connection = utf8mb4";

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use backup_core::{Error, Item, Part, PartKind, PartSource, Result, Script, ScriptInfo, ScriptWriter};
 
-use super::PLAIN;
 use super::value::{Literals, insert};
+use super::{PLAIN, SUBTRACTING};
 use crate::catalog::context::collate;
 use crate::catalog::spec::{RowsSpec, SqlSpec, spec};
 
@@ -59,7 +59,12 @@ impl ScriptWriter for MySqlScript {
             PartKind::Rows { columns, .. } => {
                 let spec: RowsSpec = spec(part)?;
                 let table = spec.aside.as_ref().unwrap_or(&part.object.name);
-                rows(&insert(table, columns), &spec, source, script)
+                if spec.subtracts {
+                    say(script, &format!("{SUBTRACTING};\n"))?;
+                }
+                rows(&insert(table, columns), &spec, source, script)?;
+                let [_, settings] = PLAIN;
+                if spec.subtracts { say(script, &format!("{settings};\n")) } else { Ok(()) }
             }
             _ => Err(Error::internal("a part is planned that MySQL has not")),
         }

@@ -39,6 +39,8 @@ pub(crate) struct Restore {
     config: Config,
     no_owner: bool,
     schema_only: bool,
+    /// Rows want a session of the mode NO_UNSIGNED_SUBTRACTION.
+    subtracts: bool,
     /// How statements are said here, if the backup is of another server.
     translation: Option<Translation>,
     target: Arc<Target>,
@@ -82,6 +84,7 @@ impl Restore {
         Ok(Self {
             config,
             no_owner: request.no_owner,
+            subtracts: parts.iter().any(|part| spec::<RowsSpec>(part).is_ok_and(|spec| spec.subtracts)),
             schema_only: request.content == Content::SchemaOnly,
             translation,
             target: Arc::new(target),
@@ -99,7 +102,7 @@ impl Restore {
         if let Some(session) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             return Ok(session);
         }
-        let mut session = Session::open(ctx, &self.config).await?;
+        let mut session = Session::open(ctx, &self.config, self.subtracts).await?;
         if self.translation.is_some() {
             session.with_old_collations(ctx).await?;
         }

@@ -5,8 +5,8 @@ use backup_core::{Ctx, Result};
 use crate::catalog::context::Context;
 use crate::config::Config;
 use crate::connect::Connection;
-use crate::ddl::PLAIN;
 use crate::ddl::quote::identifier;
+use crate::ddl::{PLAIN, SUBTRACTING};
 use crate::error::code;
 
 /// One connection to the target, and what state it is in.
@@ -16,10 +16,12 @@ pub(super) struct Session {
     /// As rows and tables need it; not as some object's context has made it.
     is_plain: bool,
     has_history: bool,
+    /// All of them are: MariaDB computes as the session says that opens a table first.
+    subtracts: bool,
 }
 
 impl Session {
-    pub(super) async fn open(ctx: &Ctx, config: &Config) -> Result<Self> {
+    pub(super) async fn open(ctx: &Ctx, config: &Config, subtracts: bool) -> Result<Self> {
         let mut connection = Connection::open(ctx, config, true).await?;
         connection.execute(ctx, &format!("USE {}", identifier(&config.database))).await?;
         connection
@@ -42,7 +44,7 @@ impl Session {
                 }
             }
         }
-        Ok(Self { connection, is_plain: false, has_history: false })
+        Ok(Self { connection, is_plain: false, has_history: false, subtracts })
     }
 
     /// Gives character sets the collations that they had by default before MariaDB 11.5: what another server prints may leave those out.
@@ -57,7 +59,7 @@ impl Session {
     /// Makes it ready for rows and tables.
     pub(super) async fn plain(&mut self, ctx: &Ctx) -> Result<()> {
         if !self.is_plain {
-            for settings in PLAIN {
+            for settings in PLAIN.into_iter().chain(self.subtracts.then_some(SUBTRACTING)) {
                 self.connection.execute(ctx, settings).await?;
             }
             self.is_plain = true;

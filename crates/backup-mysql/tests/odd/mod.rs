@@ -43,23 +43,39 @@ async fn a_table_without_a_tablespace_comes_back_as_one(kind: &str) {
 }
 
 /// MariaDB keeps the number of the transaction that ended a version, and takes none from anybody.
-async fn a_history_by_transactions_is_refused(kind: &str) {
+async fn a_history_by_transactions_is_left_out_and_named(kind: &str) {
     let Some(server) = Server::find(kind) else { return };
     let source = server.empty();
     let statements = [
         "CREATE TABLE kept (a INT, s BIGINT UNSIGNED GENERATED ALWAYS AS ROW START, e BIGINT UNSIGNED GENERATED ALWAYS AS ROW END, \
          PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING",
-        "INSERT INTO kept (a) VALUES (1)",
+        "INSERT INTO kept (a) VALUES (1), (3)",
     ];
     server.run(Some(&source.path), &statements.map(str::to_owned));
-    let manager = manager();
-    let backup = manager.backup(&source).await.unwrap();
-    let target = server.empty();
-    manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
-    assert_eq!(server.ask(Some(&target.path), "SELECT a FROM kept FOR SYSTEM_TIME ALL"), "1\n");
-    server.run(Some(&source.path), &["UPDATE kept SET a = 2".to_owned()]);
-    let refused = manager.backup(&source).await.unwrap_err().to_string();
-    assert!(refused.contains("kept") && refused.contains("history"), "{refused}");
+    for format in [Format::Binary, Format::Sql] {
+        let manager = manager_of(format);
+        let whole = manager.backup(&source).await.unwrap();
+        assert!(whole.left_out.is_empty(), "{:?}", whole.left_out);
+        server.run(Some(&source.path), &["UPDATE kept SET a = a + 1 WHERE a < 3".to_owned()]);
+        let backup = manager.backup(&source).await.unwrap();
+        assert_eq!(backup.left_out, [format!("history {}.kept", source.path)]);
+        let warnings = manager.get_backup(&BackupRef::from(&backup.id)).await.unwrap().warnings.join("\n");
+        assert!(warnings.contains("table kept is versioned by transactions"), "{warnings}");
+        let target = server.empty();
+        manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+        let present = "SELECT a FROM kept ORDER BY a";
+        let expected = server.ask(Some(&source.path), present);
+        assert_eq!(
+            server.ask(Some(&target.path), &present.replace("kept", "kept FOR SYSTEM_TIME ALL")),
+            expected
+        );
+        let versioned = server.ask(Some(&target.path), "SHOW CREATE TABLE kept");
+        assert!(
+            versioned.contains("WITH SYSTEM VERSIONING") && versioned.contains("PERIOD FOR SYSTEM_TIME"),
+            "{versioned}"
+        );
+        server.run(Some(&source.path), &["DELETE HISTORY FROM kept".to_owned()]);
+    }
 }
 
 macro_rules! on {
@@ -358,6 +374,25 @@ async fn checked_views_that_only_seem_not_to_be_updatable_are_valid(kind: &str) 
     assert_eq!(server.dump(&target.path), server.dump(&source.path));
 }
 
+/// As they are only in a mode of the session that stored them.
+async fn differences_below_zero_come_back(kind: &str) {
+    let Some(server) = Server::find(kind) else { return };
+    let source = server.empty();
+    let statements = [
+        "SET sql_mode = 'NO_UNSIGNED_SUBTRACTION'",
+        "CREATE TABLE differences (a INT UNSIGNED, d BIGINT AS (a - 5) STORED, KEY (d))",
+        "INSERT INTO differences (a) VALUES (1), (7)",
+    ];
+    server.run(Some(&source.path), &statements.map(str::to_owned));
+    for format in [Format::Binary, Format::Sql] {
+        let manager = manager_of(format);
+        let backup = manager.backup(&source).await.unwrap();
+        let target = server.empty();
+        manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+        assert_eq!(server.ask(Some(&target.path), "SELECT * FROM differences"), "1\t-4\n7\t2\n");
+    }
+}
+
 /// Which the server prints in a way that it does not read.
 async fn a_view_with_a_nameless_column_comes_back(kind: &str) {
     let Some(server) = Server::find(kind) else { return };
@@ -433,7 +468,7 @@ async fn rows_without_a_number_come_back_without_one(kind: &str) {
 }
 
 on! {
-    mariadb: a_view_with_a_nameless_column_comes_back a_sequence_that_was_made_as_a_table_comes_back checked_views_of_what_cannot_be_updated_come_back checked_views_that_only_seem_not_to_be_updatable_are_valid views_that_name_partitions_and_keys_come_back an_invalid_view_keeps_its_order tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_refused;
-    mariadb11: a_view_with_a_nameless_column_comes_back a_sequence_that_was_made_as_a_table_comes_back checked_views_of_what_cannot_be_updated_come_back checked_views_that_only_seem_not_to_be_updatable_are_valid views_that_name_partitions_and_keys_come_back an_invalid_view_keeps_its_order rows_without_a_partition_come_back tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_refused;
-    mysql: checked_views_of_what_cannot_be_updated_come_back views_that_name_partitions_and_keys_come_back a_primary_key_that_came_late_does_so_again archived_numbers_come_back rows_without_a_partition_come_back rows_without_a_number_come_back_without_one a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one;
+    mariadb: differences_below_zero_come_back a_view_with_a_nameless_column_comes_back a_sequence_that_was_made_as_a_table_comes_back checked_views_of_what_cannot_be_updated_come_back checked_views_that_only_seem_not_to_be_updatable_are_valid views_that_name_partitions_and_keys_come_back an_invalid_view_keeps_its_order tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_left_out_and_named;
+    mariadb11: differences_below_zero_come_back a_view_with_a_nameless_column_comes_back a_sequence_that_was_made_as_a_table_comes_back checked_views_of_what_cannot_be_updated_come_back checked_views_that_only_seem_not_to_be_updatable_are_valid views_that_name_partitions_and_keys_come_back an_invalid_view_keeps_its_order rows_without_a_partition_come_back tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_left_out_and_named;
+    mysql: differences_below_zero_come_back checked_views_of_what_cannot_be_updated_come_back views_that_name_partitions_and_keys_come_back a_primary_key_that_came_late_does_so_again archived_numbers_come_back rows_without_a_partition_come_back rows_without_a_number_come_back_without_one a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one;
 }
