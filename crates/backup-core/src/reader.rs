@@ -39,6 +39,7 @@ pub enum Item<'a> {
 pub struct PartReader {
     // Taken out only while a blocking closure has it.
     unfolding: Option<Unfolding>,
+    said_rows: Option<u64>,
 }
 
 /// The same as [`PartReader`], for synchronous drivers: its methods block.
@@ -55,7 +56,17 @@ pub(crate) struct Piece {
 impl PartReader {
     /// A reader of the pieces that come from `pieces` and must come to `expected`, where that is known.
     pub(crate) fn new(ctx: &Ctx, pieces: mpsc::Receiver<Result<Piece>>, expected: Option<RowDigest>) -> Self {
-        Self { unfolding: Some(Unfolding::new(ctx.clone(), pieces, expected)) }
+        Self { unfolding: Some(Unfolding::new(ctx.clone(), pieces, expected)), said_rows: None }
+    }
+
+    /// The same, of statements that say so many rows.
+    pub(crate) fn of_said_rows(ctx: &Ctx, pieces: mpsc::Receiver<Result<Piece>>, rows: Option<u64>) -> Self {
+        Self { said_rows: rows, ..Self::new(ctx, pieces, None) }
+    }
+
+    /// How many rows its statements say, where it is a part of rows that comes as statements.
+    pub fn said_rows(&self) -> Option<u64> {
+        self.said_rows
     }
 
     /// The next item; `None` at the end of the part.

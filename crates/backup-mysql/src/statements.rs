@@ -11,7 +11,6 @@ use crate::catalog::context::Context;
 use crate::catalog::spec::SqlSpec;
 use crate::catalog::trigger;
 use crate::connect::Connection;
-use crate::ddl::UTF8;
 use crate::ddl::create::late::{may_hide_encryption, with_unencrypted_partitions};
 use crate::ddl::create::{
     CreateTable, counting_by_rows, referred, refers, unqualified, without_database_of_libraries,
@@ -19,6 +18,7 @@ use crate::ddl::create::{
 use crate::ddl::quote::{identifier, text};
 use crate::ddl::raw;
 use crate::ddl::view::{has_nameless_column, in_any_database, names_database, with_columns};
+use crate::ddl::{ENCRYPTED, UTF8};
 use crate::error::{code, malformed};
 
 /// The statements of an SQL part: in the character set of the session that its object was made in, if that matters, and else in UTF-8.
@@ -134,7 +134,7 @@ async fn of_tables(
     let name = identifier(&object.name);
     let of_table = || object.table.as_deref().ok_or_else(|| Error::internal("a key without a table"));
     let statement = match spec {
-        SqlSpec::Database => settings(ctx, reader.speak(ctx, false).await?, database).await?,
+        SqlSpec::Database => return settings(ctx, reader.speak(ctx, false).await?, database).await,
         SqlSpec::Sequence => {
             let sql = show(ctx, reader.speak(ctx, true).await?, &format!("SEQUENCE {name}"), 1).await?;
             let sql = unqualified(&raw::to_text(sql)?, database);
@@ -331,20 +331,23 @@ fn gone(object: &Object) -> Error {
 }
 
 /// The defaults of the database, for the one that the session is in, whatever its name.
-async fn settings(ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<String> {
+async fn settings(ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<Vec<String>> {
     let of = text(database);
+    let encryption = if connection.version.encrypts_databases() { "DEFAULT_ENCRYPTION" } else { "NULL" };
     let comment = if connection.version.is_mariadb && connection.version.number >= (10, 5, 0) {
         "SCHEMA_COMMENT"
     } else {
         "''"
     };
     let sql = format!(
-        "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME, {comment} FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {of}"
+        "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME, {comment}, {encryption} FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {of}"
     );
     let mut row = Reading::new(connection.row(ctx, &sql).await?);
     let (charset, collation, comment) = (row.text()?, row.text()?, row.maybe()?.unwrap_or_default());
+    let is_encrypted = row.maybe()?.as_deref() == Some("YES");
     let comment = if comment.is_empty() { String::new() } else { format!(" COMMENT {}", text(&comment)) };
-    Ok(format!("ALTER DATABASE CHARACTER SET {charset} COLLATE {collation}{comment}"))
+    let defaults = format!("ALTER DATABASE CHARACTER SET {charset} COLLATE {collation}{comment}");
+    Ok(std::iter::once(defaults).chain(is_encrypted.then(|| ENCRYPTED.to_owned())).collect())
 }
 
 /// A sequence is a table of one row, which has all there is to know of it: as it is now, or `at_first`.

@@ -8,6 +8,7 @@ mod beside;
 mod content;
 mod logins;
 mod network;
+mod otherwise;
 mod peers;
 mod private;
 mod server;

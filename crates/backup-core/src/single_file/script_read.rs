@@ -246,6 +246,9 @@ impl ScriptParts {
     /// A reader of the part `record`.
     pub(crate) fn open(&self, ctx: &Ctx, record: &PartRecord) -> PartReader {
         let (sender, receiver) = mpsc::channel(1);
+        let is_said =
+            matches!(record.part.kind, PartKind::Rows { .. }) && Self::part_of(record).kind == PartKind::Sql;
+        let said_rows = is_said.then(|| record.rows());
         let (parts, record, context) = (self.clone(), record.clone(), ctx.clone());
         tokio::spawn(async move {
             let open = Arc::clone(&parts.open).lock_owned().await;
@@ -260,7 +263,7 @@ impl ScriptParts {
                 let _ = failed.send(Err(error)).await;
             }
         });
-        PartReader::new(ctx, receiver, None)
+        PartReader::of_said_rows(ctx, receiver, said_rows)
     }
 
     fn read(

@@ -85,7 +85,12 @@ impl Column {
 
 impl Kind {
     /// How a column of the type `data_type`, in full `declared`, travels; an error if nobody taught us the type.
-    pub(crate) fn of(data_type: &str, declared: &str, charset: Option<&str>) -> Result<Self> {
+    pub(crate) fn of(
+        data_type: &str,
+        declared: &str,
+        charset: Option<&str>,
+        collation: Option<&str>,
+    ) -> Result<Self> {
         let text = || match charset {
             Some("utf8" | "utf8mb3" | "utf8mb4" | "ascii") => Self::Text,
             _ => Self::Bytes,
@@ -96,7 +101,7 @@ impl Kind {
             "date" | "time" | "datetime" | "timestamp" | "year" => Self::Plain,
             "inet4" | "inet6" | "uuid" => Self::Ascii,
             "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" => text(),
-            "enum" | "set" if has_plain_members(declared) => text(),
+            "enum" | "set" if has_plain_members(declared) && collation.is_some_and(tells_letters) => text(),
             "enum" | "set" => Self::Index,
             "bit" | "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "vector" => {
                 Self::Bytes
@@ -114,6 +119,22 @@ impl Kind {
     }
 }
 
+/// Whether a collation is known to tell all printable ASCII from each other, but for upper and lower case. Those of some languages do not: in Latin V is a U, in
+/// Lithuanian Y an I. Nor do those of some character sets that are older than Unicode: in `macce_general_ci` N is an M.
+fn tells_letters(collation: &str) -> bool {
+    const CHARSETS: [&str; 8] = ["ascii", "latin1", "utf8", "utf8mb3", "utf8mb4", "ucs2", "utf16", "utf32"];
+    const OF_NO_LANGUAGE: [&str; 4] = ["general", "unicode", "0900", "uca1400"];
+    const ENDINGS: [&str; 7] = ["520", "nopad", "ai", "as", "ci", "cs", "mysql500"];
+    let mut words = collation.split('_');
+    if !words.next().is_some_and(|charset| CHARSETS.contains(&charset)) {
+        return false;
+    }
+    let is_general = words.next().is_some_and(|family| OF_NO_LANGUAGE.contains(&family));
+    collation.ends_with("_bin")
+        || collation == "latin1_swedish_ci"
+        || is_general && words.all(|word| ENDINGS.contains(&word))
+}
+
 /// Whether the members of an ENUM or SET differ whatever the collation, and none is empty, as the error value is.
 fn has_plain_members(declared: &str) -> bool {
     let mut seen = BTreeSet::new();
@@ -122,7 +143,8 @@ fn has_plain_members(declared: &str) -> bool {
         _ => None,
     });
     members.into_iter().all(|quoted| {
-        let plain = quoted.len() > 2 && quoted.is_ascii() && !quoted.contains('\\');
+        let is_printable = quoted.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        let plain = quoted.len() > 2 && is_printable && !quoted.contains('\\');
         plain && seen.insert(quoted.trim_matches('\'').trim_end().to_ascii_lowercase())
     })
 }
@@ -133,10 +155,35 @@ mod tests {
 
     #[test]
     fn odd_members_are_read_by_number() {
-        let of = |declared: &str| Kind::of("enum", declared, Some("latin1")).unwrap();
+        let of =
+            |declared: &str| Kind::of("enum", declared, Some("latin1"), Some("latin1_swedish_ci")).unwrap();
         assert_eq!(of("enum('a','b c')"), Kind::Bytes);
         for odd in ["enum('')", "enum('a','A')", "enum('ä')", "enum('a\\\\b')"] {
             assert_eq!(of(odd), Kind::Index, "{odd}");
+        }
+    }
+
+    #[test]
+    fn members_are_read_by_number_where_a_collation_may_take_letters_for_each_other() {
+        let of = |collation| Kind::of("enum", "enum('u','v')", Some("utf8mb4"), Some(collation)).unwrap();
+        for tells in [
+            "utf8mb4_general_ci",
+            "utf8mb4_0900_as_cs",
+            "utf8mb4_uca1400_nopad_ai_ci",
+            "utf8mb4_unicode_520_nopad_ci",
+            "utf8mb4_roman_bin",
+        ] {
+            assert_eq!(of(tells), Kind::Text, "{tells}");
+        }
+        for not in [
+            "utf8mb4_roman_ci",
+            "utf8mb4_swedish_ci",
+            "utf8mb4_la_0900_ai_ci",
+            "utf8mb4_uca1400_roman_ai_ci",
+            "utf8mb4_lithuanian_ci",
+            "macce_general_ci",
+        ] {
+            assert_eq!(of(not), Kind::Index, "{not}");
         }
     }
 
@@ -160,7 +207,7 @@ mod tests {
 
     #[test]
     fn an_unknown_type_is_refused_by_name() {
-        let error = Kind::of("hologram", "hologram", None).unwrap_err();
+        let error = Kind::of("hologram", "hologram", None, None).unwrap_err();
         assert!(error.to_string().contains("hologram"));
     }
 }

@@ -24,21 +24,33 @@ pub(crate) struct Momentary {
     begins: String,
 }
 
-/// Those of a table, if it has any, and the condition for its other rows.
-pub(super) async fn of(
-    ctx: &Ctx,
-    connection: &mut Connection,
-    table: &Table,
-) -> Result<Option<(Momentary, String)>> {
+/// The versions of a table that no server takes.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) momentary: Option<Momentary>,
+    /// Some ended before they began: a cascade of InnoDB makes such where the clock was put back. Nothing makes them again.
+    pub(super) are_backward: bool,
+    /// The condition for the other rows.
+    pub(super) others: String,
+}
+
+/// Those of a table, if it has any.
+pub(super) async fn of(ctx: &Ctx, connection: &mut Connection, table: &Table) -> Result<Option<Refused>> {
     let [columns @ .., begins, ends] = table.columns.as_slice() else { return Ok(None) };
     if !table.versioned {
         return Ok(None);
     }
     let (begins, ends) = (identifier(&begins.name), identifier(&ends.name));
-    let from = format!("FROM {} WHERE {begins} = {ends}", table.from());
-    if connection.rows(ctx, &format!("SELECT 1 {from} LIMIT 1")).await?.is_empty() {
+    let from = table.from();
+    let mut found = Vec::new();
+    let which = format!("SELECT DISTINCT {begins} = {ends} FROM {from} WHERE {begins} >= {ends}");
+    for row in connection.rows(ctx, &which).await? {
+        found.push(Reading::new(row).number()? == 1);
+    }
+    if found.is_empty() {
         return Ok(None);
     }
+    let from = format!("FROM {from} WHERE {begins} = {ends}");
     let selected: Vec<_> = columns.iter().map(Column::selected).collect();
     let names: Vec<_> = columns.iter().map(|column| identifier(&column.name)).collect();
     let momentary = Momentary {
@@ -48,10 +60,18 @@ pub(super) async fn of(
         from,
         begins: begins.clone(),
     };
-    Ok(Some((momentary, format!("{begins} < {ends}"))))
+    Ok(Some(Refused {
+        momentary: found.contains(&true).then_some(momentary),
+        are_backward: found.contains(&false),
+        others: format!("{begins} < {ends}"),
+    }))
 }
 
 impl Momentary {
+    pub(crate) fn kinds(&self) -> &[Kind] {
+        &self.columns
+    }
+
     /// The statements that make them, in a table that has no other rows yet.
     pub(crate) async fn statements(
         &self,

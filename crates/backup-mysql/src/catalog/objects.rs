@@ -372,7 +372,7 @@ impl Objects {
         let sql = format!(
             "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, CREATED, ACTION_STATEMENT, DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, \
              DATABASE_COLLATION, NULL, NULL FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = {of} \
-             ORDER BY CAST(EVENT_OBJECT_TABLE AS BINARY), ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER"
+             ORDER BY CAST(EVENT_OBJECT_TABLE AS BINARY), ACTION_TIMING, ACTION_ORDER, EVENT_MANIPULATION"
         );
         for row in connection.rows(ctx, &sql).await? {
             let mut row = Reading::new(row);

@@ -131,6 +131,7 @@ pub(crate) async fn plan(
         part_size: readers.config.part_size,
         needs: HashMap::new(),
         wants,
+        left_out,
     };
 
     let accounts = if request.globals { accounts::read(ctx, readers.any()?).await? } else { Vec::new() };
@@ -175,7 +176,7 @@ pub(crate) async fn plan(
         let object = Object::new("grants", account.name());
         plan.sql(Phase::Globals, object, &spec, [made])?;
     }
-    Ok(Planned { parts: plan.parts, left_out })
+    Ok(Planned { parts: plan.parts, left_out: plan.left_out })
 }
 
 /// Whether a table that is versioned by transactions has rows of the past. These are not backed up: no server takes the number of the transaction that a
@@ -228,6 +229,7 @@ struct Plan<'a> {
     part_size: u64,
     needs: HashMap<String, Needs>,
     wants: Wants,
+    left_out: Vec<Object>,
 }
 
 impl Plan<'_> {
@@ -335,14 +337,22 @@ impl Plan<'_> {
                 None => split::slices(ctx, connection, table, size, self.part_size).await?,
             }
         };
-        let momentary = momentary::of(ctx, connection, table).await?;
         let mut after: Vec<_> =
             self.needs.get(&table.name).and_then(|needs| needs.made).into_iter().collect();
         let mut other_rows = None;
-        if let Some((momentary, others)) = momentary {
+        if let Some(refused) = momentary::of(ctx, connection, table).await? {
             let object = self.object("history", &table.name).of_table(&table.name);
-            after.push(self.sql(Phase::Data, object, &SqlSpec::Momentary(momentary), after.clone())?);
-            other_rows = Some(others);
+            if refused.are_backward {
+                ctx.warn(format!(
+                    "table {} has versions of rows that ended before they began, which no server takes back: they are not in the backup",
+                    table.name.escape_debug()
+                ));
+                self.left_out.push(object.clone());
+            }
+            if let Some(momentary) = refused.momentary {
+                after.push(self.sql(Phase::Data, object, &SqlSpec::Momentary(momentary), after.clone())?);
+            }
+            other_rows = Some(refused.others);
         }
         let slices_by_collation =
             slices.len() > 1 && table.key.iter().any(|column| !column.collation.is_empty());

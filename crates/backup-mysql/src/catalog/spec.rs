@@ -83,6 +83,15 @@ pub(crate) enum SqlSpec {
 }
 
 impl SqlSpec {
+    /// How the values travel of rows that come as its statements.
+    pub(crate) fn kinds(&self) -> Option<&[Kind]> {
+        match self {
+            Self::Momentary(momentary) => Some(momentary.kinds()),
+            Self::Uncounted(uncounted) => Some(uncounted.kinds()),
+            _ => None,
+        }
+    }
+
     /// The session in which it was made, if that matters.
     pub(crate) fn context(&self) -> Option<&Context> {
         match self {

@@ -328,7 +328,8 @@ impl Details {
                 }
                 continue;
             }
-            let kind = Kind::of(&raw.data_type, &raw.declared, raw.charset.as_deref())
+            let (charset, collation) = (raw.charset.as_deref(), raw.collation.as_deref());
+            let kind = Kind::of(&raw.data_type, &raw.declared, charset, collation)
                 .during(|| format!("column {} of table {}", raw.name.escape_debug(), name.escape_debug()))?;
             let column = Column { name: raw.name, declared: raw.declared, kind, default: raw.default };
             if is_end { ends.push(column) } else { columns.push(column) }

@@ -64,6 +64,10 @@ pub(super) fn refused(table: &Table, why: &str) -> Error {
 }
 
 impl Uncounted {
+    pub(crate) fn kinds(&self) -> &[Kind] {
+        &self.columns
+    }
+
     /// The statements that make them, and that the table of this CREATE TABLE counts on from where it did.
     pub(crate) async fn statements(
         &self,

@@ -25,10 +25,12 @@ pub(crate) use infile::NAME as INFILE;
 pub(crate) use rows::Piece;
 pub(crate) use statement::{Done, Row};
 
-/// What is to be said to the server at first, whatever the connection is for. What it says is in English: warnings are understood.
+/// What is to be said to the server at first, whatever the connection is for. What it says is in English: warnings are understood. Nobody's lock is waited
+/// for longer than a minute, unless who waits says otherwise. Primary keys that MySQL has made of itself are told like others.
 const SETTINGS: &str = "SET NAMES utf8mb4, SESSION wait_timeout = 604800, net_write_timeout = 604800, \
      net_read_timeout = 604800, sql_select_limit = DEFAULT, sql_big_selects = 1, sql_quote_show_create = 1, \
-     lc_messages = 'en_US', time_zone = '+00:00', autocommit = 1";
+     lc_messages = 'en_US', time_zone = '+00:00', autocommit = 1, lock_wait_timeout = 60 \
+     /*!80030 , show_gipk_in_create_table_and_information_schema = 1 */";
 
 /// The server waits a week for the next statement.
 pub(crate) const PATIENT: &str = "SET SESSION wait_timeout = 604800";
@@ -55,10 +57,39 @@ pub(crate) struct Version {
     pub(crate) number: (u32, u32, u32),
 }
 
+/// The collations that character sets of Unicode have by default: `general_ci`, or ones that know Unicode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Collations {
+    General,
+    /// MySQL's, of `utf8mb4` alone.
+    Unicode9,
+    /// MariaDB's.
+    Unicode14,
+}
+
 impl Version {
     /// Whether there are libraries, and `information_schema` says which.
     pub(crate) fn has_libraries(&self) -> bool {
         !self.is_mariadb && self.number >= (9, 2, 0)
+    }
+
+    /// Whether databases say if their tables are encrypted.
+    pub(crate) fn encrypts_databases(&self) -> bool {
+        !self.is_mariadb && self.number >= (8, 0, 16)
+    }
+
+    /// Whether both compare texts alike, collation by collation: as far as that is known, those do that are of one major version.
+    pub(crate) fn compares_like(&self, other: &Self) -> bool {
+        (self.is_mariadb, self.number.0) == (other.is_mariadb, other.number.0)
+    }
+
+    /// What character sets of Unicode have where no collation is said.
+    pub(crate) fn collations(&self) -> Collations {
+        match (self.is_mariadb, self.number) {
+            (false, number) if number >= (8, 0, 1) => Collations::Unicode9,
+            (true, number) if number >= (11, 5, 0) => Collations::Unicode14,
+            _ => Collations::General,
+        }
     }
 
     pub(crate) fn parse(text: &str) -> Self {

@@ -78,8 +78,13 @@ impl<'a> CreateTable<'a> {
         format!("{}{}{}", self.head, items.join(","), self.tail)
     }
 
+    /// A column TIMESTAMP NOT NULL that has no default, by its name in quotes.
+    pub(crate) fn undefaulted_timestamp(&self) -> Option<&'a str> {
+        self.items.iter().filter(|item| item.is_undefaulted_timestamp()).find_map(Item::column)
+    }
+
     /// The name of the table, in quotes.
-    fn name(&self) -> Option<&'a str> {
+    pub(crate) fn name(&self) -> Option<&'a str> {
         tokens(self.head).find(|token| token.name().is_some()).map(Token::as_str)
     }
 

@@ -116,6 +116,16 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// Whether it is a column TIMESTAMP NOT NULL without a default.
+    pub(super) fn is_undefaulted_timestamp(&self) -> bool {
+        let words = self.words();
+        let is_timestamp = words.get(1).is_some_and(|(_, word)| word.is("timestamp"));
+        let said = self.said();
+        let has_default =
+            said.iter().any(|(_, word)| ["DEFAULT", "GENERATED", "AS"].iter().any(|one| word.is(one)));
+        is_timestamp && self.is_not_null() && !has_default
+    }
+
     /// Whether it is a column that cannot be NULL.
     pub(super) fn is_not_null(&self) -> bool {
         self.said().iter().any(|(_, word)| word.is("NOT"))

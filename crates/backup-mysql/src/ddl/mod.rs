@@ -24,6 +24,9 @@ pub(crate) const PLAIN: [&str; 2] = [
 pub(crate) const SUBTRACTING: &str =
     "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',NO_UNSIGNED_SUBTRACTION')";
 
+/// MySQL encrypts the tables that are made in the database of the session, unless they say otherwise.
+pub(crate) const ENCRYPTED: &str = "ALTER DATABASE DEFAULT ENCRYPTION = 'Y'";
+
 /// Brings a session that prints views back to UTF-8, whatever it gets texts in.
 pub(crate) const UTF8: &str =
     "SET SESSION character_set_client = utf8mb4, character_set_connection = utf8mb4";

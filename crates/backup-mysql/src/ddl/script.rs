@@ -8,6 +8,7 @@ use super::value::{Literals, insert};
 use super::{PLAIN, SUBTRACTING};
 use crate::catalog::context::collate;
 use crate::catalog::spec::{RowsSpec, SqlSpec, spec};
+use crate::connect::{Collations, Version};
 
 /// About how long one INSERT is, if no row is longer.
 const INSERT: usize = 512 << 10;
@@ -17,7 +18,7 @@ const INSERT: usize = 512 << 10;
 const LAX: [&str; 4] = [
     "SET @lifeboat = IF((SELECT COUNT(*) FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE IN \
      ('SUPER', 'SYSTEM_VARIABLES_ADMIN', 'SESSION_VARIABLES_ADMIN') AND REPLACE(GRANTEE, CHAR(39), '') = CURRENT_USER()) > 0, \
-     'SET SESSION innodb_strict_mode = 0', 'DO 0')",
+     'SET SESSION innodb_strict_mode = 0 /*!80030 , sql_generate_invisible_primary_key = 0 */', 'DO 0')",
     "PREPARE lifeboat FROM @lifeboat",
     "EXECUTE lifeboat",
     "DEALLOCATE PREPARE lifeboat",
@@ -41,7 +42,15 @@ impl ScriptWriter for MySqlScript {
             say(script, &format!("{settings};\n"))?;
         }
         say(script, "SET SESSION foreign_key_checks = 0;\n")?;
-        say(script, &format!("{}\n", unique_checks(0)))?;
+        let source = Version::parse(&info.server.version);
+        if !source.is_mariadb {
+            let is_alike = format!("VERSION() LIKE '{}.%'", source.number.0);
+            say(script, &format!("/*!50700 SET @lifeboat_unique_checks = IF({is_alike}, 0, 1) */;\n"))?;
+        }
+        if source.collations() == Collations::General {
+            say(script, GENERAL)?;
+        }
+        say(script, EXPLICIT)?;
         if info.server.product == "MariaDB" {
             say(script, "SET SESSION check_constraint_checks = 0, innodb_strict_mode = 0;\n")?;
             say(script, "/*M!101101 SET SESSION system_versioning_insert_history = 1 */;\n")?;
@@ -71,17 +80,25 @@ impl ScriptWriter for MySqlScript {
     }
 
     fn footer(&self, _info: &ScriptInfo, script: &mut Script<'_>) -> Result<()> {
-        say(script, &format!("SET SESSION foreign_key_checks = 1;\n{}\n", unique_checks(1)))
+        say(script, "SET SESSION foreign_key_checks = 1;\n/*!50700 SET SESSION unique_checks = 1 */;\n")
     }
 }
 
-/// Of MySQL alone: MariaDB, which would take longer without them, passes over comments for MySQL 5.7 to 9.
-fn unique_checks(on: u8) -> String {
-    format!("/*!50700 SET SESSION unique_checks = {on} */;")
-}
+/// What character sets have by default where the tables come from, for servers that give them something else.
+const GENERAL: &str = "/*!80011 SET SESSION default_collation_for_utf8mb4 = utf8mb4_general_ci */;\n/*M!110200 SET SESSION character_set_collations = '' */;\n";
+
+/// A TIMESTAMP has no default that is not said.
+const EXPLICIT: &str = "/*!80000 SET SESSION explicit_defaults_for_timestamp = 1 */;\n/*M!100802 SET SESSION explicit_defaults_for_timestamp = 1 */;\n";
+
+/// Where tables are made by the script, and by a MySQL of the major version that they come from, no two rows are alike in a unique key. MariaDB, which would take
+/// longer without checks, passes over comments for MySQL 5.7 to 9.
+const UNIQUE: &str = "/*!50700 SET SESSION unique_checks = COALESCE(@lifeboat_unique_checks, 1) */;\n";
 
 fn statements(part: &Part, source: &mut dyn PartSource, script: &mut Script<'_>) -> Result<()> {
     let made_from: SqlSpec = spec(part)?;
+    if made_from == SqlSpec::Database {
+        say(script, UNIQUE)?;
+    }
     while let Some(sql) = next(source)? {
         let Some(context) = made_from.context() else {
             script.statement(|script| write(script, &sql))?;
@@ -93,7 +110,7 @@ fn statements(part: &Part, source: &mut dyn PartSource, script: &mut Script<'_>)
         if let Some((then, _)) = collations {
             say(script, &format!("{};\n", collate(then)))?;
         }
-        say(script, &format!("{};\n", context.settings()))?;
+        say(script, &format!("{};\n", lenient(&context.settings())))?;
         say(script, &format!("DELIMITER {end}\n"))?;
         script.statement(|script| write(script, &sql))?;
         let [names, settings] = PLAIN;
@@ -103,6 +120,19 @@ fn statements(part: &Part, source: &mut dyn PartSource, script: &mut Script<'_>)
         }
     }
     Ok(())
+}
+
+/// Settings without a mode that MySQL has no more since version 8, if one of these reads them.
+fn lenient(settings: &str) -> String {
+    const MODE: &str = "NO_AUTO_CREATE_USER";
+    let before = "SET SESSION sql_mode = ";
+    let modes = settings.strip_prefix(before).and_then(|behind| behind.split_once('\'')?.1.split_once('\''));
+    match modes {
+        Some((modes, rest)) if modes.split(',').any(|mode| mode == MODE) => {
+            format!("{before}/*!80000 REPLACE(*/'{modes}'/*!80000 ,'{MODE}','') */{rest}")
+        }
+        _ => settings.to_owned(),
+    }
 }
 
 /// What ends a statement that may have semicolons in it: nothing that is in it.
@@ -191,6 +221,18 @@ fn write(script: &mut Script<'_>, bytes: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mode_that_is_no_more_is_left_out_where_it_is_not() {
+        assert_eq!(
+            lenient("SET SESSION sql_mode = 'ANSI,NO_AUTO_CREATE_USER', time_zone = 'NO_AUTO_CREATE_USER'"),
+            "SET SESSION sql_mode = /*!80000 REPLACE(*/'ANSI,NO_AUTO_CREATE_USER'/*!80000 ,'NO_AUTO_CREATE_USER','') */, time_zone = 'NO_AUTO_CREATE_USER'"
+        );
+        for other in ["SET SESSION sql_mode = ''", "SET SESSION sql_mode = 'ANSI', x = 'NO_AUTO_CREATE_USER'"]
+        {
+            assert_eq!(lenient(other), other);
+        }
+    }
 
     #[test]
     fn a_delimiter_is_not_in_the_statement() {

@@ -42,6 +42,10 @@ const SPARE_MODES: [&str; 5] = [
     "IGNORE_BAD_TABLE_OPTIONS",
 ];
 
+/// Names that MySQL had before version 8 for several modes, which stand beside them. MariaDB means more by one of them.
+pub(crate) const OF_OLD_MYSQL: [&str; 7] =
+    ["DB2", "MAXDB", "MSSQL", "MYSQL323", "MYSQL40", "ORACLE", "POSTGRESQL"];
+
 /// Options of tables that MariaDB does not have, and that MySQL does not.
 const OF_MYSQL: [&str; 5] =
     ["COMPRESSION", "ENCRYPTION", "AUTOEXTEND_SIZE", "SECONDARY_ENGINE", "ENGINE_ATTRIBUTE"];
@@ -116,9 +120,19 @@ impl Translation {
     pub(crate) fn without_mode(&mut self, name: &str) -> bool {
         let may = SPARE_MODES.contains(&name);
         if may {
-            self.without_modes.insert(name.to_owned());
+            self.leave_out_mode(name);
         }
         may
+    }
+
+    pub(crate) fn leave_out_mode(&mut self, name: &str) {
+        self.without_modes.insert(name.to_owned());
+    }
+
+    /// Whether a collation becomes another than the same under another name.
+    pub(crate) fn compares_otherwise(&self) -> bool {
+        let rest = |name: &str| name.split_once('_').map(|(_, rest)| rest.to_owned());
+        self.collations.iter().any(|(name, there)| rest(name) != rest(there))
     }
 
     /// The session in which an object is made.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use backup_core::{Ctx, Error, ErrorKind, Part, Result, ServerInfo};
+use backup_core::{Ctx, Error, ErrorKind, Part, Result};
 
 use crate::catalog::Reading;
 use crate::catalog::context::Context;
@@ -11,7 +11,7 @@ use crate::catalog::spec::{SqlSpec, spec, wants};
 use crate::catalog::want::{Want, collations, knows};
 use crate::connect::{Connection, Version};
 use crate::ddl::quote::text;
-use crate::ddl::translate::{Translation, nearest};
+use crate::ddl::translate::{OF_OLD_MYSQL, Translation, nearest};
 use crate::error::code;
 
 /// How many objects are named that want the same.
@@ -29,26 +29,35 @@ enum Verdict {
 pub(super) async fn check(
     ctx: &Ctx,
     connection: &mut Connection,
-    source: Option<&ServerInfo>,
+    source: Option<&Version>,
     parts: &[Part],
 ) -> Result<Option<Translation>> {
-    let Some(source) = source.map(|source| Version::parse(&source.version)) else { return Ok(None) };
+    let Some(source) = source else { return Ok(None) };
     let here = connection.version.clone();
     let is_other = source.is_mariadb != here.is_mariadb;
-    if !is_other && here.number >= source.number {
-        return Ok(None);
-    }
+    let is_older = here.number < source.number;
+    let is_same = !is_other && (here.number.0, here.number.1) == (source.number.0, source.number.1);
     let mut wanted: BTreeMap<Want, BTreeSet<String>> = BTreeMap::new();
     for part in parts {
         let Ok(made_from) = spec::<SqlSpec>(part) else { continue };
-        for want in wants(part)?.into_iter().chain(implied(&made_from)) {
-            wanted.entry(want).or_default().insert(part.object.to_string());
+        let wants = wants(part)?.into_iter().chain(implied(&made_from));
+        for want in wants {
+            let is_asked = match want {
+                Want::Mode(_) => true,
+                // What newer versions may have no more.
+                Want::Collation(_) | Want::Engine(_) | Want::Parser(_) => !is_same,
+                _ => is_other,
+            };
+            if is_asked || is_older {
+                wanted.entry(want).or_default().insert(part.object.to_string());
+            }
         }
     }
     let mut target = Target {
         collations: collations(ctx, connection).await?,
         translation: Translation::new(is_other.then_some(here.is_mariadb)),
         is_other,
+        is_of_mysql: !source.is_mariadb,
         connection,
     };
     let (mut unknown, mut otherwise) = (Vec::new(), Vec::new());
@@ -61,16 +70,18 @@ pub(super) async fn check(
         }
     }
     let translation = target.translation;
-    let (of, here) = (called(&source), called(&connection.version));
+    let (of, here) = (called(source), called(&connection.version));
     if !unknown.is_empty() {
         let message = format!("{here} does not know what {of} has: {}", unknown.join("; "));
         return Err(Error::unsupported(message).hint(
             "restore into a server of the backup's product and version, or only what this one knows (--table)",
         ));
     }
-    ctx.warn(format!(
-        "the backup is of {of}, and the target is {here}: should that not understand a statement, the restore fails"
-    ));
+    if is_other || is_older {
+        ctx.warn(format!(
+            "the backup is of {of}, and the target is {here}: should that not understand a statement, the restore fails"
+        ));
+    }
     for what in otherwise {
         ctx.warn(what);
     }
@@ -117,6 +128,8 @@ struct Target<'a> {
     translation: Translation,
     /// It is of another product.
     is_other: bool,
+    /// The backup is.
+    is_of_mysql: bool,
 }
 
 /// The first versions of MySQL and of MariaDB that have something.
@@ -200,6 +213,10 @@ impl Target<'_> {
     }
 
     async fn mode(&mut self, ctx: &Ctx, name: &str) -> Result<Verdict> {
+        if self.is_of_mysql && OF_OLD_MYSQL.contains(&name) {
+            self.translation.leave_out_mode(name);
+            return Ok(Verdict::Otherwise(None));
+        }
         let set = format!("SET SESSION sql_mode = {}", text(name));
         let done = self.connection.execute(ctx, &set).await;
         self.connection.execute(ctx, "SET SESSION sql_mode = DEFAULT").await?;

@@ -19,11 +19,11 @@ use tokio::sync::{Mutex, OnceCell};
 
 use crate::catalog::spec::{RowsSpec, SqlSpec, spec};
 use crate::config::Config;
-use crate::connect::Connection;
+use crate::connect::{Connection, Version};
 use crate::ddl::create::without_definer;
 use crate::ddl::translate::Translation;
 use crate::error::code;
-use crate::rows::load;
+use crate::rows::{load, said};
 use accounts::Accounts;
 use session::Session;
 use target::Target;
@@ -41,8 +41,12 @@ pub(crate) struct Restore {
     schema_only: bool,
     /// Rows want a session of the mode NO_UNSIGNED_SUBTRACTION.
     subtracts: bool,
+    /// The server that was backed up.
+    source: Option<Version>,
     /// How statements are said here, if the backup is of another server.
     translation: Option<Translation>,
+    /// Rows that differed in unique keys there do so here.
+    is_unique: bool,
     target: Arc<Target>,
     accounts: Arc<Accounts>,
     /// Set when the target was made ready: from then on it is not what it was.
@@ -75,7 +79,11 @@ impl Restore {
             }
         }
         let mut connection = Connection::open(ctx, &config, false).await?;
-        let translation = carry::check(ctx, &mut connection, request.source.as_ref(), parts).await?;
+        let source = request.source.as_ref().map(|source| Version::parse(&source.version));
+        let translation = carry::check(ctx, &mut connection, source.as_ref(), parts).await?;
+        let here = &connection.version;
+        let is_unique = source.as_ref().is_some_and(|source| source.compares_like(here))
+            && !translation.as_ref().is_some_and(Translation::compares_otherwise);
         let accounts = Accounts::look(ctx, &mut connection, request, parts).await?;
         if !request.no_owner {
             definers::check(ctx, &mut connection, parts).await?;
@@ -86,7 +94,9 @@ impl Restore {
             no_owner: request.no_owner,
             subtracts: parts.iter().any(|part| spec::<RowsSpec>(part).is_ok_and(|spec| spec.subtracts)),
             schema_only: request.content == Content::SchemaOnly,
+            source,
             translation,
+            is_unique,
             target: Arc::new(target),
             accounts: Arc::new(accounts),
             ready: OnceCell::new(),
@@ -102,9 +112,10 @@ impl Restore {
         if let Some(session) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             return Ok(session);
         }
-        let mut session = Session::open(ctx, &self.config, self.subtracts).await?;
-        if self.translation.is_some() {
-            session.with_old_collations(ctx).await?;
+        let is_unique = self.is_unique && self.target.is_whole();
+        let mut session = Session::open(ctx, &self.config, self.subtracts, is_unique).await?;
+        if let Some(source) = &self.source {
+            session.with_collations_of(ctx, source).await?;
         }
         self.target.note(session.connection.id);
         Ok(session)
@@ -128,16 +139,21 @@ impl Restore {
             self.target.note_filled(part);
             session.plain(ctx).await?;
         }
-        if rows.is_some_and(|rows| rows.versioned) {
+        if rows.as_ref().is_some_and(|rows| rows.versioned) {
             session.with_history(ctx).await?;
         }
         if let Some(made_from @ SqlSpec::View { invalid, stand_ins, .. }) = &made_from {
             return self.view(ctx, part, session, made_from, (*invalid, stand_ins), input).await;
         }
+        let mut inserted = 0;
         while let Some(sql) = statement(input).await? {
             match &made_from {
                 None => {
-                    session.connection.execute_bytes(ctx, &sql).await?;
+                    let done = session.connection.execute_bytes(ctx, &sql).await?;
+                    inserted += done.affected;
+                    if let Some(rows) = &rows {
+                        said::check(ctx, &mut session.connection, &rows.columns, &sql, done, None).await?;
+                    }
                 }
                 Some(SqlSpec::Account { account }) => {
                     self.accounts.make(ctx, session, part, account, &sql).await?;
@@ -154,7 +170,13 @@ impl Restore {
                 Some(made_from) => self.make_noted(ctx, session, part, made_from, sql).await?,
             }
         }
-        Ok(())
+        match input.said_rows() {
+            Some(said) if made_from.is_none() && said != inserted => {
+                let why = format!("the server took {inserted} of {said} rows");
+                Err(Error::new(ErrorKind::Database, why))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Makes an object that is dropped again where the restore fails: unless something of its name was there.
@@ -184,8 +206,13 @@ impl Restore {
                 if *made_from == SqlSpec::Database {
                     return self.target.set_defaults(ctx, session, &sql).await;
                 }
+                session.check_defaults(&sql)?;
                 session.plain(ctx).await?;
                 let done = session.connection.define(ctx, &sql).await?;
+                if let Some(kinds) = made_from.kinds().filter(|_| sql.starts_with(b"INSERT")) {
+                    let rows = Some(said::rows(&sql));
+                    said::check(ctx, &mut session.connection, kinds, &sql, done, rows).await?;
+                }
                 let is_lost = matches!(made_from, SqlSpec::Uncounted(_))
                     && sql.starts_with(b"UPDATE")
                     && done.affected != 1;

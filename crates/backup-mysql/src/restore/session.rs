@@ -1,10 +1,12 @@
 //! A connection that loads: rows as they are, whatever the server would make of them otherwise.
 
-use backup_core::{Ctx, Result};
+use backup_core::{Ctx, Error, Result};
 
+use crate::catalog::Reading;
 use crate::catalog::context::Context;
 use crate::config::Config;
-use crate::connect::Connection;
+use crate::connect::{Collations, Connection, Version};
+use crate::ddl::create::CreateTable;
 use crate::ddl::quote::identifier;
 use crate::ddl::{PLAIN, SUBTRACTING};
 use crate::error::code;
@@ -18,10 +20,28 @@ pub(super) struct Session {
     has_history: bool,
     /// All of them are: MariaDB computes as the session says that opens a table first.
     subtracts: bool,
+    /// A column TIMESTAMP NOT NULL gets a default where none is said.
+    adds_defaults: bool,
+}
+
+/// What not every server has, or lets everybody set.
+const OPTIONAL: [&str; 4] = [
+    "innodb_strict_mode = 0",
+    "sql_require_primary_key = 0",
+    "sql_generate_invisible_primary_key = 0",
+    "explicit_defaults_for_timestamp = 1",
+];
+
+async fn set(ctx: &Ctx, connection: &mut Connection, setting: &str) -> Result<()> {
+    match connection.execute(ctx, &format!("SET SESSION {setting}")).await {
+        Err(error) if matches!(code(&error), Some(1193 | 1227 | 1231 | 1238)) => Ok(()),
+        done => done.map(|_| ()),
+    }
 }
 
 impl Session {
-    pub(super) async fn open(ctx: &Ctx, config: &Config, subtracts: bool) -> Result<Self> {
+    /// `is_unique` says of what is restored that no two of its rows are alike in a unique key, as the server will compare them.
+    pub(super) async fn open(ctx: &Ctx, config: &Config, subtracts: bool, is_unique: bool) -> Result<Self> {
         let mut connection = Connection::open(ctx, config, true).await?;
         connection.execute(ctx, &format!("USE {}", identifier(&config.database))).await?;
         connection
@@ -30,30 +50,59 @@ impl Session {
                 "SET SESSION foreign_key_checks = 0, lock_wait_timeout = 3600, max_error_count = 65535",
             )
             .await?;
-        // On MariaDB it would take longer: rows into an empty table were sorted before they are stored, though they come in order.
-        if !connection.version.is_mariadb {
-            connection.execute(ctx, "SET SESSION unique_checks = 0").await?;
-        }
-        // What not every server has, or lets everybody set.
+        // On MariaDB it would take longer without: rows into an empty table were sorted before they are stored, though they come in order.
+        let checks = u8::from(!is_unique || connection.version.is_mariadb);
+        connection.execute(ctx, &format!("SET SESSION unique_checks = {checks}")).await?;
         let checks = connection.version.is_mariadb.then_some("check_constraint_checks = 0");
-        for setting in checks.into_iter().chain(["innodb_strict_mode = 0", "sql_require_primary_key = 0"]) {
-            match connection.execute(ctx, &format!("SET SESSION {setting}")).await {
-                Err(error) if matches!(code(&error), Some(1193 | 1227 | 1231 | 1238)) => {}
-                done => {
-                    done?;
-                }
-            }
+        for setting in checks.into_iter().chain(OPTIONAL) {
+            set(ctx, &mut connection, setting).await?;
         }
-        Ok(Self { connection, is_plain: false, has_history: false, subtracts })
+        let explicit = connection.row(ctx, "SELECT @@explicit_defaults_for_timestamp").await?;
+        let adds_defaults = Reading::new(explicit).number()? == 0;
+        Ok(Self { connection, is_plain: false, has_history: false, subtracts, adds_defaults })
     }
 
-    /// Gives character sets the collations that they had by default before MariaDB 11.5: what another server prints may leave those out.
-    pub(super) async fn with_old_collations(&mut self, ctx: &Ctx) -> Result<()> {
-        let version = &self.connection.version;
-        if version.is_mariadb && version.number >= (11, 2, 0) {
-            self.connection.execute(ctx, "SET SESSION character_set_collations = ''").await?;
+    /// Gives character sets the collations that they have by default in `source`: what that prints may leave them out.
+    pub(super) async fn with_collations_of(&mut self, ctx: &Ctx, source: &Version) -> Result<()> {
+        let here = &self.connection.version;
+        let collations = source.collations();
+        if collations == here.collations() {
+            return Ok(());
         }
-        Ok(())
+        let setting = match (here.is_mariadb, collations) {
+            (false, Collations::General) => "default_collation_for_utf8mb4 = utf8mb4_general_ci",
+            (true, Collations::General) => "character_set_collations = ''",
+            (true, Collations::Unicode9) => {
+                "character_set_collations = 'utf8mb4=utf8mb4_uca1400_nopad_ai_ci'"
+            }
+            (true, Collations::Unicode14) => {
+                "character_set_collations = 'utf8mb3=utf8mb3_uca1400_ai_ci,ucs2=ucs2_uca1400_ai_ci,utf8mb4=utf8mb4_uca1400_ai_ci,\
+                 utf16=utf16_uca1400_ai_ci,utf32=utf32_uca1400_ai_ci'"
+            }
+            (false, _) => return Ok(()),
+        };
+        if collations == Collations::General {
+            return self.connection.execute(ctx, &format!("SET SESSION {setting}")).await.map(|_| ());
+        }
+        // Servers that do print the collations of tables.
+        set(ctx, &mut self.connection, setting).await
+    }
+
+    /// An error if the server would give a column of the table a default that was not said.
+    pub(super) fn check_defaults(&self, sql: &[u8]) -> Result<()> {
+        if !self.adds_defaults || !sql.starts_with(b"CREATE TABLE") {
+            return Ok(());
+        }
+        let sql = String::from_utf8_lossy(sql);
+        let table = CreateTable::parse(&sql)?;
+        let Some(column) = table.undefaulted_timestamp() else { return Ok(()) };
+        let why = format!(
+            "the server would give column {} of table {} a default, since explicit_defaults_for_timestamp is off, and does not let it be set",
+            column.escape_debug(),
+            table.name().unwrap_or_default().escape_debug()
+        );
+        Err(Error::unsupported(why)
+            .hint("set explicit_defaults_for_timestamp=1 at the server, or leave the table out (--exclude)"))
     }
 
     /// Makes it ready for rows and tables.

@@ -17,8 +17,10 @@ use crate::catalog::stand_in::drop_database;
 use crate::catalog::{Reading, is_of_the_server};
 use crate::config::Config;
 use crate::connect::Connection;
+use crate::ddl::ENCRYPTED;
 use crate::ddl::quote::{identifier, text};
 use crate::error::code;
+use crate::snapshot::is_denied;
 
 /// How long taking back may take.
 const TAKE_BACK: Duration = Duration::from_secs(120);
@@ -255,7 +257,17 @@ impl Target {
     pub(super) async fn set_defaults(&self, ctx: &Ctx, session: &mut Session, sql: &[u8]) -> Result<()> {
         let _settings = ctx.run(async { Ok(self.settings.lock().await) }).await?;
         session.plain(ctx).await?;
-        session.connection.define(ctx, sql).await.map(|_| ())
+        let can = sql != ENCRYPTED.as_bytes() || session.connection.version.encrypts_databases();
+        let done = if can { session.connection.define(ctx, sql).await.map(|_| ()) } else { Ok(()) };
+        let is_denied = done.as_ref().is_err_and(is_denied);
+        if sql == ENCRYPTED.as_bytes() && (!can || is_denied) {
+            let why = if can { "the account may not set that" } else { "the server cannot do that" };
+            ctx.warn(format!(
+                "tables that will be made in the database are not encrypted, unless they say so, as they were in the source: {why}"
+            ));
+            return Ok(());
+        }
+        done
     }
 
     /// The restore is complete.
@@ -374,13 +386,20 @@ impl Target {
 /// The statement that gives the database the defaults that it has; nothing if there is no such database.
 async fn defaults(ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<Option<String>> {
     let of = text(database);
+    let encryption = if connection.version.encrypts_databases() { "DEFAULT_ENCRYPTION" } else { "NULL" };
     let sql = format!(
-        "SELECT SCHEMA_NAME, DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {of}"
+        "SELECT SCHEMA_NAME, DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME, {encryption} FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {of}"
     );
     let Some(row) = connection.rows(ctx, &sql).await?.into_iter().next() else { return Ok(None) };
     let mut row = Reading::new(row);
     let (name, charset, collation) = (row.text()?, row.text()?, row.text()?);
-    Ok(Some(format!("ALTER DATABASE {} CHARACTER SET {charset} COLLATE {collation}", identifier(&name))))
+    let encryption = match row.maybe()?.as_deref() {
+        None => "",
+        Some("YES") => " ENCRYPTION = 'Y'",
+        Some(_) => " ENCRYPTION = 'N'",
+    };
+    let name = identifier(&name);
+    Ok(Some(format!("ALTER DATABASE {name} CHARACTER SET {charset} COLLATE {collation}{encryption}")))
 }
 
 /// The tables that rows are for and that have some; it is an error if one is not there.
@@ -453,7 +472,9 @@ async fn sets_off_nothing(
     for row in connection.rows(ctx, &sql).await? {
         let mut row = Reading::new(row);
         let (table, event, trigger) = (row.text()?, row.text()?, row.text()?);
-        if tables.contains(table.as_str()) && events.contains(&event.as_str()) {
+        // MariaDB 12 has triggers of several events.
+        let is_set_off = event.split(',').any(|event| events.contains(&event.trim()));
+        if tables.contains(table.as_str()) && is_set_off {
             triggers.push(trigger.escape_debug().to_string());
         }
     }

@@ -50,14 +50,14 @@ pub(crate) async fn rows(
     }
 }
 
-struct Target<'a> {
-    ctx: &'a Ctx,
-    table: &'a str,
-    columns: &'a [Column],
-    kinds: &'a [Kind],
-    generated_places: &'a [String],
+pub(super) struct Target<'a> {
+    pub(super) ctx: &'a Ctx,
+    pub(super) table: &'a str,
+    pub(super) columns: &'a [Column],
+    pub(super) kinds: &'a [Kind],
+    pub(super) generated_places: &'a [String],
     /// Rows need not be inserted.
-    has_infile: bool,
+    pub(super) has_infile: bool,
 }
 
 impl Target<'_> {
@@ -228,15 +228,22 @@ impl Target<'_> {
     /// The server leaves out rows, and changes values, where it could refuse them: nothing of that may have happened. Of values that are no
     /// members of their ENUM, and of nothing else, it may warn.
     async fn check(&self, connection: &mut Connection, done: Done, rows: u64, no_members: u64) -> Result<()> {
-        let wrong = |what: String| {
-            Error::new(ErrorKind::Database, format!("table {}: {what}", self.table.escape_debug()))
-                .hint("is the server of another product or version, or another sql_mode forced upon it?")
-        };
+        let warned = self.warned(connection, done).await?;
+        self.compare(done, rows, warned, no_members)
+    }
+
+    fn wrong(&self, what: impl std::fmt::Display) -> Error {
+        Error::new(ErrorKind::Database, format!("table {}: {what}", self.table.escape_debug()))
+            .hint("is the server of another product or version, or another sql_mode forced upon it?")
+    }
+
+    /// Of how many values it has warned that may be no members of their ENUM; an error if it warned of anything else.
+    pub(super) async fn warned(&self, connection: &mut Connection, done: Done) -> Result<u64> {
         let mut warned = 0;
         if done.warnings > 0 {
             let warnings = connection.rows(self.ctx, "SHOW WARNINGS").await?;
             if (warnings.len() as u64) < done.warnings {
-                return Err(wrong(format!(
+                return Err(self.wrong(format_args!(
                     "the server has {} warnings, and does not show them",
                     done.warnings
                 )));
@@ -249,17 +256,22 @@ impl Target<'_> {
                     number if self.is_of_another_column(number, &String::from_utf8_lossy(&message)) => {}
                     TRUNCATED => warned += 1,
                     SEVERAL_ENGINES => {}
-                    _ => return Err(wrong(String::from_utf8_lossy(&message).escape_debug().to_string())),
+                    _ => return Err(self.wrong(String::from_utf8_lossy(&message).escape_debug())),
                 }
             }
         }
+        Ok(warned)
+    }
+
+    /// Whether it took as many rows as were sent, and changed no values.
+    pub(super) fn compare(&self, done: Done, rows: u64, warned: u64, no_members: u64) -> Result<()> {
         if warned != no_members {
-            return Err(wrong(format!(
+            return Err(self.wrong(format_args!(
                 "the server changed {warned} values, where it had to keep {no_members}"
             )));
         }
         if done.affected != rows {
-            return Err(wrong(format!("the server took {} of {rows} rows", done.affected)));
+            return Err(self.wrong(format_args!("the server took {} of {rows} rows", done.affected)));
         }
         Ok(())
     }

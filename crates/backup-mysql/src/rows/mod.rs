@@ -6,4 +6,5 @@ mod inexact;
 pub(crate) mod load;
 mod members;
 pub(crate) mod read;
+pub(crate) mod said;
 pub(crate) mod text;

@@ -225,6 +225,80 @@ async fn versions_that_lasted_no_time_come_back(kind: &str) {
     }
 }
 
+/// InnoDB makes such where the clock was put back, and no server takes them.
+async fn versions_that_ended_before_they_began_are_left_out_and_named(kind: &str) {
+    let Some(server) = Server::find(kind) else { return };
+    let source = server.empty();
+    let statements = [
+        "CREATE TABLE parent (id INT PRIMARY KEY)",
+        "INSERT INTO parent VALUES (1), (2), (3)",
+        "SET timestamp = 1500000000",
+        "CREATE TABLE child (id INT, FOREIGN KEY (id) REFERENCES parent (id) ON DELETE CASCADE) WITH SYSTEM VERSIONING",
+        "INSERT INTO child VALUES (1), (2), (3)",
+        "DELETE FROM parent WHERE id = 1",
+        "SET timestamp = 1400000000",
+        "DELETE FROM parent WHERE id = 2",
+    ];
+    server.run(Some(&source.path), &statements.map(str::to_owned));
+    let all = "SELECT id, row_start <= row_end FROM child FOR SYSTEM_TIME ALL ORDER BY id";
+    assert_eq!(server.ask(Some(&source.path), all), "1\t1\n2\t0\n3\t1\n");
+    for format in [Format::Binary, Format::Sql] {
+        let manager = manager_of(format);
+        let backup = manager.backup(&source).await.unwrap();
+        assert_eq!(backup.left_out, [format!("history {}.child", source.path)]);
+        let target = server.empty();
+        manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+        assert_eq!(server.ask(Some(&target.path), all), "1\t1\n3\t1\n", "by way of {format:?}");
+    }
+}
+
+/// In Roman, V is a U, and J an I.
+async fn members_that_a_collation_takes_for_each_other_come_back(kind: &str) {
+    let Some(server) = Server::find(kind) else { return };
+    let statements = [
+        "SET sql_mode = ''",
+        "CREATE TABLE roman (n INT, e ENUM('u','v','i','j') CHARACTER SET utf8mb4 COLLATE utf8mb4_roman_ci, s SET('v','u') CHARACTER SET utf8mb4 COLLATE utf8mb4_roman_ci)",
+        "INSERT INTO roman VALUES (1, 1, 1), (2, 2, 2), (3, 3, 3), (4, 4, 0)",
+    ];
+    comes_back_the_same(&server, &statements).await;
+}
+
+/// Every bit of them, by way of their texts.
+async fn doubles_in_json_come_back(kind: &str) {
+    let Some(server) = Server::find(kind) else { return };
+    let source = server.empty();
+    let mut random = 42u64;
+    let mut next = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random
+    };
+    let mut doubles = vec![1_092.014_000_000_000_1];
+    while doubles.len() < 2000 {
+        let (bits, places) = (next(), next() >> 60);
+        let any = f64::from_bits(bits ^ (bits >> 32));
+        doubles.extend(Some(any).filter(|any| any.is_finite()));
+        doubles.push((bits >> 11) as f64 / 10f64.powi(places as i32));
+    }
+    let rows = doubles.iter().map(|double| format!("(JSON_OBJECT('v', {double:e}))"));
+    let statements = [
+        "CREATE TABLE doubles (id INT AUTO_INCREMENT PRIMARY KEY, j JSON)".to_owned(),
+        format!("INSERT INTO doubles (j) VALUES {}", rows.collect::<Vec<_>>().join(",")),
+    ];
+    server.run(Some(&source.path), &statements);
+    let all = "SELECT id, j FROM doubles ORDER BY id";
+    let expected = server.ask(Some(&source.path), all);
+    for format in [Format::Binary, Format::Sql] {
+        let manager = manager_of(format);
+        let backup = manager.backup(&source).await.unwrap();
+        let target = server.empty();
+        manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+        let restored = server.ask(Some(&target.path), all);
+        let differ = restored.lines().zip(expected.lines()).find(|(is, was)| is != was);
+        assert_eq!(differ, None, "by way of {format:?}");
+        assert_eq!(restored.lines().count(), doubles.len());
+    }
+}
+
 async fn comes_back_the_same(server: &Server, statements: &[&str]) {
     let source = server.empty();
     server.run(Some(&source.path), &statements.iter().map(|sql| (*sql).to_owned()).collect::<Vec<_>>());
@@ -468,7 +542,7 @@ async fn rows_without_a_number_come_back_without_one(kind: &str) {
 }
 
 on! {
-    mariadb: differences_below_zero_come_back a_view_with_a_nameless_column_comes_back a_sequence_that_was_made_as_a_table_comes_back checked_views_of_what_cannot_be_updated_come_back checked_views_that_only_seem_not_to_be_updatable_are_valid views_that_name_partitions_and_keys_come_back an_invalid_view_keeps_its_order tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_left_out_and_named;
-    mariadb11: differences_below_zero_come_back a_view_with_a_nameless_column_comes_back a_sequence_that_was_made_as_a_table_comes_back checked_views_of_what_cannot_be_updated_come_back checked_views_that_only_seem_not_to_be_updatable_are_valid views_that_name_partitions_and_keys_come_back an_invalid_view_keeps_its_order rows_without_a_partition_come_back tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_left_out_and_named;
-    mysql: differences_below_zero_come_back checked_views_of_what_cannot_be_updated_come_back views_that_name_partitions_and_keys_come_back a_primary_key_that_came_late_does_so_again archived_numbers_come_back rows_without_a_partition_come_back rows_without_a_number_come_back_without_one a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one;
+    mariadb: versions_that_ended_before_they_began_are_left_out_and_named members_that_a_collation_takes_for_each_other_come_back differences_below_zero_come_back a_view_with_a_nameless_column_comes_back a_sequence_that_was_made_as_a_table_comes_back checked_views_of_what_cannot_be_updated_come_back checked_views_that_only_seem_not_to_be_updatable_are_valid views_that_name_partitions_and_keys_come_back an_invalid_view_keeps_its_order tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_left_out_and_named;
+    mariadb11: versions_that_ended_before_they_began_are_left_out_and_named members_that_a_collation_takes_for_each_other_come_back differences_below_zero_come_back a_view_with_a_nameless_column_comes_back a_sequence_that_was_made_as_a_table_comes_back checked_views_of_what_cannot_be_updated_come_back checked_views_that_only_seem_not_to_be_updatable_are_valid views_that_name_partitions_and_keys_come_back an_invalid_view_keeps_its_order rows_without_a_partition_come_back tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_left_out_and_named;
+    mysql: doubles_in_json_come_back members_that_a_collation_takes_for_each_other_come_back differences_below_zero_come_back checked_views_of_what_cannot_be_updated_come_back views_that_name_partitions_and_keys_come_back a_primary_key_that_came_late_does_so_again archived_numbers_come_back rows_without_a_partition_come_back rows_without_a_number_come_back_without_one a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one;
 }

@@ -15,6 +15,7 @@ use crate::{address, backup, by_way_of, ends, manager, on, replacing, shop};
 
 on! {
     a_table_that_somebody_uses_is_waited_for_and_then_it_is_said_what_the_target_is: mariadb mysql;
+    nobody_s_lock_is_waited_for_without_end: mariadb mysql;
     a_restore_that_is_broken_off_by_a_deadlock_is_taken_back: mariadb mysql;
     a_lock_behind_which_all_writers_wait_does_not_outlive_the_network: mariadb mysql;
 }
@@ -94,6 +95,26 @@ async fn a_table_that_somebody_uses_is_waited_for_and_then_it_is_said_what_the_t
     reader.join().unwrap();
     manager(&good).restore(&made, &target, RestoreOptions::default()).await.unwrap();
     assert!(server.dump(&target.path) == server.dump(&source.path));
+}
+
+/// Neither where rows are to go, nor by who only looks.
+async fn nobody_s_lock_is_waited_for_without_end(server: Server) {
+    let source = shop(&server);
+    let (good, made) = backup(&source).await;
+    let target = server.empty();
+    manager(&good).restore(&made, &target, RestoreOptions::default()).await.unwrap();
+    let server = Arc::new(server);
+    let (proxy, _) = impatient(&server, (b"lock_wait_timeout = 60", b"lock_wait_timeout = 01"), None);
+    let url = by_way_of(&proxy, &server, &target.path, "");
+    for lock in ["READ", "WRITE"] {
+        let holds = [format!("LOCK TABLES orders {lock}"), "DO SLEEP(5)".to_owned()];
+        let holder = somebody(&server, &target.path, &holds.each_ref().map(String::as_str));
+        let mut rows = replacing();
+        rows.content = Content::DataOnly;
+        let restored = ends("a restore of rows that waits", manager(&good).restore(&made, &url, rows)).await;
+        told(&restored.unwrap_err(), "1205");
+        holder.join().unwrap();
+    }
 }
 
 /// By rows of somebody else who has written more, and so is the one that may go on.
