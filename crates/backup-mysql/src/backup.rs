@@ -11,7 +11,7 @@ use backup_core::{
 use tokio::sync::{MutexGuard, Semaphore, SemaphorePermit};
 
 use crate::catalog::Reading;
-use crate::catalog::objects::Objects;
+use crate::catalog::objects::{Engine, Objects};
 use crate::catalog::plan::{self, Planned};
 use crate::catalog::readable::LeftOut;
 use crate::catalog::spec::{RowsSpec, SqlSpec, spec};
@@ -20,9 +20,10 @@ use crate::connect::{Connection, Version};
 use crate::ddl::quote::identifier;
 use crate::keep::Keepers;
 use crate::rows::read::{self, Read};
-use crate::snapshot::{LET_GO, Snapshot};
+use crate::snapshot::{self, LET_GO, Snapshot};
 use crate::statements;
 use crate::turn::{Turn, Turns};
+use crate::witness::{Tables, Witness};
 
 /// The snapshot and what was asked for.
 #[derive(Debug)]
@@ -33,6 +34,10 @@ pub(crate) struct Backup {
     held: BTreeSet<String>,
     keeper: tokio::sync::Mutex<Option<Connection>>,
     keepers: tokio::sync::Mutex<Keepers>,
+    /// The server that all connections are with, the tables that it had when the snapshot was taken, and those that have none.
+    witness: Witness,
+    tables: Option<Tables>,
+    loose: BTreeSet<String>,
     /// The tables that somebody waits to alter.
     wanted: Cell<BTreeSet<String>>,
     turns: Turns,
@@ -132,6 +137,11 @@ pub(crate) fn lost() -> Error {
     Error::new(ErrorKind::Connect, "a connection with the snapshot was lost").hint("run the backup again")
 }
 
+fn altered(what: &str) -> Error {
+    Error::new(ErrorKind::Database, format!("{what} was made, altered or dropped during the backup"))
+        .hint("run the backup again when nobody changes the schema")
+}
+
 impl Backup {
     pub(crate) fn new(
         snapshot: Snapshot,
@@ -151,6 +161,9 @@ impl Backup {
             held,
             keeper: tokio::sync::Mutex::new(snapshot.keeper),
             keepers: tokio::sync::Mutex::new(Keepers::new(snapshot.keepers)),
+            witness: snapshot.witness,
+            tables: snapshot.tables,
+            loose: snapshot.loose,
             wanted: Cell::default(),
             turns: Turns::default(),
             config,
@@ -241,6 +254,38 @@ impl Backup {
         Ok(())
     }
 
+    /// Looks at the server as it is now, by a connection without a snapshot: in one, MySQL says what there was then.
+    async fn outside(&self, ctx: &Ctx) -> Result<Reader> {
+        let mut connection = snapshot::reader(ctx, &self.config).await?;
+        self.witness.check(ctx, &self.config, &mut connection).await?;
+        Ok(Reader::new(connection))
+    }
+
+    /// An error if a table was made, altered or dropped before somebody kept it: it would be read as the snapshot has it, which may be empty.
+    async fn refuse_changed(&self, ctx: &Ctx, objects: &Objects, keepers: &mut Keepers) -> Result<()> {
+        let Some(before) = &self.tables else { return Ok(()) };
+        let keeper = keepers.of("")?;
+        let now = if keeper.version().is_mariadb {
+            Tables::now(ctx, keeper.speak(ctx, false).await?, &self.database).await?
+        } else {
+            let mut outside = self.outside(ctx).await?;
+            let now = Tables::now(ctx, &mut outside.connection, &self.database).await?;
+            outside.connection.close().await;
+            now
+        };
+        let selects = |name: &str| {
+            self.request.filter.selects(None, Some(&self.database), name) && !self.left_out.has_relation(name)
+        };
+        let read = objects.tables.iter().map(|table| table.name.as_str());
+        let changed = before.changed(&now, read, selects);
+        let unknown = objects
+            .tables
+            .iter()
+            .find(|table| table.engine == Engine::Plain && !self.loose.contains(&table.name));
+        let changed = changed.or(unknown.map(|table| table.name.as_str()));
+        changed.map_or(Ok(()), |name| Err(altered(&format!("table {}", name.escape_debug()))))
+    }
+
     async fn objects(&self, ctx: &Ctx, reader: &mut Reader) -> Result<Objects> {
         let connection = reader.speak(ctx, false).await?;
         let Self { database, request, left_out, held, .. } = self;
@@ -279,6 +324,7 @@ impl BackupSession for Backup {
             plan::Readers { config: &self.config, keepers: &mut keepers, holder, held: &self.held };
         let Planned { parts, left_out } =
             plan::plan(ctx, &mut readers, &self.database, &objects, &self.request).await?;
+        self.refuse_changed(ctx, &objects, &mut keepers).await?;
         *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = left_out;
         *self.planned.lock().await = Some(objects);
         if self.request.in_order {
@@ -323,17 +369,27 @@ impl BackupSession for Backup {
         let planned = self.planned.lock().await.take();
         if let Some(planned) = planned {
             let doing = || "look whether something was altered meanwhile";
-            let mut changed = planned.changed(&self.objects(ctx, keepers.of("")?).await.during(doing)?);
-            if changed.is_some() {
-                // What a server does not know at the first look it knows at the second.
-                changed = planned.changed(&self.objects(ctx, keepers.of("")?).await.during(doing)?);
+            let mut outside = match keepers.of("")?.version().is_mariadb {
+                true => None,
+                false => Some(self.outside(ctx).await.during(doing)?),
+            };
+            let mut changed = None;
+            // What a server does not know at the first look it knows at the second.
+            for _ in 0..2 {
+                let reader = match &mut outside {
+                    Some(outside) => outside,
+                    None => keepers.of("")?,
+                };
+                changed = planned.changed(&self.objects(ctx, reader).await.during(doing)?);
+                if changed.is_none() {
+                    break;
+                }
             }
             if let Some(changed) = changed {
-                return Err(Error::new(
-                    ErrorKind::Database,
-                    format!("{changed} was made, altered or dropped during the backup"),
-                )
-                .hint("run the backup again when nobody changes the schema"));
+                return Err(altered(&changed));
+            }
+            if let Some(outside) = outside {
+                outside.connection.close().await;
             }
         }
         let holder = self.holder.lock().await.take();

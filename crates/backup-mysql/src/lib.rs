@@ -6,6 +6,7 @@
 //! | `connect` | the connection: packets, logging in, TLS, statements, rows as they come, LOAD DATA LOCAL |
 //! | `snapshot` | one moment for all connections of a backup, and the lock that it takes |
 //! | `keep` | tables that nobody alters meanwhile |
+//! | `witness` | that all connections are with one server, and that it has the tables of the snapshot still |
 //! | `catalog` | what is in a database, and the parts that it is backed up as |
 //! | `statements` | the statements that make its objects |
 //! | `backup` | one running backup |
@@ -30,6 +31,7 @@ mod rows;
 mod snapshot;
 mod statements;
 mod turn;
+mod witness;
 
 use std::sync::Arc;
 

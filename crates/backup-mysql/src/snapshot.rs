@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::connect::{Connection, PATIENT};
 use crate::ddl::quote::{identifier, text};
 use crate::error::code;
+use crate::witness::{Tables, Witness};
 use crate::{keep, log};
 
 /// How long to wait for a lock, in seconds, before the backup gives up: behind us every writer waits too.
@@ -24,8 +25,9 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// keep the table.
 const READ_WAIT: u32 = 60;
 const KEPT_WAIT: u32 = 3;
-/// How often several snapshots are taken in the hope that nobody commits between them.
-const TRIES: usize = 10;
+/// How often several snapshots are taken in the hope that nobody commits between them, and how long to wait in between.
+const TRIES: usize = 100;
+const BETWEEN: Duration = Duration::from_millis(10);
 /// Not READ ONLY: there the server does not even print a view that calls a function which writes.
 const SNAPSHOT: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT";
 /// What a reader goes back to, to let go of the tables that it has read.
@@ -46,6 +48,12 @@ pub(crate) struct Snapshot {
     pub(crate) keeper: Option<Connection>,
     /// Its exact place in the binary log, if there is one and it can be known.
     pub(crate) place: Option<LogPoint>,
+    /// The server that all of them are with.
+    pub(crate) witness: Witness,
+    /// The tables at that moment, unless nobody can alter any until the backup ends.
+    pub(crate) tables: Option<Tables>,
+    /// Those whose rows are read as they are just then: locked, or said not to be of one moment.
+    pub(crate) loose: BTreeSet<String>,
 }
 
 /// Keeps tables locked that have no snapshots, and is the one that reads them: where somebody flushes tables meanwhile, any other would
@@ -69,9 +77,11 @@ impl Snapshot {
         let database = enter(ctx, &mut control, &config.database).await?;
         let tables = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
         let tables = Reading::new(control.row(ctx, tables).await?).number()?;
+        let witness = Witness::of(ctx, &mut control).await?;
         let mut readers = Vec::new();
         for _ in 0..jobs + keep::count(tables) {
             let mut reader = reader(ctx, config).await?;
+            witness.check(ctx, config, &mut reader).await?;
             reader.execute(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
             // A server with a binary log lets go of tables only if nothing can be written to it.
             match reader.execute(ctx, "SET SESSION sql_log_bin = 0").await {
@@ -93,8 +103,11 @@ impl Snapshot {
             control,
             jobs,
             readers,
+            loose: unsafe_tables.iter().cloned().collect(),
             unsafe_tables,
             holder: None,
+            witness,
+            tables: None,
             is_one_moment: true,
             place: None,
             why: String::new(),
@@ -118,7 +131,10 @@ struct Taking<'a> {
     readers: Vec<Connection>,
     /// Tables whose rows are read as they are at that moment.
     unsafe_tables: Vec<String>,
+    loose: BTreeSet<String>,
     holder: Option<Holder>,
+    witness: Witness,
+    tables: Option<Tables>,
     /// No table is read as it is at another moment.
     is_one_moment: bool,
     place: Option<LogPoint>,
@@ -138,6 +154,7 @@ impl Taking<'_> {
         // Here writers of tables that have no snapshots have ended, and none begins: one that waited for us to let go of a table would keep
         // this lock waiting.
         self.lock("BACKUP STAGE BLOCK_DDL").await?;
+        self.list().await?;
         self.hold().await?;
         self.lock("BACKUP STAGE BLOCK_COMMIT").await?;
         self.begin_all().await?;
@@ -158,6 +175,9 @@ impl Taking<'_> {
         // Not before: it waits for whoever has locked a table.
         self.hold().await?;
         self.begin_all().await?;
+        if !keeps_ddl_away {
+            self.list().await?;
+        }
         self.note_place(true).await?;
         self.control.execute(self.ctx, "UNLOCK TABLES").await?;
         self.ctx.note(if keeps_ddl_away {
@@ -183,6 +203,7 @@ impl Taking<'_> {
         if !tables.is_empty() && !self.allowed(&lock_tables(&tables)).await? {
             return Ok(false);
         }
+        self.list().await?;
         self.begin_all().await?;
         self.note_place(false).await?;
         self.control.execute(self.ctx, "UNLOCK TABLES").await?;
@@ -195,13 +216,16 @@ impl Taking<'_> {
 
     /// Snapshots without a lock: several if the server proves that nobody committed between them, or else one.
     async fn without_lock(&mut self) -> Result<()> {
+        self.list().await?;
         for _ in 0..TRIES {
             if !self.control.version.is_mariadb {
                 break;
             }
+            // Not all that is committed is in the log: what a replica applies may not be, nor what filters leave out.
+            let before = self.commits().await?;
             self.begin_all().await?;
             let places = log::of_readers(self.ctx, &mut self.readers).await?;
-            if places.are_one() {
+            if places.are_one() && self.commits().await? == before {
                 self.note_place(false).await?;
                 self.ctx.note(
                     "no lock is allowed: the places in the binary log prove that all snapshots are one",
@@ -214,6 +238,7 @@ impl Taking<'_> {
             if places.are_unknown() {
                 break;
             }
+            self.ctx.sleep(BETWEEN).await?;
         }
         if self.jobs > 1 {
             self.ctx.warn(format!("one connection reads everything, since no lock is allowed that several could share a snapshot by: {}", self.why));
@@ -224,6 +249,20 @@ impl Taking<'_> {
         }
         self.begin_all().await?;
         self.note_place(false).await
+    }
+
+    /// How often anybody has committed anything on the server.
+    async fn commits(&mut self) -> Result<String> {
+        let row = self.control.row(self.ctx, "SHOW GLOBAL STATUS LIKE 'Handler_commit'").await?;
+        let mut row = Reading::new(row);
+        row.text()?;
+        row.text()
+    }
+
+    /// Notes which tables there are.
+    async fn list(&mut self) -> Result<()> {
+        self.tables = Some(Tables::now(self.ctx, &mut self.control, &self.database).await?);
+        Ok(())
     }
 
     /// Finds out where in the binary log the snapshot is: what its transactions know of it themselves on MariaDB; on MySQL what the
@@ -259,6 +298,7 @@ impl Taking<'_> {
             return Ok(());
         }
         let mut holder = reader(self.ctx, self.config).await?;
+        self.witness.check(self.ctx, self.config, &mut holder).await?;
         holder.execute(self.ctx, &format!("SET SESSION lock_wait_timeout = {LOCK_WAIT}")).await?;
         match lock(self.ctx, &mut holder, &lock_tables(&unsafe_tables)).await {
             Ok(()) => {
@@ -322,7 +362,7 @@ impl Taking<'_> {
     }
 
     async fn done(self) -> Result<Snapshot> {
-        let Self { ctx, jobs, mut readers, holder, mut control, place, .. } = self;
+        let Self { ctx, jobs, mut readers, holder, mut control, place, witness, tables, loose, .. } = self;
         let keepers = readers.split_off(jobs);
         for reader in &mut readers {
             reader.execute(ctx, &format!("SET SESSION lock_wait_timeout = {KEPT_WAIT}")).await?;
@@ -334,7 +374,7 @@ impl Taking<'_> {
             control.execute(ctx, PATIENT).await?;
             Some(control)
         };
-        Ok(Snapshot { readers, keepers, holder, keeper, place })
+        Ok(Snapshot { readers, keepers, holder, keeper, place, witness, tables, loose })
     }
 }
 

@@ -8,6 +8,7 @@ use backup_core::{Ctx, Error, Object, Result};
 use crate::backup::Reader;
 use crate::catalog::Reading;
 use crate::catalog::context::Context;
+use crate::catalog::histograms;
 use crate::catalog::spec::SqlSpec;
 use crate::catalog::trigger;
 use crate::connect::Connection;
@@ -149,6 +150,8 @@ async fn of_tables(
             let format = format.map(|format| format!("ALTER TABLE {name} ROW_FORMAT={format}"));
             return Ok(std::iter::once(sql).chain(format).collect());
         }
+        SqlSpec::LostSequence { is_over: false } => format!("CREATE SEQUENCE {name}"),
+        SqlSpec::LostSequence { is_over: true } => format!("DROP SEQUENCE {name}"),
         SqlSpec::SequenceValue => sequence_value(ctx, reader.speak(ctx, false).await?, &name, false).await?,
         SqlSpec::Table { keys_later, foreign_keys, counts_by_rows } => {
             let mut sql = table(ctx, reader, database, &object.name).await?;
@@ -194,6 +197,10 @@ async fn of_tables(
         }
         SqlSpec::Momentary(_) | SqlSpec::Uncounted(_) => {
             return Err(Error::internal("rows are taken for a definition"));
+        }
+        SqlSpec::Histograms => {
+            let connection = reader.speak(ctx, false).await?;
+            return histograms::statements(ctx, connection, database, of_table()?).await;
         }
         SqlSpec::DisableKeys => format!("ALTER TABLE {} DISABLE KEYS", identifier(of_table()?)),
         SqlSpec::Discard => format!("ALTER TABLE {} DISCARD TABLESPACE", identifier(of_table()?)),

@@ -12,6 +12,7 @@ mod otherwise;
 mod peers;
 mod private;
 mod server;
+mod several;
 mod unreadable;
 mod waits;
 

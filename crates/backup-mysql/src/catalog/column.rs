@@ -55,13 +55,14 @@ pub(crate) struct Column {
 }
 
 impl Column {
-    /// What is selected to read it.
+    /// What is selected to read it: of a FLOAT or DOUBLE the whole double that it is, which the text of the column alone is not. (Added to 0,
+    /// a negative zero would be a positive one.)
     pub(crate) fn selected(&self) -> String {
         let name = identifier(&self.name);
         match self.kind {
             Kind::Float => match self.limit() {
-                Some(limit) => format!("LEAST(GREATEST({name}+0e0,-{limit:e}),{limit:e})"),
-                None => format!("{name}+0e0"),
+                Some(limit) => format!("LEAST(GREATEST({name}*1e0,-{limit:e}),{limit:e})"),
+                None => format!("{name}*1e0"),
             },
             Kind::Index => format!("CAST({name} AS UNSIGNED)"),
             Kind::Absent => "NULL".to_owned(),
@@ -195,13 +196,13 @@ mod tests {
             kind: Kind::Float,
             default: None,
         };
-        assert_eq!(of("float(30,0)").selected(), "LEAST(GREATEST(`f`+0e0,-1e30),1e30)");
+        assert_eq!(of("float(30,0)").selected(), "LEAST(GREATEST(`f`*1e0,-1e30),1e30)");
         assert_eq!(
             of("float(9,2) unsigned").selected(),
-            "LEAST(GREATEST(`f`+0e0,-9.99999999e6),9.99999999e6)"
+            "LEAST(GREATEST(`f`*1e0,-9.99999999e6),9.99999999e6)"
         );
         for other in ["float", "float(6,3)", "double(30,0)"] {
-            assert_eq!(of(other).selected(), "`f`+0e0", "{other}");
+            assert_eq!(of(other).selected(), "`f`*1e0", "{other}");
         }
     }
 

@@ -3,6 +3,7 @@
 pub(crate) mod accounts;
 pub(crate) mod column;
 pub(crate) mod context;
+pub(crate) mod histograms;
 mod inserts;
 mod misplaced;
 pub(crate) mod momentary;

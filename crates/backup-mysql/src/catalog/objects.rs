@@ -289,6 +289,44 @@ impl Objects {
             };
             self.changes.insert((changed, name), made.unwrap_or_default());
         }
+        self.read_unopened(ctx, connection, of, selects).await
+    }
+
+    /// Of what it cannot open MariaDB may say no more than that it is there, and without a warning.
+    async fn read_unopened(
+        &mut self,
+        ctx: &Ctx,
+        connection: &mut Connection,
+        of: &str,
+        selects: Selects<'_>,
+    ) -> Result<()> {
+        let sql = format!(
+            "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = {of} AND TABLE_TYPE <> 'TEMPORARY'"
+        );
+        let tables = self.tables.iter().map(|table| &table.name);
+        let views = self.views.iter().map(|view| &view.name);
+        let said = tables.chain(views).chain(&self.sequences).chain(&self.unfit).chain(&self.unselected);
+        let said: BTreeSet<String> = said.cloned().collect();
+        for row in connection.rows(ctx, &sql).await? {
+            let mut row = Reading::new(row);
+            let (name, kind) = (row.text()?, row.text()?);
+            if said.contains(&name) || !selects(&name) {
+                continue;
+            }
+            if kind != "VIEW" {
+                let why = format!("the server says nothing of table {} but its name", name.escape_debug());
+                return Err(Error::new(ErrorKind::Database, why)
+                    .hint("repair it, drop it, or leave it out (--exclude)"));
+            }
+            self.views.push(View {
+                name,
+                definition: String::new(),
+                invalid: true,
+                checked: false,
+                fixed: false,
+                context: Context::default(),
+            });
+        }
         Ok(())
     }
 

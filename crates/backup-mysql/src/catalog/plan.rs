@@ -10,6 +10,7 @@ use backup_core::{
 use futures::future::try_join_all;
 
 use super::accounts;
+use super::histograms;
 use super::misplaced;
 use super::momentary;
 use super::objects::{Engine, Objects, RoutineKind};
@@ -24,7 +25,7 @@ use super::uncounted;
 use super::want::{Want, Wants};
 use crate::config::Config;
 use crate::connect::Connection;
-use crate::ddl::lex::{Token, tokens};
+use crate::ddl::lex::{Token, tokens, words};
 use crate::ddl::quote::identifier;
 use crate::keep::Keepers;
 
@@ -167,6 +168,8 @@ pub(crate) async fn plan(
     }
     if request.content != Content::DataOnly {
         plan.keys(&tables)?;
+        plan.lost_sequences(&tables)?;
+        plan.histograms(&histograms::tables(ctx, readers.any()?, database).await?)?;
         plan.foreign_keys(ctx, &tables, objects.unselected.is_empty())?;
         plan.programs(objects, &tables)?;
         plan.discards(&discarded)?;
@@ -276,6 +279,11 @@ impl Plan<'_> {
                 counts_by_rows: is_archive && counts.get(&table.name).is_some_and(|rows| *rows > 0),
             };
             let mut after = self.sequences_of(table);
+            for name in self.lost_sequences_of(table) {
+                let object = self.object("sequence", &name).of_table(&table.name);
+                let lost = SqlSpec::LostSequence { is_over: false };
+                after.push(self.sql(Phase::PreData, object, &lost, [])?);
+            }
             let refers_here = |other: &&&Table| {
                 let mut keys = other.foreign_keys.iter().filter(|key| key.is_mistyped);
                 keys.any(|key| key.to.as_ref() == Some(&table.name))
@@ -300,6 +308,25 @@ impl Plan<'_> {
         parts.sort_unstable();
         parts.dedup();
         parts
+    }
+
+    /// Sequences that the defaults of a table count by and that are not there.
+    fn lost_sequences_of(&self, table: &Table) -> BTreeSet<String> {
+        let defaults = table.columns.iter().filter_map(|column| column.default.as_deref());
+        let named = defaults.flat_map(|default| counted_by(default, self.database));
+        named.filter(|name| !self.needs.contains_key(name)).collect()
+    }
+
+    /// Lets go of them when their tables are made and filled.
+    fn lost_sequences(&mut self, tables: &[Table]) -> Result<()> {
+        for table in tables {
+            for name in self.lost_sequences_of(table) {
+                let after = self.needs.get(&table.name).cloned().unwrap_or_default();
+                let object = self.object("sequence", &name).of_table(&table.name);
+                self.sql(Phase::PostData, object, &SqlSpec::LostSequence { is_over: true }, after.all())?;
+            }
+        }
+        Ok(())
     }
 
     /// Behind all else, which may have to look at the table.
@@ -448,6 +475,15 @@ impl Plan<'_> {
         Ok(())
     }
 
+    fn histograms(&mut self, tables: &BTreeSet<String>) -> Result<()> {
+        for table in tables {
+            let Some(needs) = self.needs.get(table).cloned() else { continue };
+            let object = self.object("histograms", table).of_table(table);
+            self.sql(Phase::PostData, object, &SqlSpec::Histograms, needs.all())?;
+        }
+        Ok(())
+    }
+
     /// Where everything is wanted, a key may refer to a table that is not there.
     fn foreign_keys(&mut self, ctx: &Ctx, tables: &[Table], is_everything: bool) -> Result<()> {
         // Of one table one after the other: each locks it, and may give it a key for the moment.
@@ -575,5 +611,33 @@ impl Plan<'_> {
             self.sql(Phase::PostData, self.object("event", &event.name), &spec, [])?;
         }
         Ok(())
+    }
+}
+
+/// The sequences of the database that a default counts by, as the server prints it: nextval(`database`.`sequence`).
+fn counted_by(default: &str, database: &str) -> Vec<String> {
+    const COUNTS: [&str; 3] = ["nextval", "lastval", "setval"];
+    let words: Vec<Token<'_>> = words(default).collect();
+    let names = words.windows(5).filter_map(|five| match five {
+        [word, Token::Other("("), of, Token::Other("."), name]
+            if COUNTS.iter().any(|count| word.is(count)) =>
+        {
+            name.name().filter(|_| of.name().as_deref() == Some(database))
+        }
+        _ => None,
+    });
+    names.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counted_by;
+
+    #[test]
+    fn sequences_are_found_in_what_counts_by_them() {
+        let default =
+            "nextval(`d`.`a ``b`) + lastval(`d`.`c`) + length('nextval(`d`.`text`)') + nextval(`other`.`x`)";
+        assert_eq!(counted_by(default, "d"), ["a `b", "c"]);
+        assert!(counted_by("`nextval`(`d`.`a`)", "d").is_empty());
     }
 }

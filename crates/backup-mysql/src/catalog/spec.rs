@@ -22,6 +22,10 @@ pub(crate) enum SqlSpec {
     Database,
     Sequence,
     SequenceValue,
+    /// A sequence that is not there any more and that a table's default names: it is made for that table, and dropped when `is_over`.
+    LostSequence {
+        is_over: bool,
+    },
     /// A table, without some of its keys if these come later.
     Table {
         keys_later: bool,
@@ -47,6 +51,8 @@ pub(crate) enum SqlSpec {
     Momentary(Momentary),
     /// The keys of a table that come later.
     Keys,
+    /// What the optimizer knows of a table's columns.
+    Histograms,
     /// That the plain keys of a table are not kept.
     DisableKeys,
     /// That a table has no tablespace any more.

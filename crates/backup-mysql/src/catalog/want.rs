@@ -48,6 +48,7 @@ pub(crate) enum Want {
     DatabaseComment,
     CastToJson,
     MemberOf,
+    Histogram,
 }
 
 /// The types that not every server has.

@@ -150,7 +150,7 @@ impl Connection {
 }
 
 /// For people: where the server is.
-fn place(config: &Config) -> String {
+pub(crate) fn place(config: &Config) -> String {
     match &config.address {
         Address::Tcp { host, port } => format!("{}:{port}", host.escape_debug()),
         Address::Socket(path) => path.display().to_string(),

@@ -84,7 +84,9 @@ impl<'a> Literals<'a> {
                 {
                     return Err(Error::damaged("a number that is none"));
                 }
-                out.extend_from_slice(bytes);
+                // Among integers there is no negative zero.
+                let is_negative_zero = kind == Kind::Float && bytes == b"-0";
+                out.extend_from_slice(if is_negative_zero { b"-0e0" } else { bytes });
                 return Ok(());
             }
             if kind == Kind::Json {

@@ -6,6 +6,7 @@ use backup_core::{Ctx, Error, ErrorKind, Part, Result};
 
 use crate::catalog::Reading;
 use crate::catalog::context::Context;
+use crate::catalog::histograms;
 use crate::catalog::objects::RoutineKind;
 use crate::catalog::spec::{SqlSpec, spec, wants};
 use crate::catalog::want::{Want, collations, knows};
@@ -92,7 +93,8 @@ pub(super) async fn check(
 fn implied(made_from: &SqlSpec) -> Vec<Want> {
     let mut wants = Vec::new();
     match made_from {
-        SqlSpec::Sequence => wants.push(Want::Sequence),
+        SqlSpec::Sequence | SqlSpec::LostSequence { .. } => wants.push(Want::Sequence),
+        SqlSpec::Histograms => wants.push(Want::Histogram),
         SqlSpec::Routine { routine: RoutineKind::Package | RoutineKind::PackageBody, .. } => {
             wants.push(Want::Package);
         }
@@ -177,6 +179,7 @@ impl Target<'_> {
                     Want::SpatialReference => otherwise("the attribute SRID of columns is left out"),
                     Want::NotEnforced => otherwise("constraints that are NOT ENFORCED are left out"),
                     Want::DescendingIndex => otherwise("descending indexes become ascending ones"),
+                    Want::Histogram => otherwise("the histograms of columns are left out"),
                     Want::DatabaseComment => otherwise("the comment of the database is left out"),
                     _ => unknown(what),
                 }
@@ -249,6 +252,7 @@ fn feature(want: &Want) -> (Since, String) {
         Want::VectorIndex => (None, Some((11, 7, 1)), "vector indexes"),
         Want::LongUnique => (None, Some((10, 4, 3)), "unique indexes of whole long texts"),
         Want::SpatialReference => (Some((8, 0, 3)), None, "the attribute SRID"),
+        Want::Histogram => (Some(histograms::SINCE), None, "histograms"),
         Want::Check => (Some((8, 0, 16)), Some((10, 2, 1)), "CHECK constraints"),
         Want::NotEnforced => (Some((8, 0, 16)), None, "constraints that are NOT ENFORCED"),
         Want::DefaultExpression => (Some((8, 0, 13)), Some((10, 2, 1)), "defaults that are expressions"),

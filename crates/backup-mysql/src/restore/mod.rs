@@ -4,6 +4,7 @@ mod accounts;
 mod carry;
 mod contents;
 mod definers;
+mod lost;
 mod session;
 mod some;
 mod target;
@@ -17,14 +18,17 @@ use backup_core::{
 };
 use tokio::sync::{Mutex, OnceCell};
 
+use crate::catalog::histograms;
 use crate::catalog::spec::{RowsSpec, SqlSpec, spec};
 use crate::config::Config;
 use crate::connect::{Connection, Version};
 use crate::ddl::create::without_definer;
+use crate::ddl::raw;
 use crate::ddl::translate::Translation;
 use crate::error::code;
 use crate::rows::{load, said};
 use accounts::Accounts;
+use lost::LostSequences;
 use session::Session;
 use target::Target;
 
@@ -52,6 +56,7 @@ pub(crate) struct Restore {
     /// Set when the target was made ready: from then on it is not what it was.
     ready: OnceCell<()>,
     idle: Cell<Vec<Session>>,
+    lost: LostSequences,
     /// Events, which begin to run when they are made.
     events: Mutex<Vec<(Part, Vec<u8>)>>,
     /// It is finished, or was taken back.
@@ -101,6 +106,7 @@ impl Restore {
             accounts: Arc::new(accounts),
             ready: OnceCell::new(),
             idle: Cell::default(),
+            lost: LostSequences::default(),
             events: Mutex::default(),
             over: false,
         })
@@ -157,6 +163,21 @@ impl Restore {
                 }
                 Some(SqlSpec::Account { account }) => {
                     self.accounts.make(ctx, session, part, account, &sql).await?;
+                }
+                Some(SqlSpec::LostSequence { is_over }) => {
+                    let (target, name) = (&*self.target, part.object.name.as_str());
+                    if *is_over {
+                        self.lost.forget(ctx, session, target, name, &sql).await?;
+                    } else {
+                        self.lost.make(ctx, session, target, name, &sql).await?;
+                    }
+                }
+                // Another server makes its own; that it does was said.
+                Some(SqlSpec::Histograms) if !histograms::takes(&session.connection.version) => {}
+                Some(SqlSpec::Histograms) => {
+                    let sql = raw::to_text(sql)?;
+                    session.plain(ctx).await?;
+                    histograms::make(ctx, &mut session.connection, &part.object, &sql).await?;
                 }
                 Some(SqlSpec::Grants { account }) => self.accounts.grant_later(account, sql),
                 Some(SqlSpec::Event { .. }) => self.events.lock().await.push((part.clone(), sql)),

@@ -197,6 +197,17 @@ impl Target {
         }
     }
 
+    /// Remembers a sequence that was made for the moment, or that it was dropped.
+    pub(super) fn note_sequence(&self, name: &str, is_there: bool) {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = ("SEQUENCE", name.to_owned());
+        if is_there {
+            made.insert(named);
+        } else {
+            made.remove(&named);
+        }
+    }
+
     /// Makes the database if need be, marks it, and drops what is to be replaced.
     pub(super) async fn make_ready(&self, ctx: &Ctx, config: &Config) -> Result<()> {
         let mut connection = Connection::open(ctx, config, false).await?;

@@ -20,15 +20,17 @@ pub(super) async fn routine(
     object: &Object,
     context: &Context,
 ) -> Result<Vec<u8>> {
-    if raw.is_ascii() || context.is_utf8() {
-        return Ok(raw);
-    }
     let sql = format!(
         "SELECT ROUTINE_COMMENT FROM information_schema.ROUTINES \
          WHERE ROUTINE_SCHEMA = DATABASE() AND ROUTINE_NAME = {} AND ROUTINE_TYPE = {}",
         text(&object.name),
         text(&object.kind.to_uppercase())
     );
+    let before = format!("\n    {COMMENT}");
+    let raw = as_the_mode_reads_it(ctx, connection, raw, &before, &sql, context).await?;
+    if raw.is_ascii() || context.is_utf8() {
+        return Ok(raw);
+    }
     let comment = Reading::new(connection.row(ctx, &sql).await?).maybe()?.unwrap_or_default();
     let mut islands = Vec::new();
     // MySQL prints the name in UTF-8 too.
@@ -42,7 +44,7 @@ pub(super) async fn routine(
         islands.extend(line.filter(|line| !line.is_ascii()).map(<[u8]>::to_vec));
     }
     if !comment.is_ascii() {
-        islands.push(text_behind(&raw, format!("\n    {COMMENT}").as_bytes()));
+        islands.push(text_behind(&raw, before.as_bytes()));
     }
     in_one(ctx, connection, raw, &islands, object, context).await
 }
@@ -55,20 +57,22 @@ pub(super) async fn event(
     object: &Object,
     context: &Context,
 ) -> Result<Vec<u8>> {
-    if raw.is_ascii() || context.is_utf8() {
-        return Ok(raw);
-    }
     let sql = format!(
         "SELECT EVENT_COMMENT FROM information_schema.EVENTS WHERE EVENT_SCHEMA = DATABASE() AND EVENT_NAME = {}",
         text(&object.name)
     );
+    let before = format!(" {COMMENT}");
+    let raw = as_the_mode_reads_it(ctx, connection, raw, &before, &sql, context).await?;
+    if raw.is_ascii() || context.is_utf8() {
+        return Ok(raw);
+    }
     let comment = Reading::new(connection.row(ctx, &sql).await?).maybe()?.unwrap_or_default();
     let mut islands = Vec::new();
     if !object.name.is_ascii() {
         islands.push(format!(" EVENT {} ON SCHEDULE ", identifier(&object.name)).into_bytes());
     }
     if !comment.is_ascii() {
-        islands.push(text_behind(&raw, format!(" {COMMENT}").as_bytes()));
+        islands.push(text_behind(&raw, before.as_bytes()));
     }
     in_one(ctx, connection, raw, &islands, object, context).await
 }
@@ -86,6 +90,28 @@ pub(super) async fn trigger(
         return Ok(raw);
     }
     in_one(ctx, connection, raw, &[name], object, context).await
+}
+
+/// `raw` with its comment, which is behind the words `before` and which `sql` asks for, as it has to be said where no backslash escapes:
+/// the server prints it escaped all the same.
+async fn as_the_mode_reads_it(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    raw: Vec<u8>,
+    before: &str,
+    sql: &str,
+    context: &Context,
+) -> Result<Vec<u8>> {
+    let mut modes = context.sql_mode.iter().flat_map(|mode| mode.split(','));
+    let printed = text_behind(&raw, before.as_bytes());
+    if !modes.any(|mode| mode == "NO_BACKSLASH_ESCAPES") || !printed.contains(&b'\\') {
+        return Ok(raw);
+    }
+    let Some(at) = place(&raw, before.as_bytes()).map(|at| at + before.len() - 1) else { return Ok(raw) };
+    let comment = Reading::new(connection.row(ctx, sql).await?).text()?;
+    let (start, rest) = raw.split_at(at);
+    let behind = rest.get(printed.len()..).unwrap_or_default();
+    Ok([start, b"'", comment.replace('\'', "''").as_bytes(), b"'", behind].concat())
 }
 
 /// `raw` with its islands, which are in UTF-8 and come in this order, brought into the character set of the rest.

@@ -206,7 +206,7 @@ impl Server {
     fn floats(&self, name: &str) -> String {
         let schema = name.replace('\\', "\\\\").replace('\'', "''");
         let columns = format!(
-            "SELECT CONCAT('SELECT ', GROUP_CONCAT('`', REPLACE(COLUMN_NAME, '`', '``'), '`+0e0' ORDER BY ORDINAL_POSITION), \
+            "SELECT CONCAT('SELECT ', GROUP_CONCAT('`', REPLACE(COLUMN_NAME, '`', '``'), '`*1e0' ORDER BY ORDINAL_POSITION), \
              ' FROM `', REPLACE(TABLE_NAME, '`', '``'), '` ORDER BY 1') FROM information_schema.COLUMNS JOIN \
              information_schema.TABLES USING (TABLE_SCHEMA, TABLE_NAME) WHERE TABLE_SCHEMA = '{schema}' AND TABLE_TYPE <> 'VIEW' \
              AND DATA_TYPE IN ('float', 'double') GROUP BY TABLE_NAME ORDER BY TABLE_NAME"

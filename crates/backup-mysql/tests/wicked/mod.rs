@@ -89,7 +89,9 @@ const COMMON: &[&str] = &[
     "INSERT INTO orphan VALUES (1)",
     // The largest FLOAT of its digits, which is a bit more than they can say.
     "CREATE TABLE large_floats (a FLOAT(30,0), b FLOAT(12,4) UNSIGNED)",
-    "INSERT IGNORE INTO large_floats VALUES (2e30, 2e30), (-2e30, 0), (NULL, 1.5)",
+    "INSERT IGNORE INTO large_floats VALUES (2e30, 2e30), (-2e30, 0), (NULL, 1.5), (-0e0, 0)",
+    "CREATE TABLE negative_zeros (f FLOAT, d DOUBLE, few DOUBLE(10,2), n INT)",
+    "INSERT INTO negative_zeros VALUES (-0e0, -0e0, -0e0, 1), (0e0, 0e0, 0e0, 2)",
     // What is generated is warned of, and is no change of what was stored.
     "CREATE TABLE derived (a VARCHAR(20), d DATE GENERATED ALWAYS AS (CAST(a AS DATE)) STORED, s TINYINT GENERATED ALWAYS AS (LENGTH(a) * 100) STORED, \
      g INT GENERATED ALWAYS AS (s + 1) VIRTUAL, h INT GENERATED ALWAYS AS (g * 2) VIRTUAL)",
@@ -103,6 +105,9 @@ const COMMON: &[&str] = &[
     "SET sql_mode = 'ANSI_QUOTES,PIPES_AS_CONCAT,ALLOW_INVALID_DATES'",
     "CREATE FUNCTION twice(x INT) RETURNS INT DETERMINISTIC RETURN x * 2",
     "CREATE PROCEDURE quoting(IN a VARCHAR(10), OUT b VARCHAR(20)) COMMENT 'it''s; a comment' BEGIN /* a comment; within */ DECLARE \"c\" INT; SET b = a || ';;'; -- another\nEND",
+    "SET sql_mode = 'NO_BACKSLASH_ESCAPES'",
+    "CREATE PROCEDURE unescaped() COMMENT 'a \\ ''b' SELECT 'c\\d'",
+    "CREATE EVENT unescaped ON SCHEDULE AT '2037-01-01 00:00:00' DISABLE COMMENT 'c\\c' DO SELECT 'd\\d'",
     "SET sql_mode = ''",
     "ALTER DATABASE COLLATE latin1_swedish_ci",
     "CREATE PROCEDURE collated(a VARCHAR(10)) SELECT a",
