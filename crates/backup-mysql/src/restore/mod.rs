@@ -10,11 +10,12 @@ mod some;
 mod target;
 mod views;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex as Cell, PoisonError};
 
 use backup_core::{
-    Content, Ctx, Error, ErrorKind, Item, Part, PartKind, PartReader, RestoreRequest, RestoreSession, Result,
-    RowLayout, async_trait,
+    Content, Ctx, During, Error, ErrorKind, Item, Part, PartKind, PartReader, RestoreRequest, RestoreSession,
+    Result, RowLayout, async_trait,
 };
 use tokio::sync::{Mutex, OnceCell};
 
@@ -23,11 +24,13 @@ use crate::catalog::spec::{RowsSpec, SqlSpec, spec};
 use crate::config::Config;
 use crate::connect::{Connection, Version};
 use crate::ddl::create::without_definer;
+use crate::ddl::quote::identifier;
 use crate::ddl::raw;
 use crate::ddl::translate::Translation;
 use crate::error::code;
 use crate::rows::{load, said};
 use accounts::Accounts;
+use definers::Orphans;
 use lost::LostSequences;
 use session::Session;
 use target::Target;
@@ -57,6 +60,7 @@ pub(crate) struct Restore {
     ready: OnceCell<()>,
     idle: Cell<Vec<Session>>,
     lost: LostSequences,
+    orphans: Orphans,
     /// Events, which begin to run when they are made.
     events: Mutex<Vec<(Part, Vec<u8>)>>,
     /// It is finished, or was taken back.
@@ -90,9 +94,10 @@ impl Restore {
         let is_unique = source.as_ref().is_some_and(|source| source.compares_like(here))
             && !translation.as_ref().is_some_and(Translation::compares_otherwise);
         let accounts = Accounts::look(ctx, &mut connection, request, parts).await?;
-        if !request.no_owner {
-            definers::check(ctx, &mut connection, parts).await?;
-        }
+        let missing = match request.no_owner {
+            true => BTreeSet::new(),
+            false => definers::check(ctx, &mut connection, parts).await?,
+        };
         let target = Target::look(ctx, connection, &config, request, parts).await?;
         Ok(Self {
             config,
@@ -107,6 +112,7 @@ impl Restore {
             ready: OnceCell::new(),
             idle: Cell::default(),
             lost: LostSequences::default(),
+            orphans: Orphans::of(missing),
             events: Mutex::default(),
             over: false,
         })
@@ -188,7 +194,10 @@ impl Restore {
                     | SqlSpec::Aside { .. }
                     | SqlSpec::Exchange { .. },
                 ) if self.schema_only => {}
-                Some(made_from) => self.make_noted(ctx, session, part, made_from, sql).await?,
+                Some(made_from) => {
+                    let sql = self.orphans.adopt(part, made_from, sql);
+                    self.make_noted(ctx, session, part, made_from, sql).await?;
+                }
             }
         }
         match input.said_rows() {
@@ -255,6 +264,25 @@ impl Restore {
         }
     }
 
+    /// Makes what acts as somebody who is not there act so.
+    async fn give_orphans_back(&self, ctx: &Ctx, session: &mut Session) -> Result<()> {
+        for (part, made_from, sql) in self.orphans.take() {
+            let again = match made_from {
+                SqlSpec::View { .. } => {
+                    [b"CREATE OR REPLACE", sql.strip_prefix(b"CREATE").unwrap_or(&sql)].concat()
+                }
+                _ => {
+                    let drop = format!("DROP FUNCTION {}", identifier(&part.object.name));
+                    session.connection.define(ctx, drop.as_bytes()).await?;
+                    sql
+                }
+            };
+            let made = self.make(ctx, session, &made_from, again).await;
+            made.during(|| format!("restore {}", part.object))?;
+        }
+        Ok(())
+    }
+
     async fn abort_target(mut self: Box<Self>) -> Result<()> {
         self.over = true;
         if self.ready.initialized() || self.target.is_touched() {
@@ -291,6 +319,9 @@ impl RestoreSession for Restore {
             Ok(session) => session,
             Err(error) => return self.failed(error).await,
         };
+        if let Err(error) = self.give_orphans_back(ctx, &mut session).await {
+            return self.failed(error).await;
+        }
         let events = std::mem::take(&mut *self.events.lock().await);
         for (part, sql) in events {
             let made = match spec::<SqlSpec>(&part) {

@@ -37,7 +37,10 @@ impl Restore {
         if alone || !invalid {
             let view = statements.iter().find(|sql| is_view(sql)).or(statements.first());
             let made = match view {
-                Some(view) => self.make(ctx, session, made_from, view.clone()).await,
+                Some(view) => {
+                    let view = self.orphans.adopt(part, made_from, view.clone());
+                    self.make(ctx, session, made_from, view).await
+                }
                 None => Ok(()),
             };
             let is_refused = made.as_ref().is_err_and(|error| code(error) == Some(NOT_UPDATABLE));
@@ -55,6 +58,13 @@ impl Restore {
             match (makes, self.make(ctx, session, made_from, sql.clone()).await) {
                 (Some(database), Err(error)) if code(&error) == Some(DATABASE_EXISTS) => {
                     there.insert(database);
+                }
+                // It was invalid in the source, which was said. What stands in is taken away again.
+                (_, Err(error)) if invalid && is_view(&sql) && code(&error).is_some() => {
+                    ctx.warn(format!(
+                        "{} is not restored, since the server refuses it; its definition is in the backup: {error}",
+                        part.object
+                    ));
                 }
                 (makes, done) => {
                     done?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use backup_core::storage::MemoryStorage;
 use backup_core::{BackupConfig, BackupManager, BackupRef, Format, Registry, RestoreOptions};
 
-use crate::server::Server;
+use crate::server::{Account, Server};
 
 fn manager() -> BackupManager {
     manager_of(Format::Binary)
@@ -160,6 +160,38 @@ async fn a_view_of_which_the_server_says_only_the_name_is_kept(kind: &str) {
         "{:?}",
         details.warnings
     );
+    // No table stands in for a sequence: all else comes back.
+    let target = server.empty();
+    manager.restore(&backup, &target, RestoreOptions::default()).await.unwrap();
+    assert_eq!(server.ask(Some(&target.path), "SHOW TABLES"), "s\n");
+}
+
+/// A server makes no view that stands on what acts as somebody who is not there.
+async fn views_on_what_acts_as_nobody_come_back(kind: &str) {
+    let Some(server) = Server::find(kind) else { return };
+    let source = server.empty();
+    let other = Account::new(&server, "gone", &[format!("ALL ON `{}`.*", source.path)]);
+    let name = &other.name;
+    let statements = [
+        "CREATE TABLE t (a INT)".to_owned(),
+        format!("CREATE DEFINER='{name}'@'%' FUNCTION f() RETURNS INT DETERMINISTIC RETURN 5"),
+        format!("CREATE DEFINER='{name}'@'%' VIEW low AS SELECT a, f() AS f FROM t"),
+        format!("CREATE DEFINER='{name}'@'%' VIEW middle AS SELECT a FROM low"),
+        "CREATE VIEW high AS SELECT middle.a, f() AS f FROM middle".to_owned(),
+    ];
+    server.run(Some(&source.path), &statements);
+    let (before, manager) = (server.dump(&source.path), manager());
+    let backup = BackupRef::from(&manager.backup(&source).await.unwrap().id);
+    let account = other.name.clone();
+    drop(other);
+    let target = server.empty();
+    manager.restore(&backup, &target, RestoreOptions::default()).await.unwrap();
+    // Without it nobody can read that.
+    let grant = format!("GRANT ALL ON `{}`.* TO '{account}'@'%'", target.path);
+    server.run(None, &[format!("CREATE USER '{account}'@'%'"), grant]);
+    let after = server.dump(&target.path);
+    server.run(None, &[format!("DROP USER '{account}'@'%'")]);
+    assert_eq!(before, after);
 }
 
 /// A view of a database that is not there any more.
@@ -597,7 +629,7 @@ async fn rows_without_a_number_come_back_without_one(kind: &str) {
 }
 
 on! {
-    mariadb: defaults_that_count_by_a_lost_sequence_come_back a_view_of_which_the_server_says_only_the_name_is_kept versions_that_ended_before_they_began_are_left_out_and_named members_that_a_collation_takes_for_each_other_come_back differences_below_zero_come_back a_view_with_a_nameless_column_comes_back a_sequence_that_was_made_as_a_table_comes_back checked_views_of_what_cannot_be_updated_come_back checked_views_that_only_seem_not_to_be_updatable_are_valid views_that_name_partitions_and_keys_come_back an_invalid_view_keeps_its_order tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_left_out_and_named;
-    mariadb11: defaults_that_count_by_a_lost_sequence_come_back a_view_of_which_the_server_says_only_the_name_is_kept versions_that_ended_before_they_began_are_left_out_and_named members_that_a_collation_takes_for_each_other_come_back differences_below_zero_come_back a_view_with_a_nameless_column_comes_back a_sequence_that_was_made_as_a_table_comes_back checked_views_of_what_cannot_be_updated_come_back checked_views_that_only_seem_not_to_be_updatable_are_valid views_that_name_partitions_and_keys_come_back an_invalid_view_keeps_its_order rows_without_a_partition_come_back tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_left_out_and_named;
-    mysql: doubles_in_json_come_back members_that_a_collation_takes_for_each_other_come_back differences_below_zero_come_back checked_views_of_what_cannot_be_updated_come_back views_that_name_partitions_and_keys_come_back a_primary_key_that_came_late_does_so_again archived_numbers_come_back rows_without_a_partition_come_back rows_without_a_number_come_back_without_one a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one;
+    mariadb: views_on_what_acts_as_nobody_come_back defaults_that_count_by_a_lost_sequence_come_back a_view_of_which_the_server_says_only_the_name_is_kept versions_that_ended_before_they_began_are_left_out_and_named members_that_a_collation_takes_for_each_other_come_back differences_below_zero_come_back a_view_with_a_nameless_column_comes_back a_sequence_that_was_made_as_a_table_comes_back checked_views_of_what_cannot_be_updated_come_back checked_views_that_only_seem_not_to_be_updatable_are_valid views_that_name_partitions_and_keys_come_back an_invalid_view_keeps_its_order tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_left_out_and_named;
+    mariadb11: views_on_what_acts_as_nobody_come_back defaults_that_count_by_a_lost_sequence_come_back a_view_of_which_the_server_says_only_the_name_is_kept versions_that_ended_before_they_began_are_left_out_and_named members_that_a_collation_takes_for_each_other_come_back differences_below_zero_come_back a_view_with_a_nameless_column_comes_back a_sequence_that_was_made_as_a_table_comes_back checked_views_of_what_cannot_be_updated_come_back checked_views_that_only_seem_not_to_be_updatable_are_valid views_that_name_partitions_and_keys_come_back an_invalid_view_keeps_its_order rows_without_a_partition_come_back tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_left_out_and_named;
+    mysql: views_on_what_acts_as_nobody_come_back doubles_in_json_come_back members_that_a_collation_takes_for_each_other_come_back differences_below_zero_come_back checked_views_of_what_cannot_be_updated_come_back views_that_name_partitions_and_keys_come_back a_primary_key_that_came_late_does_so_again archived_numbers_come_back rows_without_a_partition_come_back rows_without_a_number_come_back_without_one a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one;
 }
