@@ -22,6 +22,8 @@ pub struct EngineFactory {
     pub from_url: fn(&DatabaseUrl) -> Result<Arc<dyn Engine>>,
     /// How it says its parts in SQL, if it can.
     pub script: Option<fn() -> Box<dyn ScriptWriter>>,
+    /// The database that a URL names, as backups of it will say; empty if it names none. Nothing is asked for it but the URL.
+    pub database: fn(&DatabaseUrl) -> &str,
 }
 
 impl EngineFactory {
@@ -32,13 +34,20 @@ impl EngineFactory {
         example: &'static str,
         from_url: fn(&DatabaseUrl) -> Result<Arc<dyn Engine>>,
     ) -> Self {
-        Self { name, schemes, example, from_url, script: None }
+        Self { name, schemes, example, from_url, script: None, database: DatabaseUrl::database }
     }
 
     /// Adds the way to write scripts.
     #[must_use]
     pub const fn with_script(mut self, script: fn() -> Box<dyn ScriptWriter>) -> Self {
         self.script = Some(script);
+        self
+    }
+
+    /// Says how a URL names its database, where that is not [`DatabaseUrl::database`].
+    #[must_use]
+    pub const fn with_database(mut self, database: fn(&DatabaseUrl) -> &str) -> Self {
+        self.database = database;
         self
     }
 }

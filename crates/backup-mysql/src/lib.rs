@@ -35,13 +35,14 @@ mod witness;
 
 use std::sync::Arc;
 
-use backup_core::{EngineFactory, Registration, inventory};
+use backup_core::{DatabaseUrl, EngineFactory, Registration, inventory};
 
 /// How the engine is made: from URLs like `mysql://user@host:3306/shop`.
 pub static ENGINE: EngineFactory =
     EngineFactory::new("mysql", &["mysql", "mariadb"], "mysql://user@host:3306/database", |url| {
         Ok(Arc::new(engine::MySql::new(config::Config::from_url(url)?)))
     })
-    .with_script(|| Box::new(ddl::script::MySqlScript));
+    .with_script(|| Box::new(ddl::script::MySqlScript))
+    .with_database(DatabaseUrl::database_of_server);
 
 inventory::submit!(Registration(&ENGINE));

@@ -35,7 +35,7 @@ mod spec;
 
 use std::sync::Arc;
 
-use backup_core::{EngineFactory, Registration, inventory};
+use backup_core::{DatabaseUrl, EngineFactory, Registration, inventory};
 
 /// How the engine is made: from URLs like `postgres://user@host/database`.
 pub static ENGINE: EngineFactory = EngineFactory::new(
@@ -44,6 +44,7 @@ pub static ENGINE: EngineFactory = EngineFactory::new(
     "postgres://user@host:5432/database",
     |url| Ok(Arc::new(engine::Postgres::new(config::Config::from_url(url)?))),
 )
-.with_script(|| Box::new(ddl::script::PostgresScript::new()));
+.with_script(|| Box::new(ddl::script::PostgresScript::new()))
+.with_database(DatabaseUrl::database_of_server);
 
 inventory::submit!(Registration(&ENGINE));

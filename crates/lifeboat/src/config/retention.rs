@@ -34,14 +34,22 @@ pub(super) fn read(mut section: Section<'_>, timezone: Tz) -> Result<RetentionPo
 impl ConfigFile {
     /// Which backups are kept. Sources of which the file says nothing are kept, unless it says something of all others.
     ///
-    /// Errors: `Config` if two sources that a repository cannot tell apart are to be kept differently; `UnknownEngine`.
+    /// Errors: `Config` if the URL of a source with a retention names no database, or if two sources that a repository cannot tell apart are to be kept differently; `UnknownEngine`.
     pub fn retention(&self) -> Result<Retention> {
         let mut retention = Retention::default();
         retention.others.clone_from(&self.others_retention);
         for (name, source) in &self.sources {
             let Some(policy) = &source.retention else { continue };
-            let engine = Registry::linked().by_scheme(&source.url.scheme)?.name;
-            let database = source.url.database();
+            let registry = Registry::linked();
+            let factory = registry.by_scheme(&source.url.scheme)?;
+            let (engine, database) = (factory.name, (factory.database)(&source.url));
+            if database.is_empty() {
+                let message = format!(
+                    "[source.{name}.retention]: the url of [source.{name}] does not name the database whose backups these are"
+                );
+                return Err(Error::new(ErrorKind::Config, message)
+                    .hint("write its name at the end of the url, as `lifeboat list` shows it"));
+            }
             let key = (engine.to_owned(), database.to_owned());
             let before = retention.sources.insert(key, policy.clone());
             if before.is_some_and(|before| before != *policy) {
@@ -92,6 +100,29 @@ mod tests {
         let error = two(8).unwrap().retention().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().contains("shop.db"), "{error}");
+    }
+
+    #[cfg(all(feature = "postgres", feature = "mysql"))]
+    #[test]
+    fn a_policy_goes_with_the_name_that_the_engine_has_for_the_database() {
+        let policy = |url: &str| {
+            let text = format!("[source.a]\nurl = \"{url}\"\n[source.a.retention]\ndays = 7\n");
+            parse(&text).unwrap().retention()
+        };
+        for (url, engine, database) in [
+            ("postgres://me@db/shop", "postgres", "shop"),
+            ("postgres:///shop", "postgres", "shop"),
+            ("postgres:///a%2Fb", "postgres", "a/b"),
+            ("mysql://me@/a%2Fb", "mysql", "a/b"),
+        ] {
+            assert!(policy(url).unwrap().of(engine, database).is_some(), "{url}");
+        }
+        // Its name is elsewhere: in a service file, in the environment, or it is the user's.
+        for url in ["postgres://me@db", "postgres://me@db/", "postgres:///?service=shop"] {
+            let error = policy(url).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains("[source.a.retention]"), "{error}");
+        }
     }
 
     #[test]
