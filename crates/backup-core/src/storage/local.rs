@@ -229,6 +229,9 @@ impl Root {
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::RegularFile => objects.push(meta(child, &stat)),
                 FileType::Directory => directories.push(child),
+                // Where objects are, it stands in the place of one: who lists it finds that it cannot be read, and does not take it for
+                // gone.
+                FileType::Symlink if !words.is_empty() => objects.push(meta(child, &stat)),
                 _ => {}
             }
         }
@@ -566,6 +569,14 @@ mod tests {
             assert!(storage.delete(&key(planted)).await.is_err());
         }
         assert!(storage.get(&key("link"), None).await.is_err());
+        std::fs::create_dir(inside.join("manifests")).unwrap();
+        symlink(outside.join("file"), inside.join("manifests/one")).unwrap();
+        let listed: Vec<_> = storage.list(&key("manifests")).map(|meta| meta.unwrap().key).collect().await;
+        assert_eq!(listed, [key("manifests/one")]);
+        assert_eq!(
+            storage.get(&key("manifests/one"), None).await.unwrap_err().kind(),
+            ErrorKind::PermissionDenied
+        );
         storage.put(&key("link"), Bytes::from_static(b"ours"), PutMode::Overwrite).await.unwrap();
         assert_eq!(std::fs::read(outside.join("file")).unwrap(), b"precious");
         assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1);
