@@ -16,7 +16,7 @@ use crate::engine::{BackupSession, Engine, ServerInfo};
 use crate::error::{During, Error, Result};
 use crate::info::{ComparisonReport, Difference, TableSummary};
 use crate::options::{BackupRef, RestoreOptions};
-use crate::part::{Object, Part, PartKind};
+use crate::part::{Object, Part, PartKind, Phase};
 use crate::plan;
 use crate::position::Until;
 use crate::progress::{Event, Stage};
@@ -204,6 +204,10 @@ type Name<'a> = (Option<&'a str>, &'a str);
 
 /// Compares what a backup says of its tables and objects with what was found.
 fn compare(records: &[PartRecord], found: &[PartRecord]) -> ComparisonReport {
+    // What belongs to the server is not restored with a database, and a dump of one has none of it.
+    let of_database = |record: &&PartRecord| record.part.phase != Phase::Globals;
+    let records: Vec<PartRecord> = records.iter().filter(of_database).cloned().collect();
+    let records = records.as_slice();
     let mut report = ComparisonReport::default();
     let (recorded, tables) = (TableSummary::of(records), TableSummary::of(found));
     let (rows_before, rows_after) = (columns(records), columns(found));
@@ -303,6 +307,16 @@ mod tests {
 
     fn digest(rows: u64, sum: u128) -> RowDigest {
         RowDigest { rows, sum }
+    }
+
+    #[test]
+    fn what_belongs_to_the_server_is_not_missed_in_a_database() {
+        let role =
+            PartRecord::new(Part::sql(0, Phase::Globals, Object::new("role", "postgres")), digest(0, 0), 0);
+        let table = rows(1, Object::new("table", "a"), &["x"], digest(2, 7));
+        let report = compare(&[role, table.clone()], &[table]);
+        assert!(report.is_equal(), "{report:?}");
+        assert_eq!(report.equal, 1);
     }
 
     #[test]
