@@ -9,6 +9,7 @@ use crate::codec::sniff;
 use crate::context::Ctx;
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::options::BackupRef;
+use crate::progress::Event;
 use crate::reader::PartReader;
 use crate::repository::{Body, FileRecord, Header, Keys, Manifest, PartRecord, Repository};
 use crate::single_file::{ArchiveStorage, FileSource, ScriptFile, ScriptParts};
@@ -163,6 +164,11 @@ impl Opened {
     /// Checks the stored bytes of everything that `parts` need, without decoding it.
     pub(crate) async fn check_stored(&self, ctx: &Ctx, parts: &[PartRecord], jobs: usize) -> Result<()> {
         use futures::{StreamExt, TryStreamExt, stream};
+        let file = self.file.as_ref().map_or(0, |(source, _)| source.stored().size());
+        let planned = |bytes| ctx.emit(Event::Planned { parts: 0, bytes });
+        if file > 0 {
+            planned(file);
+        }
         self.check_file(ctx).await?;
         match &self.contents {
             // What else there is of a single file is in these bytes, and its chunks are checked when they are read.
@@ -172,8 +178,13 @@ impl Opened {
             Contents::Chunks(chunks) => {
                 let places: std::collections::BTreeSet<u32> =
                     parts.iter().flat_map(|record| record.spans.iter().map(|span| span.0)).collect();
-                let checks =
-                    stream::iter(places).map(|place| async move { chunks.fetch(ctx, place).await.map(drop) });
+                let sizes = places.iter().filter_map(|place| chunks.entries().get(*place as usize));
+                planned(file + sizes.map(|entry| u64::from(entry.stored_size)).sum::<u64>());
+                let checks = stream::iter(places).map(|place| async move {
+                    let bytes = chunks.fetch(ctx, place).await?.len() as u64;
+                    ctx.emit(Event::Advanced { rows: 0, bytes });
+                    Ok(())
+                });
                 checks.buffer_unordered(jobs.max(1)).try_collect().await
             }
         }

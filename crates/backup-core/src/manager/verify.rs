@@ -11,7 +11,8 @@ use crate::repository::{Header, PartRecord, Repository};
 use crate::single_file::FileSource;
 
 pub(super) async fn run(ctx: &Ctx, jobs: usize, opened: Opened) -> Result<VerifyReport> {
-    let bytes = opened.parts.iter().map(|record| record.bytes).sum();
+    let bytes = opened.parts.iter().map(|record| record.bytes).sum::<u64>()
+        + opened.file.as_ref().map_or(0, |(source, _)| source.stored().size());
     ctx.emit(Event::Planned { parts: opened.parts.len() as u64, bytes });
     let mut report = VerifyReport {
         parts: opened.parts.len() as u64,
@@ -68,7 +69,8 @@ pub(super) async fn stored(
     let chunks = repository.stored_chunks(ctx, &header).await?;
     let mut report = VerifyReport { chunks: chunks.entries().len() as u64, ..VerifyReport::default() };
     report.bytes = chunks.entries().iter().map(|entry| u64::from(entry.stored_size)).sum();
-    ctx.emit(Event::Planned { parts: 0, bytes: report.bytes });
+    let file = header.file.as_ref().map_or(0, |record| record.size);
+    ctx.emit(Event::Planned { parts: 0, bytes: report.bytes + file });
     if let Some(record) = &header.file {
         let source = FileSource::object(repository.storage(), record.key.parse()?).await?;
         source.check(ctx, record.size, record.hash).await?;
@@ -77,7 +79,11 @@ pub(super) async fn stored(
     let places = 0..chunks.entries().len() as u32;
     let checks = stream::iter(places).map(|place| {
         let chunks = chunks.clone();
-        async move { chunks.fetch(ctx, place).await.map(drop) }
+        async move {
+            let bytes = chunks.fetch(ctx, place).await?.len() as u64;
+            ctx.emit(Event::Advanced { rows: 0, bytes });
+            Ok::<(), Error>(())
+        }
     });
     checks.buffer_unordered(jobs.max(1)).boxed().try_collect::<()>().await?;
     Ok(report)

@@ -13,6 +13,7 @@ use crate::codec::sniff;
 use crate::context::Ctx;
 use crate::error::{During, Error, ErrorKind, Result};
 use crate::part::{Part, PartKind};
+use crate::progress::Event;
 use crate::reader::{PartReader, Piece};
 use crate::repository::{Body, Hash32, Header, PartRecord, parse_parts};
 use crate::rows::RowLayout;
@@ -63,7 +64,7 @@ impl ScriptFile {
                 let begun = !head.is_empty() && FIRST_LINE.as_bytes().starts_with(head);
                 return Err(if begun { cut_off() } else { foreign(head) });
             }
-            let end = read_to_end(&mut *script.decoded(&context)?)?;
+            let end = read_to_end(&context, &mut *script.decoded(&context)?)?;
             let mut decoded = script.decoded(&context)?;
             let start = end.script.checked_sub(end.manifest).filter(|_| end.manifest <= MANIFEST_MAX);
             skip(&mut *decoded, start.ok_or_else(cut_off)?)?;
@@ -139,13 +140,14 @@ fn skip(input: &mut dyn Read, bytes: u64) -> Result<()> {
 }
 
 /// Reads to the end, and returns what the last line says if it fits all that came before it.
-fn read_to_end(input: &mut dyn Read) -> Result<End> {
+fn read_to_end(ctx: &Ctx, input: &mut dyn Read) -> Result<End> {
     let mut hasher = blake3::Hasher::new();
     let mut length = 0u64;
     let mut tail = Vec::new();
     let mut buffer = vec![0; 1 << 18];
     loop {
         let n = fill(input, &mut buffer).map_err(unreadable)?;
+        ctx.emit(Event::Advanced { rows: 0, bytes: n as u64 });
         tail.extend_from_slice(buffer.get(..n).unwrap_or_default());
         if n == 0 {
             break;
@@ -321,12 +323,7 @@ impl Batch<'_> {
             read(input, n, &mut self.chunk.bytes)?;
             let first = left == length;
             left -= n;
-            self.chunk.segments.push(Segment {
-                kind: SegmentKind::Fragment { first, last: left == 0 },
-                bytes: 0..self.chunk.bytes.len(),
-                rows: 0..0,
-            });
-            self.send()?;
+            self.fragment(first, left == 0)?;
         }
         Ok(())
     }
@@ -337,10 +334,52 @@ impl Batch<'_> {
         };
         let kind = SegmentKind::Rows { layout: *layout, columns: columns.len() as u16 };
         let mut lines = io::BufReader::with_capacity(1 << 17, input.take(length));
-        while lines.read_until(b'\n', &mut self.chunk.bytes).map_err(unreadable)? > 0 {
-            self.end_row(kind)?;
-        }
+        while self.row(&mut lines, kind)? {}
         if lines.get_ref().limit() > 0 { Err(cut_off()) } else { Ok(()) }
+    }
+
+    /// Passes on a row, in pieces if it is larger than a block. Whether there was one.
+    fn row(&mut self, lines: &mut impl BufRead, kind: SegmentKind) -> Result<bool> {
+        let start = self.chunk.bytes.len();
+        if !self.piece_of_row(lines)? {
+            return Ok(false);
+        }
+        if self.is_end_of_row(lines)? {
+            return self.end_row(kind).map(|()| true);
+        }
+        let piece = self.chunk.bytes.split_off(start);
+        self.send()?;
+        self.chunk.bytes.extend_from_slice(&piece);
+        let mut first = true;
+        loop {
+            let last = self.is_end_of_row(lines)?;
+            self.fragment(first, last)?;
+            if last {
+                return Ok(true);
+            }
+            first = false;
+            self.piece_of_row(lines)?;
+        }
+    }
+
+    /// Reads on to the end of the row, or as much of it as a block holds. Whether there was anything.
+    fn piece_of_row(&mut self, lines: &mut impl BufRead) -> Result<bool> {
+        let mut piece = lines.take(BLOCK_SIZE as u64);
+        Ok(piece.read_until(b'\n', &mut self.chunk.bytes).map_err(unreadable)? > 0)
+    }
+
+    fn is_end_of_row(&self, lines: &mut impl BufRead) -> Result<bool> {
+        Ok(self.chunk.bytes.ends_with(b"\n") || lines.fill_buf().map_err(unreadable)?.is_empty())
+    }
+
+    /// What was read into the chunk is a piece of a row, and all that there is in it.
+    fn fragment(&mut self, first: bool, last: bool) -> Result<()> {
+        self.chunk.segments.push(Segment {
+            kind: SegmentKind::Fragment { first, last },
+            bytes: 0..self.chunk.bytes.len(),
+            rows: 0..0,
+        });
+        self.send()
     }
 
     /// What was read into the chunk since its last row is a row.
@@ -370,4 +409,50 @@ impl Batch<'_> {
 fn read(input: &mut dyn Read, length: u64, bytes: &mut Vec<u8>) -> Result<()> {
     let read = input.take(length).read_to_end(bytes).map_err(unreadable)?;
     if read as u64 == length { Ok(()) } else { Err(cut_off()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::part::{Column, Object};
+
+    #[tokio::test]
+    async fn a_row_that_is_larger_than_a_block_is_passed_on_in_pieces() {
+        let rows: [Vec<u8>; 4] = [
+            b"a\n".to_vec(),
+            [vec![b'x'; 5 * BLOCK_SIZE], b"\n".to_vec()].concat(),
+            b"b\n".to_vec(),
+            vec![b'y'; 2 * BLOCK_SIZE],
+        ];
+        let text = rows.concat();
+        let part =
+            Part::rows(0, Object::new("table", "t"), RowLayout::CopyText, vec![Column::new("c", "text")]);
+        let (sender, mut receiver) = mpsc::channel(1);
+        let (length, input) = (text.len() as u64, text.clone());
+        let ctx = Ctx::new();
+        let reading = ctx.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut batch = Batch { ctx: &reading, pieces: &sender, chunk: RawChunk::recycled() };
+            batch.rows(&mut &*input, length, &part)?;
+            batch.send()
+        });
+        let (mut all, mut begun, mut ended) = (Vec::new(), 0, 0);
+        while let Some(piece) = receiver.recv().await {
+            let chunk = piece.unwrap().chunk;
+            assert!(chunk.bytes.len() <= 2 * BLOCK_SIZE, "{} bytes at once", chunk.bytes.len());
+            all.extend_from_slice(&chunk.bytes);
+            for segment in &chunk.segments {
+                match segment.kind {
+                    SegmentKind::Fragment { first, last } => {
+                        begun += usize::from(first);
+                        ended += usize::from(last);
+                    }
+                    _ => (begun, ended) = (begun + segment.rows.len(), ended + segment.rows.len()),
+                }
+            }
+        }
+        read.await.unwrap().unwrap();
+        assert_eq!((begun, ended), (4, 4));
+        assert!(all == text);
+    }
 }

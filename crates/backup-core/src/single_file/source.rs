@@ -14,6 +14,7 @@ use super::unsealed::Unsealed;
 use crate::codec::sniff;
 use crate::context::Ctx;
 use crate::error::{During, Error, Result};
+use crate::progress::Event;
 use crate::repository::Hash32;
 use crate::storage::{Key, Storage};
 
@@ -137,10 +138,19 @@ impl FileSource {
 
     /// The BLAKE3 of its first `length` bytes.
     async fn hash(&self, ctx: &Ctx, length: u64) -> Result<Hash32> {
-        let reader = self.reader(ctx);
+        let (mut reader, watched) = (self.reader(ctx).take(length), ctx.clone());
         ctx.blocking(move || {
             let mut hasher = blake3::Hasher::new();
-            io::copy(&mut reader.take(length), &mut hasher).map_err(into_error)?;
+            loop {
+                let piece = reader.fill_buf().map_err(into_error)?;
+                let bytes = piece.len();
+                if bytes == 0 {
+                    break;
+                }
+                hasher.update(piece);
+                reader.consume(bytes);
+                watched.emit(Event::Advanced { rows: 0, bytes: bytes as u64 });
+            }
             Ok(Hash32(*hasher.finalize().as_bytes()))
         })
         .await
