@@ -83,6 +83,42 @@ fn a_chain_is_made_shown_restored_to_a_point_and_deleted_from_its_end() {
 }
 
 #[test]
+fn a_verified_backup_is_all_that_a_restore_would_need() {
+    let place = Chain::new();
+    let full = place.backup(&["--format", "binary"]);
+    let of_full = place.directory.files("backups/chunks");
+    place.insert("2026-11-24T02:00:00Z", 1);
+    let one = place.backup(&["--type", "incremental"]);
+    place.insert("2026-11-24T03:00:00Z", 2);
+    let two = place.backup(&["--type", "incremental"]);
+    let verified = |arguments: &[&str]| -> u64 {
+        let report: Value = serde_json::from_str(&place.good(&[arguments, &["--json"]].concat())).unwrap();
+        let verified = report["verified"].as_array().unwrap();
+        verified.iter().map(|backup| backup["report"]["chunks"].as_u64().unwrap()).sum()
+    };
+    let (path, all) = (verified(&["verify", &two]), verified(&["verify", "--all"]));
+    assert_eq!(path, all, "each was read once, and all of them are needed");
+    assert!(path > verified(&["verify", &full]));
+    for (chunk, bytes) in &of_full {
+        std::fs::write(chunk, &bytes[..bytes.len() - 1]).unwrap();
+        for id in [&two, &one] {
+            let (code, _, said) = place.run(&["verify", id]);
+            assert_eq!(code, Some(4), "{said}");
+            assert!(said.contains(id.as_str()) && said.contains(full.as_str()), "{said}");
+        }
+        let (code, all, _) = place.run(&["verify", "--all"]);
+        assert_eq!((code, all.matches("FAILED").count()), (Some(4), 3), "{all}");
+        std::fs::write(chunk, bytes).unwrap();
+    }
+    // The one that is damaged is not good any more, and what continues it is not because of that.
+    let listed: Value = serde_json::from_str(&place.good(&["list", "--json"])).unwrap();
+    let marked: Vec<bool> =
+        listed["backups"].as_array().unwrap().iter().map(|it| !it["verified"].is_null()).collect();
+    assert_eq!(marked, [false, true, true]);
+    place.good(&["verify", &two]);
+}
+
+#[test]
 fn a_log_that_the_server_has_forgotten_is_said_and_a_full_backup_can_take_its_place() {
     let place = Chain::new();
     let full = place.backup(&["--format", "binary"]);

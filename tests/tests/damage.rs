@@ -234,3 +234,49 @@ async fn chunks_cut_off_swapped_doubled_or_removed_are_refused() {
 async fn is_refused_owned(manager: &BackupManager, backup: &BackupRef, directory: &Path, what: String) {
     is_refused(manager, backup, directory, &what).await;
 }
+
+#[tokio::test]
+async fn a_damaged_script_is_not_loaded_though_nothing_was_to_be_checked_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = tiny(&directory.path().join("tiny.db"));
+    let (manager, storage) = manager(Format::Sql, "none");
+    let backup = BackupRef::from(&manager.backup(&source).await.unwrap().id);
+    let file = faults::keys(&*storage, &"files".parse::<Key>().unwrap()).await.pop_first().unwrap();
+    let whole = storage.get(&file, None).await.unwrap();
+    let at = whole.windows(3).position(|text| text == b"two").unwrap();
+    let mut damaged = whole.to_vec();
+    damaged[at] = b'T';
+    storage.put(&file, damaged.into(), PutMode::Overwrite).await.unwrap();
+    let copy = directory.path().join("copy.db");
+    let target = format!("sqlite:{}", copy.display()).parse().unwrap();
+    let mut options = RestoreOptions::default();
+    options.skip_verification = true;
+    let error = manager.restore(&backup, &target, options.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+    assert!(!copy.exists());
+    storage.put(&file, whole, PutMode::Overwrite).await.unwrap();
+    manager.restore(&backup, &target, options).await.unwrap();
+}
+
+/// The disk is full to the last byte when a backup has been made and verified.
+#[derive(Debug)]
+struct NoRoomForMarks;
+
+#[backup_core::async_trait]
+impl faults::Fault for NoRoomForMarks {
+    async fn before(&self, call: faults::Call, key: &Key) -> backup_core::Result<()> {
+        let is_mark = call == faults::Call::Put && key.words().next() == Some("marks");
+        if is_mark { Err(backup_core::Error::new(ErrorKind::NoSpace, "the disk is full")) } else { Ok(()) }
+    }
+}
+
+#[tokio::test]
+async fn a_backup_is_no_worse_for_want_of_room_to_note_that_it_is_good() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = tiny(&directory.path().join("tiny.db"));
+    let (manager, storage) = manager(Format::Binary, "none");
+    let full = manager.with_storage(faults::Faulty::around(storage, Arc::new(NoRoomForMarks)));
+    let backup = full.backup(&source).await.unwrap();
+    assert_eq!(backup.verified, None);
+    full.verify(&BackupRef::from(&backup.id)).await.unwrap();
+}

@@ -105,6 +105,36 @@ fn retention_is_applied_and_said_for_every_backup_and_asks_for_yes() {
 }
 
 #[test]
+fn a_backup_that_was_found_damaged_is_no_good_one_any_more() {
+    let place = Place::new();
+    shop(&place.path("shop.db"));
+    fs::write(place.path("lifeboat.toml"), "[retention]\nmax-backups = 1\n").unwrap();
+    let first = place.backup("shop.db", "binary");
+    let shared: Vec<_> = place.files("backups/chunks").into_iter().map(|(path, _)| path).collect();
+    noise_table(&place.path("shop.db"), 64 << 10);
+    let second = place.backup("shop.db", "binary");
+    let own = place.files("backups/chunks").into_iter().find(|(path, _)| !shared.contains(path)).unwrap();
+    let kept = || -> Vec<String> {
+        let plan = prune(&place, &["--dry-run"]);
+        let kept = plan["decisions"].as_array().unwrap().iter().filter(|decision| decision["keep"] == true);
+        kept.map(|decision| decision["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let mark = place.path(&format!("backups/marks/{second}"));
+    for found in [&["verify", &second][..], &["check", "--read-data"]] {
+        assert_eq!(kept(), [second.as_str()]);
+        let mut damaged = own.1.clone();
+        damaged[own.1.len() / 2] ^= 1;
+        fs::write(&own.0, damaged).unwrap();
+        assert_eq!(place.code(found), Some(4), "{found:?}");
+        assert!(!mark.exists(), "{found:?}");
+        assert_eq!(kept(), [first.as_str(), second.as_str()], "{found:?}");
+        fs::write(&own.0, &own.1).unwrap();
+        place.run(&["verify", &second]);
+    }
+    assert!(place.path(&format!("backups/marks/{first}")).exists());
+}
+
+#[test]
 fn nothing_is_deleted_while_it_is_not_known_what_a_backup_needs() {
     let place = Place::new();
     shop(&place.path("shop.db"));
@@ -134,6 +164,50 @@ fn nothing_is_deleted_while_it_is_not_known_what_a_backup_needs() {
     assert!(damaged >= 6, "{damaged}");
     place.run(&["verify", "--all"]);
     println!("{damaged} damages of what backups are named by, refused each time");
+}
+
+#[test]
+fn a_manifest_that_is_a_link_is_not_taken_for_gone() {
+    let place = Place::new();
+    shop(&place.path("shop.db"));
+    let id = place.backup("shop.db", "binary");
+    let manifest = place.path(&format!("backups/manifests/{id}"));
+    fs::rename(&manifest, place.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(place.path("elsewhere"), &manifest).unwrap();
+    let before = chunks(&place);
+    sleep(WAITING_TIME);
+    let output = place.command(&["prune", "--yes"]).env(LEASE.0, LEASE.1).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains(&id), "{said}");
+    assert_eq!(chunks(&place), before);
+    let listed = place.command(&["list"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&listed.stderr).contains(&id));
+    fs::remove_file(&manifest).unwrap();
+    fs::rename(place.path("elsewhere"), &manifest).unwrap();
+    place.run(&["verify", &id]);
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_if_anything_would_go_that_nobody_confirmed() {
+    let place = Place::new();
+    let (storage, config) = history(&place.path("shop.db")).await;
+    let manager = BackupManager::new(config).with_storage(storage);
+    let mut options = PruneOptions::default();
+    options.dry_run = true;
+    let plan = manager.prune(options.clone()).await.unwrap().plan;
+    let dropped: Vec<_> = plan.dropped().iter().map(|backup| backup.id.clone()).collect();
+    assert!(!dropped.is_empty());
+    options.dry_run = false;
+    let before = manager.list_backups().await.unwrap().len();
+    for confirmed in [&[][..], &dropped[1..]] {
+        options.confirmed = Some(confirmed.to_vec());
+        let error = manager.prune(options.clone()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
+        assert_eq!(manager.list_backups().await.unwrap().len(), before);
+    }
+    options.confirmed = Some(dropped.clone());
+    manager.prune(options).await.unwrap();
+    assert_eq!(manager.list_backups().await.unwrap().len(), before - dropped.len());
 }
 
 /// Backups of a database that changes, kept in memory, of which some are garbage already.

@@ -22,6 +22,9 @@ fn sealed_shop(place: &Place) -> String {
     place.init_sealed("identity", &[])
 }
 
+/// Runs the program on some host; its exit code, and what it said.
+type Run<'a> = dyn Fn(&[&str]) -> (Option<i32>, String) + 'a;
+
 /// Runs with another home: a host that has no host key.
 fn elsewhere(place: &Place, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = place.command(arguments);
@@ -254,6 +257,127 @@ fn nothing_is_stored_in_clear_where_a_sealed_repository_was() {
     println!("{tried} of {tried} ways to have a backup stored in clear were refused");
 }
 
+/// Somebody who may write to the store puts another repository in the place of a sealed one: nobody has to sign anything in it.
+#[test]
+fn what_is_not_sealed_is_not_believed_by_who_counts_on_signatures() {
+    let place = Place::new();
+    let identity = sealed_shop(&place);
+    let true_id = place.backup("source.db", "binary");
+    let signer = json(&place, &["list"])["backups"][0]["signer"].as_str().unwrap().to_owned();
+    let id = json(&place, &["key", "show"])["keys"]["repository"].clone();
+    let text = std::fs::read_to_string(&identity).unwrap();
+    std::fs::write(place.path("bare"), text.lines().last().unwrap()).unwrap();
+    std::fs::write(
+        place.path("signers.toml"),
+        format!("[repository]\nurl = \"backups\"\nsigners = [\"{signer}\"]\n"),
+    )
+    .unwrap();
+    // His is made elsewhere.
+    let evil = rusqlite::Connection::open(place.path("evil.db")).unwrap();
+    evil.execute_batch("CREATE TABLE evil (x)").unwrap();
+    place.run(&["backup", "sqlite:evil.db", "--repo", "evil", "--format", "sql"]);
+    std::fs::rename(place.path("backups"), place.path("sealed")).unwrap();
+    std::fs::rename(place.path("evil"), place.path("backups")).unwrap();
+    let restore = ["restore", "latest", "--target", "sqlite:copy.db"];
+    let ways: [&[&str]; 5] = [
+        &["--identity", &identity],
+        &["--identity", "bare"],
+        &["--signer", &signer],
+        &["--identity", "bare", "--signer", &signer],
+        &["--config", "signers.toml"],
+    ];
+    for way in ways {
+        let (code, said) = elsewhere(&place, &[&restore[..], way].concat());
+        assert_eq!(code, Some(12), "{way:?}: {said}");
+        assert!(said.contains("not sealed") && said.contains("--trust-unsigned"), "{way:?}: {said}");
+        assert!(!place.path("copy.db").exists(), "{way:?}");
+        for command in
+            [&["verify", "latest"][..], &["show", "latest"], &["check"], &["export", "latest", "-o", "x"]]
+        {
+            let (code, said) = elsewhere(&place, &[command, way].concat());
+            assert_eq!(code, Some(12), "{command:?} {way:?}: {said}");
+        }
+    }
+    let mut with_passphrase = place.command(&restore);
+    with_passphrase.env("XDG_CONFIG_HOME", place.path("nothing")).env("LIFEBOAT_PASSPHRASE", "correct horse");
+    assert_eq!(with_passphrase.output().unwrap().status.code(), Some(12));
+    let backup = ["backup", "sqlite:source.db", "--config", "signers.toml"];
+    assert_eq!(elsewhere(&place, &backup).0, Some(12));
+    let nowhere = [&backup[..], &["--repo", "nowhere"]].concat();
+    assert_eq!(elsewhere(&place, &nowhere).0, Some(10));
+    assert!(place.files("nowhere").is_empty());
+    // With the word for it, it is taken.
+    let (code, said) =
+        elsewhere(&place, &[&restore[..], &["--identity", &identity, "--trust-unsigned"]].concat());
+    assert_eq!(code, Some(0), "{said}");
+    // Under the true id, for a host that has its key, in a place that it never saw.
+    let mut unsealed: Value =
+        serde_json::from_slice(&std::fs::read(place.path("backups/lifeboat.json")).unwrap()).unwrap();
+    unsealed["id"] = id;
+    std::fs::rename(place.path("backups"), place.path("moved")).unwrap();
+    Forger::new(&place.path("moved")).write_description(&unsealed);
+    for command in [&["list"][..], &["backup", "sqlite:source.db"], &["verify", "--all", "--trust-unsigned"]]
+    {
+        let said = place.fails(12, &[command, &["--repo", "moved"]].concat());
+        assert!(said.contains("this host has the key"), "{said}");
+    }
+    // The true one is believed as ever.
+    let restore =
+        ["restore", &true_id, "--repo", "sealed", "--target", "sqlite:true.db", "--identity", &identity];
+    assert_eq!(elsewhere(&place, &restore).0, Some(0));
+}
+
+#[test]
+fn a_host_knows_every_place_in_which_it_opened_a_sealed_repository() {
+    let place = Place::new();
+    shop(&place.path("source.db"));
+    std::fs::create_dir_all(place.path("disk/deep")).unwrap();
+    std::os::unix::fs::symlink(place.path("disk/deep"), place.path("link")).unwrap();
+    // Named before it is there, by a way that the shell would walk otherwise.
+    let repo = ["--repo", "link/../backups"];
+    place.init_sealed("identity", &repo);
+    let gone = |run: &Run<'_>| {
+        std::fs::rename(place.path("disk/backups"), place.path("away")).unwrap();
+        let (code, said) = run(&[&["backup", "sqlite:source.db"], &repo[..]].concat());
+        assert_eq!(code, Some(10), "{said}");
+        assert!(said.contains("sealed repository"), "{said}");
+        assert!(place.files("disk/backups").is_empty());
+        place.run(&["init", "--repo", "plain"]);
+        std::fs::remove_dir(place.path("disk/backups")).unwrap_or_default();
+        std::fs::rename(place.path("plain"), place.path("disk/backups")).unwrap();
+        let (code, said) = run(&[&["backup", "sqlite:source.db"], &repo[..]].concat());
+        assert_eq!(code, Some(12), "{said}");
+        assert_eq!(place.files("disk/backups").len(), 1);
+        std::fs::remove_dir_all(place.path("disk/backups")).unwrap();
+        std::fs::rename(place.path("away"), place.path("disk/backups")).unwrap();
+    };
+    let own = |arguments: &[&str]| {
+        let output = place.command(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    gone(&own);
+    // Another host, whose key was carried to where host keys are.
+    place.run(&[&["key", "add", "--new-host", "other.json"], &repo[..]].concat());
+    std::fs::create_dir_all(place.path("other/lifeboat/keys")).unwrap();
+    std::fs::rename(place.path("other.json"), place.path("other/lifeboat/keys/key.json")).unwrap();
+    let other = |arguments: &[&str]| {
+        let output = place.command(arguments).env("XDG_CONFIG_HOME", place.path("other")).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    // Before it has seen the repository it does not make another of itself.
+    let (code, said) = other(&["backup", "sqlite:source.db", "--repo", "not-mounted"]);
+    assert_eq!(code, Some(10), "{said}");
+    assert!(said.contains("has not seen it yet") && place.files("not-mounted").is_empty(), "{said}");
+    assert_eq!(other(&["list", "--repo", "disk/backups"]).0, Some(0));
+    gone(&other);
+    // What is known of keys is kept when they are changed, and a key that cannot be written is said.
+    let (_, recipient) = place.identity("second");
+    place.run(&[&["key", "add", "--recipient", &recipient], &repo[..]].concat());
+    gone(&own);
+    // Elsewhere the host makes one that is not sealed, as ever.
+    assert_eq!(other(&["backup", "sqlite:source.db", "--repo", "elsewhere"]).0, Some(0));
+}
+
 #[test]
 fn keys_are_changed_only_where_somebody_typed_it() {
     let place = Place::new();
@@ -283,6 +407,20 @@ fn keys_are_changed_only_where_somebody_typed_it() {
     };
     assert_eq!((verify(&new, &second), verify(&new, &first)), (Some(0), Some(0)));
     assert_eq!((verify(&old, &second), verify(&old, &first)), (Some(12), Some(0)));
+    // A check reads what it can, and hashes the rest: of who holds a host key, and of who holds an identity alone.
+    let report = |command: &mut Command| -> (u64, u64) {
+        let report: Value = serde_json::from_slice(&output(command)).unwrap();
+        let count = |name: &str| report["check"][name].as_u64().unwrap();
+        (count("chunks-read"), count("chunks-decoded"))
+    };
+    let check = ["check", "--read-data", "--json", "--signer", &signer, "--identity"];
+    for identity in [&first, &second] {
+        let arguments = [&check[..], &[identity.as_str()]].concat();
+        let here = report(&mut place.command(&arguments));
+        let alone = report(place.command(&arguments).env("XDG_CONFIG_HOME", place.path("nothing")));
+        assert_eq!(here, alone);
+        assert!(here.1 > 0 && (here.0 == here.1) == (identity == &first), "{here:?}");
+    }
     // Nobody told the other host: it stores nothing for somebody whom it does not know.
     let (code, said) = other(&["backup", "sqlite:source.db"]);
     assert_eq!(code, Some(12), "{said}");

@@ -84,6 +84,15 @@ fn backups_are_sealed_anew_for_those_who_may_read_the_other_repository() {
     restores(&place, "other", &all, Some(&other));
     let verified = place.run(&["verify", "--all", "--repo", "other", "--identity", &other]);
     assert_eq!(verified.matches(" ok ").count(), 4, "{verified}");
+    // That the key of this one is named says nothing of the other.
+    let key = place.files("config/lifeboat/keys").into_iter().find(|(path, _)| {
+        let text = String::from_utf8(fs::read(path).unwrap()).unwrap();
+        text.contains(&place.path("backups").canonicalize().unwrap().display().to_string())
+    });
+    let key = key.unwrap().0;
+    fs::rename(&key, place.path("named.json")).unwrap();
+    copy(&place, "other", &["--identity", &identity, "--host-key", "named.json"]);
+    fs::rename(place.path("named.json"), key).unwrap();
     // The first repository's identity opens nothing there.
     place.fails(
         12,

@@ -79,7 +79,8 @@ impl Session {
         self.manager_with_keys(file, config, keys)
     }
 
-    /// The manager of another repository, with the keys of a host: the one in `host_key`, or else those there are.
+    /// The manager of another repository, with the keys of a host: the one in `host_key`, or else those in the usual place. The one that was
+    /// named for this repository may be of the other too, if that is a copy of it, but need not be.
     pub(crate) async fn manager_of(
         &self,
         file: &ConfigFile,
@@ -89,8 +90,13 @@ impl Session {
         reading: &Reading,
     ) -> Result<BackupManager> {
         let directory = lifeboat::repository_directory(place)?;
-        let host_key = host_key.or_else(|| self.host_key_file(file));
-        let mut keys = HostKeys::find(host_key.as_deref(), false)?.keys(&place_name(&directory));
+        let place = place_name(&directory);
+        let mut keys = HostKeys::find(host_key.as_deref(), false)?.keys(&place);
+        if host_key.is_none()
+            && let Some(named) = self.host_key_file(file)
+        {
+            keys.hosts.extend(HostKeys::find(Some(&named), false)?.keys(&place).hosts);
+        }
         keys.recipients.clone_from(&file.recipients);
         keys.signers.clone_from(&file.signers);
         self.add_reading(file, reading, &mut keys).await?;

@@ -353,7 +353,7 @@ impl ChunkSink for RepositorySink {
 
 fn damaged(entry: &ChunkEntry, what: &str) -> Error {
     Error::damaged(format!("chunk {} {what}", entry.id))
-        .hint("delete that file and back up again: what the database still has is stored anew")
+        .hint("delete that file and back up again: the new backup is whole; `lifeboat check` says whether this one is too then")
 }
 
 #[cfg(test)]

@@ -245,6 +245,16 @@ pub struct VerifyReport {
     pub bytes: u64,
 }
 
+impl std::ops::AddAssign for VerifyReport {
+    fn add_assign(&mut self, other: Self) {
+        self.decoded &= other.decoded;
+        self.parts += other.parts;
+        self.chunks += other.chunks;
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+    }
+}
+
 /// Somebody who uses the repository, or did and left this behind.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,7 +1,7 @@
 //! Where keys are found: host keys in files, identities and passphrases in files, in the environment, or printed by a command.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -21,9 +21,24 @@ pub fn host_key_directory() -> Option<PathBuf> {
 }
 
 /// The name of the place of a repository, by which a host knows it again.
+///
+/// It is the same whether the directory is there or yet to be made: links are followed as far as there are any, and `..` leads up from where
+/// they lead.
 pub fn place_name(directory: &Path) -> String {
-    let absolute = || std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
-    directory.canonicalize().unwrap_or_else(|_| absolute()).to_string_lossy().into_owned()
+    let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+    let mut place = PathBuf::new();
+    for component in absolute.components() {
+        match component {
+            Component::ParentDir => {
+                place.pop();
+            }
+            other => {
+                place.push(other);
+                place = place.canonicalize().unwrap_or(place);
+            }
+        }
+    }
+    place.to_string_lossy().into_owned()
 }
 
 /// The host keys that there are, each with its file: the one at `path`, or else all in the usual directory.
@@ -69,6 +84,7 @@ impl HostKeys {
         let here =
             |key: &&(PathBuf, HostKey)| self.named || key.1.places().iter().any(|known| known == place);
         keys.expected = self.found.iter().find(here).map(|(_, key)| key.repository().to_owned());
+        keys.place = Some(place.to_owned());
         keys.hosts = self.found.iter().map(|(_, key)| key.clone()).collect();
         keys
     }
@@ -220,6 +236,20 @@ mod tests {
             let source = SecretSource { command: Some(vec![command.into()]), ..SecretSource::default() };
             assert_eq!(source.read(&Ctx::new()).await.unwrap_err().kind().exit_code(), 12, "{command}");
         }
+    }
+
+    #[test]
+    fn a_place_has_one_name_before_and_after_it_is_made_and_by_whatever_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("disk/deep")).unwrap();
+        std::os::unix::fs::symlink(root.join("disk/deep"), root.join("link")).unwrap();
+        let ways = ["disk/backups", "link/../backups", "link/./../new/../backups", "disk//backups/"];
+        let names = || ways.map(|way| place_name(&root.join(way)));
+        let before = names();
+        assert_eq!(before, [(); 4].map(|()| root.join("disk/backups").display().to_string()));
+        std::fs::create_dir(root.join("disk/backups")).unwrap();
+        assert_eq!(names(), before);
     }
 
     #[test]

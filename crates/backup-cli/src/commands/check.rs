@@ -97,5 +97,5 @@ fn conclude(report: &CheckReport) -> Result<()> {
         count(report.backups)
     );
     Err(Error::damaged(message)
-        .hint("delete the damaged chunks and back up again: what the databases still have is stored anew under the same names"))
+        .hint("delete the damaged chunks and back up again: what the databases still have is stored anew; check again whether older backups are whole then"))
 }

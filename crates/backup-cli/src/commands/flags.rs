@@ -37,7 +37,7 @@ pub(crate) struct Reading {
     /// Believe backups that this key signed, as `init` printed it
     #[arg(long = "signer", value_name = "KEY")]
     pub(crate) signers: Vec<Signer>,
-    /// Take backups of a sealed repository that nobody known signed
+    /// Take backups that nobody known signed
     #[arg(long)]
     pub(crate) trust_unsigned: bool,
 }

@@ -10,7 +10,8 @@ const HELP: &str = "\
 The backups that the retention of the configuration file drops are deleted, and then what no backup \
 needs any more. Without a retention no backup is. What the chunks of a deleted backup take comes back \
 with a prune an hour later: somebody may still be reading it. Whoever uses the repository is waited \
-for (--lock-wait). On a terminal it asks before it deletes backups, elsewhere that needs --yes.
+for (--lock-wait). On a terminal it asks before it deletes backups, and deletes no others; \
+elsewhere that needs --yes.
 
 Examples:
   lifeboat prune --dry-run
@@ -40,18 +41,15 @@ impl Args {
         let mut options = PruneOptions::default();
         (options.dry_run, options.allow_empty) = (true, self.allow_empty);
         if !self.dry_run && !self.yes {
-            let dropped: Vec<_> = manager
-                .prune(options)
-                .await?
-                .plan
-                .dropped()
-                .iter()
-                .map(|backup| backup.id.to_string())
-                .collect();
+            let plan = manager.prune(options.clone()).await?.plan;
+            let dropped: Vec<_> = plan.dropped().iter().map(|backup| backup.id.clone()).collect();
             if !dropped.is_empty() {
                 session.require_confirmation(false, &format!("this deletes {} backups", dropped.len()))?;
-                session.confirm(false, &format!("Delete the backups {}?", dropped.join(", "))).await?;
+                let names: Vec<_> = dropped.iter().map(ToString::to_string).collect();
+                session.confirm(false, &format!("Delete the backups {}?", names.join(", "))).await?;
             }
+            // It is planned again when everybody else has gone, and may be about others then.
+            options.confirmed = Some(dropped);
         }
         options.dry_run = self.dry_run;
         let report = manager.prune(options).await?;

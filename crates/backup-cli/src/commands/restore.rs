@@ -62,7 +62,8 @@ pub(crate) struct Args {
     /// Leave out owners and grants
     #[arg(long)]
     no_owner: bool,
-    /// Do not check what is stored before the target is touched
+    /// Do not check what is stored before the target is touched, but while it is loaded; scripts are
+    /// checked before all the same
     #[arg(long)]
     skip_verification: bool,
     /// How many parts to load at once [default: the number of processors, at most 8]

@@ -1,5 +1,7 @@
 //! `verify`: what is stored is what was written.
 
+use std::collections::BTreeMap;
+
 use lifeboat::{
     BackupConfig, BackupRef, ComparisonReport, Difference, Error, ErrorKind, Result, VerifyReport,
 };
@@ -10,8 +12,9 @@ use crate::output::{count, error_json, plain, size};
 use crate::session::Session;
 
 const HELP: &str = "\
-Everything that a restore would need is read, decoded and hashed, and the rows of every table are \
-counted and hashed again. No database is needed. Damage ends with exit code 4. Of a sealed backup, without \
+Everything that a restore would need, also what a backup continues, is read, decoded and hashed, and the \
+rows of every table are counted and hashed again. Of a backup in SQL the script is hashed, and what it says \
+of its parts compared. No database is needed. Damage ends with exit code 4. Of a sealed backup, without \
 an identity, only the stored bytes are hashed, which is said.
 
 With --restore it is also restored into a scratch database beside TARGET, which is not touched itself, and \
@@ -61,9 +64,20 @@ impl Args {
                 verified.push((name.clone(), manager.verify(&name.parse()?).await));
             }
             None => {
+                let mut failed = BTreeMap::new();
                 for backup in manager.list_backups().await? {
-                    let report = manager.verify(&BackupRef::from(&backup.id)).await;
+                    // What it continues came before it, and is not read again.
+                    let mut report = manager.verify_alone(&BackupRef::from(&backup.id)).await;
                     let stopped = report.as_ref().is_err_and(|error| error.kind() == ErrorKind::Cancelled);
+                    let mut continued = [&backup.parent, &backup.base].into_iter().flatten();
+                    if let (Ok(_), Some((other, kind))) =
+                        (&report, continued.find_map(|other| failed.get_key_value(other)))
+                    {
+                        report = Err(Error::new(*kind, format!("it continues {other}, which did not pass")));
+                    }
+                    if let Err(error) = &report {
+                        failed.insert(backup.id.clone(), error.kind());
+                    }
                     verified.push((backup.id.to_string(), report));
                     if stopped {
                         break;

@@ -102,6 +102,13 @@ impl Job<'_> {
             skip_unreadable: self.options.skip_unreadable,
             in_order: self.config.format == Format::Sql,
         };
+        // Before the database holds locks and a snapshot for us. A single file shares nothing with other backups, but for what an earlier
+        // run of it may have left.
+        let vouching = match self.options.format.unwrap_or(self.config.format) {
+            Format::Binary => headers.as_slice(),
+            Format::Sql | Format::Compressed => &[],
+        };
+        let known = self.repository.known_chunks(ctx, vouching).await?;
         let session = engine.begin_backup(ctx, request).await?;
         ctx.emit(Event::Stage(Stage::Plan));
         let parts: Arc<[Part]> = session.plan(ctx).await?.into();
@@ -127,7 +134,7 @@ impl Job<'_> {
         let bytes = parts.iter().map(|part| part.size_hint).sum();
         ctx.emit(Event::Planned { parts: parts.len() as u64, bytes });
         // Boxed: it is large, and the compiler cannot see through it that all of this is Send.
-        let dumped = self.dump(&headers, &mut manifest, Arc::new(session), parts).boxed().await;
+        let dumped = self.dump(known, &mut manifest, Arc::new(session), parts).boxed().await;
         let committed = match dumped {
             Ok(store) => self.commit(&mut manifest, &store).await,
             Err(error) => Err(error),
@@ -202,12 +209,11 @@ impl Job<'_> {
     /// Dumps everything and fills in what the manifest says of it. Returns where its chunks are.
     async fn dump(
         &self,
-        headers: &[Header],
+        known: Known,
         manifest: &mut Manifest,
         session: Arc<Box<dyn BackupSession>>,
         parts: Arc<[Part]>,
     ) -> Result<Arc<ChunkStore>> {
-        let known = self.repository.known_chunks(self.ctx, headers).await?;
         let store = self.store(&self.repository, Arc::clone(&self.codec), self.config.level, known)?;
         match manifest.header.format {
             Format::Binary => {

@@ -54,12 +54,14 @@ impl BackupManager {
 
     async fn copy_now(&self, source: Repository, to: &Self, backups: &[BackupRef]) -> Result<CopyReport> {
         let encoder = ChunkEncoder { codec: codec(&to.config.codec)?, level: to.config.level };
+        let mut to = to.clone().with_context(self.ctx.clone());
+        // What is given to read what is copied says nothing of where it goes.
+        to.keys.may_be_unsealed = true;
         let headers = source.headers(&self.ctx).await?;
         let wanted = self.wanted(&source, &headers, backups).await?;
-        let there = self.ctx.run(place_for(&source, to)).await.during(|| to.place("open the repository"))?;
+        let there = place_for(&source, &to).await?;
         self.ctx.emit(Event::Stage(Stage::Copy));
         let before = there.headers(&self.ctx).await?;
-        let to = to.clone().with_context(self.ctx.clone());
         let mut report = CopyReport::default();
         let (mut missing, mut present) = (Vec::new(), Vec::new());
         for header in wanted {
@@ -120,7 +122,8 @@ impl BackupManager {
                 };
                 let copied = copied.during(|| format!("copy {id}"))?;
                 if to.config.verify {
-                    let verified = to.under(&lease).verify_now(&BackupRef::from(&id)).await;
+                    let verified =
+                        to.under(&lease).verify_now(&BackupRef::from(&id), super::Reading::Alone).await;
                     verified.during(|| format!("verify the copy of {id}"))?;
                 }
                 Ok(copied)
@@ -140,7 +143,7 @@ impl BackupManager {
                 if backup.trusted && backup.verified.is_none() {
                     let to = self.opening(there, &backup.recipients);
                     // Boxed: it is large.
-                    let verified = Box::pin(to.verify(&BackupRef::from(&backup.id))).await;
+                    let verified = Box::pin(to.verify_alone(&BackupRef::from(&backup.id))).await;
                     verified.during(|| format!("verify the copy of {}", backup.id))?;
                 }
             }
@@ -192,10 +195,9 @@ fn refuse_other(header: &Header, other: &Header) -> Result<()> {
 /// Opens the repository that is copied into. An empty place becomes one, unless what comes there was sealed until now.
 async fn place_for(source: &Repository, to: &BackupManager) -> Result<Repository> {
     if !source.is_sealed() {
-        return Repository::open_or_init(to.storage(true)?, &to.keys).await;
+        return to.repository_or_new().await;
     }
-    let opened = async { Repository::open(to.storage(false)?, &to.keys).await }.await;
-    opened.map_err(|error| match error.kind() {
+    to.repository().await.map_err(|error| match error.kind() {
         ErrorKind::NoRepository => error.hint(
             "make it first: `lifeboat init --recipient ...` for one that is sealed too, or `lifeboat init` if all of this is to lie there in clear",
         ),

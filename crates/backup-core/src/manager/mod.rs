@@ -66,6 +66,15 @@ pub struct BackupManager {
     ctx: Ctx,
 }
 
+/// What a verification reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// What the backup itself stores.
+    Alone,
+    /// That, and what it continues.
+    Path,
+}
+
 impl BackupManager {
     /// A manager with every linked engine, and the repository in the directory that `config` names. Touches nothing yet.
     pub fn new(config: BackupConfig) -> Self {
@@ -142,7 +151,32 @@ impl BackupManager {
 
     async fn repository(&self) -> Result<Repository> {
         let storage = self.storage(false)?;
-        self.ctx.run(Repository::open(storage, &self.keys)).await.during(|| self.place("open the repository"))
+        let opened = self.ctx.run(Repository::open(storage, &self.keys)).await;
+        let repository = opened.during(|| self.place("open the repository"))?;
+        self.note_place(&repository).await;
+        Ok(repository)
+    }
+
+    /// The repository, which is made if its place is empty.
+    async fn repository_or_new(&self) -> Result<Repository> {
+        let opened = self.ctx.run(Repository::open_or_init(self.storage(true)?, &self.keys)).await;
+        let repository = opened.during(|| self.place("open the repository"))?;
+        self.note_place(&repository).await;
+        Ok(repository)
+    }
+
+    /// Notes on this host that a sealed repository is here, so that nothing else will be taken for it.
+    async fn note_place(&self, repository: &Repository) {
+        let host = self.keys.host(&repository.config().id);
+        let (Some(host), Some(place)) = (host.cloned(), self.keys.place.clone()) else { return };
+        if !repository.is_sealed() || !repository.description_is_trusted() || host.places().contains(&place) {
+            return;
+        }
+        let noted = self.ctx.blocking(move || host.note_place(&place)).await;
+        // Where the key was named, nothing else is taken for its repository in any place.
+        if let (Err(error), None) = (noted, &self.keys.expected) {
+            self.ctx.warn(format!("that a sealed repository is here cannot be noted on this host: {error}"));
+        }
     }
 
     fn terms(&self) -> Terms {
@@ -182,8 +216,9 @@ impl BackupManager {
             return Err(Error::new(ErrorKind::MissingKey, message)
                 .hint("give --recipient, or move the host key file of the old one away"));
         }
-        if !self.keys.recipients.is_empty() {
-            return Err(Error::new(ErrorKind::MissingKey, "the keys ask for a sealed repository"));
+        if !self.keys.recipients.is_empty() || self.keys.of_sealed().is_some() {
+            return Err(Error::new(ErrorKind::MissingKey, "the keys ask for a sealed repository")
+                .hint("give --recipient; or leave out of the configuration whose signatures count"));
         }
         let storage = self.storage(true)?;
         let repository = self.ctx.run(Repository::init(storage, None, &[])).await;
@@ -211,8 +246,7 @@ impl BackupManager {
         let engine = (factory.from_url)(source)?;
         // Whatever is wrong with the configuration or the repository shows before the database is asked for anything.
         let codec = codec(&self.config.codec)?;
-        let repository = self.ctx.run(Repository::open_or_init(self.storage(true)?, &self.keys)).await;
-        let repository = repository.during(|| self.place("open the repository"))?;
+        let repository = self.repository_or_new().await?;
         repository.seal().during(|| self.place("write to the repository"))?;
         let id = BackupId::new(chrono::Utc::now())?;
         let lease =
@@ -239,7 +273,7 @@ impl BackupManager {
             job.run(engine).await.during(|| format!("back up {source}"))?;
         if self.config.verify {
             let id = BackupRef::from(&header.id);
-            self.verify_now(&id).await.map_err(|error| {
+            self.verify_now(&id, Reading::Alone).await.map_err(|error| {
                 let hint = "the backup is kept, unverified; do not rely on it, and back up again";
                 if error.kind() == ErrorKind::Cancelled { error } else { error.hint(hint) }
             })?;
@@ -378,40 +412,60 @@ impl BackupManager {
         Ok(info)
     }
 
-    /// Reads everything that a backup has, decodes it, hashes and counts it again, and notes beside the backup
-    /// that it was found good. Of one that continues others, these are checked to be there and to fit. Of a sealed backup, without an
-    /// identity, only the stored bytes are hashed: see [`VerifyReport::decoded`]. Errors: `Damaged`.
+    /// Reads everything that a restore of a backup would need, decodes it, hashes and counts it again, and notes beside the backup, and beside
+    /// each that it continues, that it was found good; or, if it is damaged, not good any more. Of a script the bytes are hashed, and what it says
+    /// at its end of its parts is compared. Of a sealed backup, without an identity, only the stored bytes are hashed: see
+    /// [`VerifyReport::decoded`]. Errors: `Damaged`.
     pub async fn verify(&self, backup: &BackupRef) -> Result<VerifyReport> {
+        self.verify_leased(backup, Reading::Path).await
+    }
+
+    /// The same of what the backup itself stores. Those that it continues are checked to be there and to fit, and are not read: for who
+    /// verifies these too.
+    pub async fn verify_alone(&self, backup: &BackupRef) -> Result<VerifyReport> {
+        self.verify_leased(backup, Reading::Alone).await
+    }
+
+    async fn verify_leased(&self, backup: &BackupRef, reading: Reading) -> Result<VerifyReport> {
         let lease = self.lease_for(backup, Purpose::Verify).await?;
-        let verified = self.under(&lease).verify_now(backup).await;
+        let verified = self.under(&lease).verify_now(backup, reading).await;
         lease.end(verified).await
     }
 
-    async fn verify_now(&self, backup: &BackupRef) -> Result<VerifyReport> {
-        if !matches!(backup, BackupRef::File(_)) {
-            let repository = self.repository().await?;
-            if !repository.can_read() {
-                let headers = repository.headers(&self.ctx).await?;
-                let header = self.resolve(&repository, backup, &headers).await?;
-                self.ctx.emit(crate::Event::Stage(Stage::Verify));
-                Chains::new(&headers).path(&header).map(drop).during(|| format!("verify {}", header.id))?;
-                let report = verify::stored(&self.ctx, self.config.jobs, &repository, &header).await;
-                return self.note_verified(&repository, &header, report).await;
-            }
+    async fn verify_now(&self, backup: &BackupRef, reading: Reading) -> Result<VerifyReport> {
+        if matches!(backup, BackupRef::File(_)) {
+            let opened = self.open(backup).await?;
+            self.ctx.emit(crate::Event::Stage(Stage::Verify));
+            let id = opened.header.id.clone();
+            let report = verify::run(&self.ctx, self.config.jobs, opened).await;
+            return report.during(|| format!("verify {id}"));
         }
-        let opened = self.open(backup).await?;
+        let repository = self.repository().await?;
+        let headers = repository.headers(&self.ctx).await?;
+        let header = self.resolve(&repository, backup, &headers).await?;
         self.ctx.emit(crate::Event::Stage(Stage::Verify));
-        let (repository, header) = (opened.repository.clone(), opened.header.clone());
-        if let Some(repository) = repository.as_ref().filter(|_| header.base.is_some()) {
-            let headers = repository.counted(&self.ctx).await?.headers;
-            Chains::new(&headers).path(&header).map(drop).during(|| format!("verify {}", header.id))?;
-            replay::check(&header, &opened.parts).during(|| format!("verify {}", header.id))?;
+        let doing = || format!("verify {}", header.id);
+        let path = Chains::new(&headers).path(&header).during(doing)?;
+        let mut report = VerifyReport { decoded: true, ..VerifyReport::default() };
+        for member in path.iter().filter(|member| reading == Reading::Path || member.id == header.id) {
+            // Boxed: it is large.
+            let verified = Box::pin(self.verify_stored(&repository, member)).await;
+            let noted = self.note_verified(&repository, member, verified).await;
+            report += if member.id == header.id { noted? } else { noted.during(doing)? };
         }
-        let report = verify::run(&self.ctx, self.config.jobs, opened).await;
-        match repository {
-            Some(repository) => self.note_verified(&repository, &header, report).await,
-            None => report.during(|| format!("verify {}", header.id)),
+        Ok(report)
+    }
+
+    /// Verifies what one backup itself stores.
+    async fn verify_stored(&self, repository: &Repository, header: &Header) -> Result<VerifyReport> {
+        if !repository.can_read() {
+            return verify::stored(&self.ctx, self.config.jobs, repository, header).await;
         }
+        let opened = self.open_listed(repository, header).await?;
+        if header.base.is_some() {
+            replay::check(header, &opened.parts)?;
+        }
+        verify::run(&self.ctx, self.config.jobs, opened).await
     }
 
     async fn note_verified(
@@ -420,6 +474,9 @@ impl BackupManager {
         header: &Header,
         report: Result<VerifyReport>,
     ) -> Result<VerifyReport> {
+        if matches!(&report, Err(error) if matches!(error.kind(), ErrorKind::Damaged | ErrorKind::NotFound)) {
+            repository.unmark(&self.ctx, header).await;
+        }
         let report = report.during(|| format!("verify {}", header.id))?;
         // What nobody known signed is not vouched for by a mark either.
         if !repository.trusts(header) {
@@ -428,7 +485,7 @@ impl BackupManager {
         let id = &header.id;
         match repository.mark_verified(header, report.decoded).await {
             // It is as good as before, and nobody can note it.
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NoSpace) => {
                 self.ctx.warn(format!("that {id} is verified cannot be noted: {error}"));
             }
             other => {

@@ -3,20 +3,22 @@
 use serde::Serialize;
 
 use super::BackupManager;
-use crate::error::{During, Error, Result};
+use crate::error::{During, Error, ErrorKind, Result};
 use crate::repository::{
-    Collected, Collector, Header, Lease, Listing, PASS, Purpose, Repository, unknown_manifest,
+    BackupId, Collected, Collector, Header, Lease, Listing, PASS, Purpose, Repository, unknown_manifest,
 };
 use crate::retention::RetentionPlan;
 
 /// What [`BackupManager::prune`] is to do.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct PruneOptions {
     /// Only find out: delete nothing.
     pub dry_run: bool,
     /// Let a retention that keeps nothing be meant.
     pub allow_empty: bool,
+    /// The backups that somebody said may go: if retention drops any other by now, nothing is deleted. `None` is for all that it drops.
+    pub confirmed: Option<Vec<BackupId>>,
 }
 
 /// What prune did, or would do.
@@ -40,7 +42,8 @@ impl BackupManager {
     ///
     /// It waits for everybody else who uses the repository. Chunks of a backup go only some time after it was deleted (six times
     /// the length of a lease, by the store's clock), with a later prune. Cut off anywhere, it leaves every listed backup whole, and the rest to the next one.
-    /// Memory: about 100 MiB, and some kilobytes a backup, whatever the number of chunks. Errors: `Locked`; `Damaged` if a manifest or a chunk
+    /// Memory: about 100 MiB, and some kilobytes a backup, whatever the number of chunks. Errors: `Locked`, also if others than the
+    /// confirmed backups would be deleted; `Damaged` if a manifest or a chunk
     /// list cannot be read, and then nothing is deleted; `Usage` as [`RetentionPlan::new`].
     pub async fn prune(&self, options: PruneOptions) -> Result<PruneReport> {
         let repository = self.repository().await?;
@@ -68,6 +71,13 @@ impl BackupManager {
         let now = lease.now().await?;
         let plan = RetentionPlan::new(&infos, &self.config.retention, now, options.allow_empty)?;
         let dropped = plan.dropped();
+        if let (false, Some(confirmed)) = (dry_run, &options.confirmed)
+            && let Some(other) = dropped.iter().find(|backup| !confirmed.contains(&backup.id))
+        {
+            let message = format!("retention drops {} by now, which nobody confirmed", other.id);
+            return Err(Error::new(ErrorKind::Locked, message)
+                .hint("nothing was deleted; look at `lifeboat prune --dry-run`, and run it again"));
+        }
         let is_dropped = |header: &Header| dropped.iter().any(|backup| backup.id == header.id);
         let (dropping, kept): (Vec<_>, Vec<_>) = headers.into_iter().partition(is_dropped);
         // What is known of the chunk lists is known before anything is deleted.

@@ -49,7 +49,13 @@ impl Job<'_> {
         let selection = select::select(records, &header.database, &self.options)?;
         let jobs =
             if opened.is_sequential() { 1 } else { self.options.jobs.unwrap_or(self.config.jobs).max(1) };
-        if !self.options.skip_verification {
+        let is_script = opened.is_sequential();
+        if self.options.skip_verification && is_script {
+            ctx.warn(
+                "a script is read once before it is loaded all the same: nothing else proves what is in it",
+            );
+        }
+        if !self.options.skip_verification || is_script {
             ctx.emit(Event::Stage(Stage::Verify));
             opened.check_stored(ctx, &selection.records, jobs).await?;
             log.check_stored(ctx, self.options.jobs.unwrap_or(self.config.jobs)).await?;

@@ -47,12 +47,12 @@ impl Access {
             ));
         }
         if !config.is_sealed() {
-            return match keys.recipients.first() {
-                None => Ok(Self::default()),
-                Some(recipient) => Err(not_sealed_for(recipient, "the repository is not sealed at all")),
-            };
+            return refuse_unsealed(config, keys).map(|()| Self::default());
         }
-        let host = keys.host(&config.id).cloned();
+        let mut host = keys.host(&config.id).cloned();
+        if let (Some(host), Some(place)) = (&mut host, &keys.place) {
+            host.seen_at(place);
+        }
         let mut known: BTreeSet<Signer> = keys.signers_of(&config.id).collect();
         let mut identities = keys.identities.clone();
         if let Some(passphrase) = &keys.passphrase {
@@ -178,6 +178,29 @@ pub(crate) fn no_host_key(config: &RepositoryConfig) -> Error {
     Error::new(ErrorKind::MissingKey, message).hint(
         "name its key file with --host-key, or restore it from your copy; without any, make a new repository: this one can still be restored from",
     )
+}
+
+/// Refuses a repository that is not sealed if somebody counts on signatures: whoever may write to it says what is restored, and that may
+/// be why it is not sealed.
+fn refuse_unsealed(config: &RepositoryConfig, keys: &Keys) -> Result<()> {
+    if let Some(recipient) = keys.recipients.first() {
+        return Err(not_sealed_for(recipient, "the repository is not sealed at all"));
+    }
+    if keys.host(&config.id).is_some() {
+        let message =
+            format!("this host has the key of {}, which is sealed, and what is here is not", config.id);
+        return Err(Error::new(ErrorKind::WrongKey, message)
+            .hint("somebody replaced lifeboat.json: get the true one from a copy of the repository"));
+    }
+    match keys.of_sealed() {
+        Some(given) if !keys.trust_unsigned && !keys.may_be_unsealed => {
+            let message = format!("{given}, and this repository is not sealed: nobody signed what is in it");
+            Err(Error::new(ErrorKind::UnknownSigner, message).hint(
+                "if yours is sealed, somebody replaced lifeboat.json; if it is not, leave that out, or give --trust-unsigned: whoever may write to it says what is restored",
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn not_sealed_for(recipient: &Recipient, why: &str) -> Error {

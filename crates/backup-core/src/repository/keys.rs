@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,8 @@ pub struct HostKey {
     pub(crate) signing: SigningKey,
     pub(crate) recipients: Vec<Recipient>,
     pub(crate) signers: Vec<Signer>,
+    /// The file that it was read from.
+    file: Option<PathBuf>,
 }
 
 /// The file: JSON.
@@ -78,6 +80,7 @@ impl HostKey {
             signers: vec![signing.signer()],
             signing,
             recipients,
+            file: None,
         })
     }
 
@@ -86,7 +89,7 @@ impl HostKey {
         let signing = SigningKey::generate()?;
         let mut signers = self.signers.clone();
         signers.push(signing.signer());
-        Ok(Self { signing, signers, places: Vec::new(), ..self.clone() })
+        Ok(Self { signing, signers, places: Vec::new(), file: None, ..self.clone() })
     }
 
     /// The id of the repository.
@@ -121,6 +124,16 @@ impl HostKey {
             self.places.push(place.to_owned());
         }
         news
+    }
+
+    /// Notes in the file that it was read from where the repository is. The file is read again, since its keys may have been changed.
+    pub(crate) fn note_place(&self, place: &str) -> Result<()> {
+        let Some(path) = &self.file else { return Ok(()) };
+        let mut now = Self::load(path)?;
+        if now.repository == self.repository && now.seen_at(place) {
+            now.save(path)?;
+        }
+        Ok(())
     }
 
     /// Forgets that the repository was seen at a place. Whether it was.
@@ -161,6 +174,7 @@ impl HostKey {
             signing: SigningKey::from_secret(&Secret::new(file.signing_key)).map_err(|_| not_ours())?,
             recipients: file.recipients,
             signers: file.signers,
+            file: Some(path.to_owned()),
         })
     }
 
@@ -219,6 +233,8 @@ pub struct Keys {
     pub hosts: Vec<HostKey>,
     /// The id of the sealed repository that must be found. Anything else in its place was put there by somebody, and is refused.
     pub expected: Option<String>,
+    /// Where the repository is, by the name under which host keys note it: one that opens a sealed repository there remembers the place.
+    pub place: Option<String>,
     /// Who must be able to read what is stored: with any of these, a repository that is not sealed for them is refused.
     pub recipients: Vec<Recipient>,
     /// Opens what is sealed.
@@ -233,6 +249,8 @@ pub struct Keys {
     pub(crate) unlocked: Arc<OnceCell<Secret>>,
     /// Take what nobody known has signed. Whoever may write to the repository then decides what is restored.
     pub trust_unsigned: bool,
+    /// That it is not sealed may be meant, whatever else is given: it is what is copied into.
+    pub(crate) may_be_unsealed: bool,
 }
 
 /// What a line of an identity file begins with that says whose signatures count. Stock age takes it for a comment.
@@ -249,6 +267,17 @@ impl Keys {
     /// The host key of the repository `id`.
     pub fn host(&self, id: &str) -> Option<&HostKey> {
         self.hosts.iter().find(|host| host.repository == id)
+    }
+
+    /// What was given that only makes sense for a sealed repository.
+    pub(crate) fn of_sealed(&self) -> Option<&'static str> {
+        match self {
+            _ if !self.signers.is_empty() => Some("it was said whose signatures count"),
+            _ if !self.vouched.is_empty() => Some("the identity file says whose signatures count"),
+            _ if !self.identities.is_empty() => Some("an identity was given"),
+            _ if self.passphrase.is_some() => Some("a passphrase was given"),
+            _ => None,
+        }
     }
 
     /// Whose signatures count for the repository `id`, as far as anybody here says so.

@@ -424,6 +424,30 @@ pub(crate) mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_part_list_that_names_a_chunk_twice_is_refused_before_it_fills_the_memory() {
+        use crate::block::{ChunkEncoder, RawChunk, Segment, SegmentKind};
+        use crate::chunks::{ChunkReader, ChunkStore};
+        use crate::{context::Ctx, error::ErrorKind, repository::Repository, storage::MemoryStorage};
+        let repository =
+            Repository::init(std::sync::Arc::new(MemoryStorage::new()), None, &[]).await.unwrap();
+        let mut manifest = sample();
+        let encoder =
+            ChunkEncoder { codec: std::sync::Arc::new(NoCompression), level: crate::codec::Level::default() };
+        let known = crate::repository::Known::default();
+        let store = ChunkStore::new(&repository, &manifest.header.id, known, encoder, 1).unwrap();
+        let lines = Segment { kind: SegmentKind::Bytes, bytes: 0..9, rows: 0..0 };
+        let chunk = RawChunk { bytes: vec![b'\n'; 9], ends: Vec::new(), segments: vec![lines] };
+        let ctx = Ctx::new();
+        let entry = store.put(&ctx, chunk, vec![std::sync::Arc::default()]).await.unwrap();
+        let chunks = ChunkReader::new(&repository, Some(*store.key()), vec![entry]);
+        manifest.body.part_list = vec![0];
+        assert!(repository.parts(&ctx, &manifest, &chunks).await.unwrap().is_empty());
+        manifest.body.part_list = vec![0; 2];
+        let error = repository.parts(&ctx, &manifest, &chunks).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Damaged);
+    }
+
     #[test]
     fn a_manifest_comes_back_and_no_flipped_byte_or_cut_goes_unnoticed() {
         let mut manifest = sample();

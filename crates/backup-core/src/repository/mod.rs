@@ -18,6 +18,7 @@ mod process;
 mod seal;
 mod sign;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -56,6 +57,9 @@ pub use sign::Signer;
 const AT_ONCE: usize = 16;
 /// A manifest file is no larger.
 const MANIFEST_MAX: u64 = 128 << 20;
+
+/// A part list is no larger.
+const PART_LIST_MAX: u64 = 1 << 30;
 
 /// A repository that is there and that this program can read.
 #[derive(Debug, Clone)]
@@ -122,9 +126,16 @@ impl Repository {
             Err(error) if error.kind() == ErrorKind::NoRepository => match &keys.expected {
                 Some(id) => Err(Error::new(ErrorKind::NoRepository, format!("the sealed repository {id} was here, and is gone"))
                     .hint("check --repo and what is mounted there; nothing is stored in clear in its place")),
-                None if !keys.recipients.is_empty() => Err(error.hint(
-                    "`lifeboat init` makes the sealed one that the configuration asks for, and says what to keep safe",
-                )),
+                None if !keys.recipients.is_empty() || (keys.of_sealed().is_some() && !keys.may_be_unsealed) => {
+                    Err(error.hint(
+                        "`lifeboat init` makes the sealed one that the configuration asks for, and says what to keep safe",
+                    ))
+                }
+                // One that was carried here, and of which nobody knows yet where its repository is: most likely here.
+                None if let Some(host) = keys.hosts.iter().find(|host| host.places().is_empty()) => Err(error.hint(format!(
+                    "this host has the key of the sealed repository {}, and has not seen it yet: check --repo and what is mounted there; if this is to be another, `lifeboat init` makes one",
+                    host.repository()
+                ))),
                 None => match Self::init(Arc::clone(&storage), None, &[]).await {
                     Err(error) if error.kind() == ErrorKind::AlreadyExists => Self::open(storage, keys).await,
                     other => other,
@@ -246,7 +257,8 @@ impl Repository {
     /// The headers of all backups, in their order, and the manifests that cannot be read.
     pub(crate) async fn listing(&self, ctx: &Ctx) -> Result<Listing> {
         let folder: Key = "manifests".parse()?;
-        let listed: Vec<_> = self.storage.list(&folder).collect().await;
+        let listing = async { Ok(self.storage.list(&folder).collect::<Vec<_>>().await) };
+        let listed = ctx.run(listing).await?;
         let mut reads = stream::iter(listed)
             .map(|meta| async move {
                 let meta = meta?;
@@ -379,9 +391,11 @@ impl Repository {
         self.storage.put(&deleted::key(&header.id)?, manifest, PutMode::Overwrite).await?;
         lease.check().await?;
         self.storage.delete(&key).await?;
+        lease.check().await?;
         self.storage.delete(&marks::key(&header.id)?).await?;
         // A manifest that somebody forged may name anything.
         if let Some(file) = header.file.as_ref().filter(|file| file.belongs_to(&header.id)) {
+            lease.check().await?;
             self.storage.delete(&file.key.parse()?).await?;
         }
         Ok(())
@@ -434,9 +448,18 @@ impl Repository {
         chunks: &ChunkReader,
     ) -> Result<Vec<PartRecord>> {
         let mut json = Vec::new();
+        let mut named = HashSet::new();
         for place in &manifest.body.part_list {
+            // A few bytes of a hostile one would say as much as they like.
+            if !named.insert(*place) {
+                return Err(Error::damaged("the part list names a chunk twice"));
+            }
             let chunk: RawChunk = chunks.load(ctx, *place).await?;
+            if (json.len() + chunk.bytes.len()) as u64 > PART_LIST_MAX {
+                return Err(Error::damaged("the part list is larger than any that is written"));
+            }
             json.extend_from_slice(&chunk.bytes);
+            chunk.recycle();
         }
         let expected = manifest.body.parts;
         ctx.blocking(move || {
@@ -460,13 +483,18 @@ impl Repository {
     /// Every chunk that a backup vouches for, and that is sealed for just those who are to read the next one; and what backups that were cut
     /// off have sealed for them. Lists that cannot be read are warned of: their chunks are proven again when they are met, or sent again.
     pub(crate) async fn known_chunks(&self, ctx: &Ctx, headers: &[Header]) -> Result<Known> {
-        let mut known = Known::default();
+        let (mut known, mut read) = (Known::default(), HashSet::new());
         let recipients = self.seal()?.map(|seal| seal.recipients).unwrap_or_default();
         for header in headers.iter().filter(|header| header.recipients == recipients && self.trusts(header)) {
-            match ctx.run(lists::load(&*self.storage, &header.lists)).await {
-                Ok(entries) => known.chunks.extend(entries.into_iter().map(|entry| (entry.id, entry))),
-                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
-                Err(error) => ctx.warn(format!("the chunk lists of {} cannot be read: {error}", header.id)),
+            // Backups of what has hardly changed have most lists in common.
+            for record in header.lists.iter().filter(|record| read.insert(record.id)) {
+                match self.list(ctx, record).await {
+                    Ok(entries) => known.chunks.extend(entries.into_iter().map(|entry| (entry.id, entry))),
+                    Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+                    Err(error) => {
+                        ctx.warn(format!("the chunk lists of {} cannot be read: {error}", header.id));
+                    }
+                }
             }
         }
         self.add_pending(ctx, &mut known).await?;
@@ -482,6 +510,22 @@ impl Repository {
         }
         let before = self.verified(header).await?;
         marks::write(&*self.storage, header, decoded, before, signing).await.map(Some)
+    }
+
+    /// Takes back that the backup was found good, since now it was not: prune would keep it as the last good one, and none that is.
+    pub(crate) async fn unmark(&self, ctx: &Ctx, header: &Header) {
+        let unmarked = ctx.run(async {
+            match self.verified(header).await? {
+                Some(_) => self.storage.delete(&marks::key(&header.id)?).await,
+                None => Ok(()),
+            }
+        });
+        if let Err(error) = unmarked.await {
+            let id = &header.id;
+            ctx.warn(format!(
+                "{id} is damaged, and still counts as verified, since that cannot be noted: {error}"
+            ));
+        }
     }
 
     /// What was found when the backup was last checked.

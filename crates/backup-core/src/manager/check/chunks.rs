@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{Check, Findings, damage};
 use crate::chunks::ChunkReader;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::repository::{ChunkEntry, Hash32, Header, ListRecord};
 use crate::storage::{Key, ObjectMeta};
 
@@ -163,7 +163,8 @@ impl Check<'_> {
     /// Reads the chunks that are there: their stored bytes are hashed, and what they hold is where it can be read.
     async fn read(&self, findings: &mut Findings, mut pass: Pass) -> Result<Pass> {
         // Who cannot read what is sealed hashes its stored bytes.
-        let key = self.repository.chunk_key().ok().filter(|_| self.repository.can_read());
+        let key = self.repository.chunk_key().ok().or(findings.chunk_key.map(|key| key.0));
+        let key = key.filter(|_| self.repository.can_read());
         let reader = ChunkReader::new(self.repository, key, std::mem::take(&mut pass.entries));
         let there: Vec<u32> =
             pass.seen.iter().enumerate().filter(|(_, seen)| **seen).map(|(place, _)| place as u32).collect();
@@ -171,8 +172,18 @@ impl Check<'_> {
             let reader = &reader;
             async move {
                 let read = match key {
-                    Some(_) => reader.load(self.ctx, place).await.map(crate::block::RawChunk::recycle),
-                    None => reader.fetch(self.ctx, place).await.map(drop),
+                    Some(_) => reader.load(self.ctx, place).await.map(|chunk| {
+                        chunk.recycle();
+                        true
+                    }),
+                    None => reader.fetch(self.ctx, place).await.map(|_| false),
+                };
+                let read = match read {
+                    // It is sealed for others only: from before somebody was added, or after somebody was removed.
+                    Err(error) if error.kind() == ErrorKind::WrongKey => {
+                        reader.fetch(self.ctx, place).await.map(|_| false)
+                    }
+                    read => read,
                 };
                 (place, read)
             }
@@ -181,7 +192,7 @@ impl Check<'_> {
         while let Some((place, read)) = reads.next().await {
             findings.report.chunks_read += 1;
             match read {
-                Ok(()) => findings.report.chunks_decoded += u64::from(key.is_some()),
+                Ok(decoded) => findings.report.chunks_decoded += u64::from(decoded),
                 Err(error) => {
                     pass.wrong.insert(place as usize, damage(error)?);
                 }

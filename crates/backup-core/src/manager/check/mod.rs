@@ -18,7 +18,7 @@ use super::BackupManager;
 use crate::context::Ctx;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::{Event, Stage};
-use crate::repository::{BackupId, Header, Purpose, Repository};
+use crate::repository::{BackupId, Hash32, Header, Purpose, Repository};
 use crate::single_file::FileSource;
 use crate::storage::Key;
 
@@ -58,6 +58,8 @@ struct Findings {
     headers: Vec<Header>,
     /// The backups, by their place among the headers, that damage was found in.
     bad: BTreeSet<usize>,
+    /// The key of chunk ids, as a backup that can be read here says it.
+    chunk_key: Option<Hash32>,
 }
 
 impl Findings {
@@ -93,7 +95,8 @@ impl Check<'_> {
         let unreadable = listing.unreadable.len();
         let backups = (listing.headers.len() + unreadable) as u64;
         let report = CheckReport { backups, ..CheckReport::default() };
-        let mut findings = Findings { report, headers: listing.headers, bad: BTreeSet::new() };
+        let mut findings =
+            Findings { report, headers: listing.headers, bad: BTreeSet::new(), chunk_key: None };
         for (key, error) in listing.unreadable {
             let named = Damage {
                 object: key.to_string(),
@@ -117,6 +120,9 @@ impl Check<'_> {
         self.orphans(&mut findings, &lists).await?;
         chains(&mut findings)?;
         self.affected(&mut findings, &lists).await?;
+        for header in findings.bad.iter().filter_map(|place| findings.headers.get(*place)) {
+            self.repository.unmark(self.ctx, header).await;
+        }
         Ok(findings.report)
     }
 
@@ -129,7 +135,13 @@ impl Check<'_> {
         let results: Vec<_> = reads.buffer_unordered(AT_ONCE).boxed().collect().await;
         let mut gone = Vec::new();
         for (place, read) in results {
-            let Err(error) = read else { continue };
+            let error = match read {
+                Ok(key) => {
+                    findings.chunk_key = findings.chunk_key.or(key);
+                    continue;
+                }
+                Err(error) => error,
+            };
             match error.kind() {
                 // Deleted by somebody meanwhile.
                 ErrorKind::NotFound => gone.push(place),
@@ -151,11 +163,11 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Reads a manifest to its end; what is sealed in it, as far as it can be read here.
-    async fn manifest(&self, id: &BackupId) -> Result<()> {
+    /// Reads a manifest to its end; what is sealed in it, as far as it can be read here. Returns the key of chunk ids if it says that.
+    async fn manifest(&self, id: &BackupId) -> Result<Option<Hash32>> {
         match self.repository.can_read() {
-            true => self.repository.manifest(self.ctx, id).await.map(drop),
-            false => self.repository.manifest_file(self.ctx, id).await.map(drop),
+            true => self.repository.manifest(self.ctx, id).await.map(|manifest| manifest.body.chunk_key),
+            false => self.repository.manifest_file(self.ctx, id).await.map(|_| None),
         }
     }
 
