@@ -49,7 +49,7 @@ impl Backup {
     /// object is as of now and not as of the snapshot, so it begins anew if anything changed in between.
     pub(crate) async fn begin(ctx: &Ctx, config: &Config, request: BackupRequest) -> Result<Self> {
         for _ in 0..ATTEMPTS {
-            if let Some(backup) = Self::attempt(ctx, config, &request).await? {
+            if let Some(backup) = Box::pin(Self::attempt(ctx, config, &request)).await? {
                 return Ok(backup);
             }
         }

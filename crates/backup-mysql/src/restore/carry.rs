@@ -221,17 +221,20 @@ impl Target<'_> {
             return Ok(Verdict::Otherwise(None));
         }
         let set = format!("SET SESSION sql_mode = {}", text(name));
-        let done = self.connection.execute(ctx, &set).await;
+        let done = match self.connection.execute(ctx, &set).await {
+            // Else nothing more can be said by that connection.
+            Err(error) if error.kind() == ErrorKind::Connect || code(&error).is_none() => return Err(error),
+            done => done,
+        };
         self.connection.execute(ctx, "SET SESSION sql_mode = DEFAULT").await?;
         match done {
             Ok(_) => Ok(Verdict::Known),
-            Err(error) if error.kind() != ErrorKind::Connect && code(&error).is_some() => {
+            Err(_) => {
                 if self.translation.without_mode(name) {
                     return Ok(Verdict::Otherwise(None));
                 }
                 Ok(Verdict::Unknown(format!("the sql_mode {}", name.escape_debug())))
             }
-            Err(error) => Err(error),
         }
     }
 }
