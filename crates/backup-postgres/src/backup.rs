@@ -1,20 +1,20 @@
 //! One running backup: sessions that share one snapshot, and what they found in it.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use backup_core::{
     BackupRequest, BackupSession, Ctx, Error, ErrorKind, LogPoint, Object, Part, PartKind, PartWriter,
     Result, async_trait,
 };
 use futures::future::try_join;
-use tokio::sync::Semaphore;
+use tokio::sync::{self, Semaphore, SemaphorePermit};
 
 use crate::ahead::{self, Ahead};
 use crate::catalog::{self, Plan, Reader};
 use crate::config::Config;
 use crate::connect::{HeldRows, Session};
-use crate::error::sql_state;
+use crate::error::{NOT_AT_ONCE, sql_state};
 use crate::rows;
 use crate::snapshot::{BEGIN, Snapshot};
 
@@ -31,11 +31,29 @@ const RESTRICT: &str =
     "SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_settings
  WHERE name = 'restrict_nonsystem_relation_kind'";
 
+/// Whose turn it is to read a part.
+enum Turn<'a> {
+    Main(sync::MutexGuard<'a, Option<Session>>),
+    Worker(SemaphorePermit<'a>),
+}
+
+/// What came of reading a part.
+enum Read {
+    Written,
+    Held(HeldRows),
+    /// Nothing: somebody waits to alter the table, and whoever wants a lock on it now would wait behind them. They wait for the session
+    /// that has one.
+    LeftToMain,
+}
+
 /// The snapshot, and the plan that was made in it.
 #[derive(Debug)]
 pub(crate) struct Backup {
     place: Option<LogPoint>,
-    idle: Mutex<Vec<Session>>,
+    /// The session that took the snapshot and holds the locks, unless it was lost.
+    main: sync::Mutex<Option<Session>>,
+    /// The others that are idle, and how many these are.
+    workers: Mutex<Vec<Session>>,
     free: Semaphore,
     plan: Plan,
     left_out: Vec<Object>,
@@ -118,37 +136,107 @@ impl Backup {
             return Ok(None);
         }
         main.execute(ctx, RELEASE).await?;
-        sessions.push(main);
-        let free = Semaphore::new(sessions.len());
+        let (free, main) = (Semaphore::new(sessions.len()), sync::Mutex::new(Some(main)));
         let mut plan = plan?;
         left_out.append(&mut plan.left_out);
         let ahead = Ahead::new(&plan.parts);
         let place = snapshot.place;
-        Ok(Some(Self { place, idle: Mutex::new(sessions), free, plan, left_out, ahead, unlocked }))
+        let workers = Mutex::new(sessions);
+        Ok(Some(Self { place, main, workers, free, plan, left_out, ahead, unlocked }))
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Session>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn workers(&self) -> MutexGuard<'_, Vec<Session>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Locks the tables of parts, for as long as they are read, if they are not locked all the while.
-    async fn lock(&self, ctx: &Ctx, session: &Session, parts: &[&Part]) -> Result<()> {
+    /// The tables of parts.
+    fn tables(&self, parts: &[&Part]) -> Vec<(u32, String)> {
         let table = |part: &&Part| Some((*self.plan.tables.get(&part.id)?, rows::table(part)));
-        let tables: Vec<(u32, String)> = parts.iter().filter_map(table).collect();
-        catalog::lock_some(Reader { ctx, session, version: session.version }, &tables).await
+        parts.iter().filter_map(table).collect()
+    }
+
+    /// Locks the tables of parts for as long as they are read, where they are not locked all the while. Of several tables none is waited
+    /// for, since others may wait for those that are locked already.
+    async fn lock(&self, ctx: &Ctx, session: &Session, parts: &[&Part]) -> Result<()> {
+        let reader = Reader { ctx, session, version: session.version };
+        catalog::lock_some(reader, &self.tables(parts), parts.len() == 1).await
+    }
+
+    /// Reads a part, by a session that `has_locks` or does not. One that has none does not wait for any.
+    async fn read(
+        &self,
+        ctx: &Ctx,
+        session: &Session,
+        has_locks: bool,
+        part: &Part,
+        out: &mut PartWriter,
+    ) -> Result<Read> {
+        if let Some(rows) = self.read_ahead(ctx, session, has_locks, part).await? {
+            return Ok(Read::Held(rows));
+        }
+        if self.unlocked.is_some() {
+            self.lock(ctx, session, &[part]).await?;
+        } else if !has_locks && let Some(sql) = catalog::locking(&self.tables(&[part]), false) {
+            // Apart from the rows, of which none is written before it is known who reads them.
+            if let Err(error) = session.execute(ctx, &sql).await {
+                if sql_state(&error) != Some(NOT_AT_ONCE) {
+                    return Err(error.during(format!("lock {}", rows::table(part).escape_debug())));
+                }
+                session.execute(ctx, RELEASE).await?;
+                return Ok(Read::LeftToMain);
+            }
+        }
+        session.copy_out(ctx, &format!("{}; {RELEASE}", rows::reading(part)?), out).await?;
+        Ok(Read::Written)
+    }
+
+    /// The same by the session that has the locks.
+    async fn read_by_main(
+        &self,
+        ctx: &Ctx,
+        mut main: sync::MutexGuard<'_, Option<Session>>,
+        part: &Part,
+        out: &mut PartWriter,
+    ) -> Result<Read> {
+        // A session that failed is not used again: its transaction is over.
+        let session = main.take().ok_or_else(Self::lost)?;
+        let read = self.read(ctx, &session, true, part, out).await?;
+        *main = Some(session);
+        Ok(read)
+    }
+
+    /// Waits for a session that is idle.
+    async fn turn(&self, ctx: &Ctx) -> Result<Turn<'_>> {
+        ctx.run(async {
+            tokio::select! {
+                biased;
+                permit = self.free.acquire() => permit.map(Turn::Worker).map_err(|_| Self::lost()),
+                main = self.main.lock() => Ok(Turn::Main(main)),
+            }
+        })
+        .await
     }
 
     /// Reads a small part together with small ones behind it, which are likely to be wanted next. None if it has to be read alone.
-    async fn read_ahead(&self, ctx: &Ctx, session: &Session, part: &Part) -> Result<Option<HeldRows>> {
+    async fn read_ahead(
+        &self,
+        ctx: &Ctx,
+        session: &Session,
+        has_locks: bool,
+        part: &Part,
+    ) -> Result<Option<HeldRows>> {
         let parts = self.ahead.choose(&self.plan.parts, part.id);
         if parts.is_empty() {
             return Ok(None);
         }
         let read = async {
+            let mut sql = String::new();
             if self.unlocked.is_some() {
                 self.lock(ctx, session, &parts).await?;
+            } else if !has_locks && let Some(lock) = catalog::locking(&self.tables(&parts), false) {
+                sql += &lock;
+                sql += "; ";
             }
-            let mut sql = String::new();
             for part in &parts {
                 sql += &rows::reading(part)?;
                 sql += "; ";
@@ -158,8 +246,10 @@ impl Backup {
         match read.await {
             Ok(held) => Ok(self.ahead.keep(&parts, held)),
             Err(error) if sql_state(&error).is_some() && error.kind() != ErrorKind::Cancelled => {
-                // Whichever of them it was, it is to be named: from here on each is read by itself.
-                self.ahead.stop();
+                // Whichever of them it was, it is to be named: from here on each is read by itself. A lock is soon had again.
+                if sql_state(&error) != Some(NOT_AT_ONCE) {
+                    self.ahead.stop();
+                }
                 session.execute(ctx, RELEASE).await?;
                 Ok(None)
             }
@@ -210,22 +300,25 @@ impl BackupSession for Backup {
         if let Some(rows) = self.ahead.take(part.id) {
             return rows.write_to(out).await;
         }
-        let permit = self.free.acquire();
-        let permit = ctx.run(async { permit.await.map_err(|_| Self::lost()) }).await?;
-        let session = self.idle().pop().ok_or_else(Self::lost)?;
-        // A session that failed is not used again: its transaction is over.
-        let rows = self.read_ahead(ctx, &session, part).await?;
-        if rows.is_none() {
-            if self.unlocked.is_some() {
-                self.lock(ctx, &session, &[part]).await?;
+        let mut read = match self.turn(ctx).await? {
+            Turn::Main(main) => self.read_by_main(ctx, main, part, out).await?,
+            Turn::Worker(_permit) => {
+                let session = self.workers().pop().ok_or_else(Self::lost)?;
+                let read = self.read(ctx, &session, false, part, out).await?;
+                self.workers().push(session);
+                read
             }
-            session.copy_out(ctx, &format!("{}; {RELEASE}", rows::reading(part)?), out).await?;
+        };
+        if matches!(read, Read::LeftToMain) {
+            let main = ctx.run(async { Ok(self.main.lock().await) }).await?;
+            read = self.read_by_main(ctx, main, part, out).await?;
         }
-        self.idle().push(session);
-        drop(permit);
-        match rows {
-            Some(rows) => rows.write_to(out).await,
-            None => Ok(()),
+        match read {
+            Read::Held(rows) => rows.write_to(out).await,
+            Read::Written => Ok(()),
+            Read::LeftToMain => {
+                Err(Error::internal("the session that has the locks leaves a part to itself"))
+            }
         }
     }
 
@@ -234,8 +327,8 @@ impl BackupSession for Backup {
         if let Some((shapes, config)) = &self.unlocked {
             self.refuse_changed(ctx, shapes, config).await?;
         }
-        let sessions = std::mem::take(&mut *self.idle());
-        for session in sessions {
+        let workers = std::mem::take(&mut *self.workers());
+        for session in workers.into_iter().chain(self.main.into_inner()) {
             session.execute(ctx, "COMMIT").await?;
         }
         Ok(())

@@ -55,6 +55,9 @@ pub(crate) fn classify(error: tokio_postgres::Error) -> Error {
     classified.because(error)
 }
 
+/// What a server says that would have had to wait for a lock, longer than it may.
+pub(crate) const NOT_AT_ONCE: &str = "55P03";
+
 /// What the server's error is called in SQL, if it is the server's.
 pub(crate) fn sql_state(error: &Error) -> Option<&str> {
     let source = std::error::Error::source(error)?.downcast_ref::<tokio_postgres::Error>()?;
@@ -80,7 +83,7 @@ fn kind(code: &SqlState) -> (ErrorKind, Option<&'static str>) {
                 "a standby is only read: restore into its primary (target_session_attrs=primary), which it follows",
             ),
         ),
-        "55P03" => (
+        NOT_AT_ONCE => (
             ErrorKind::Locked,
             Some("somebody holds a lock that excludes reading; try again, or raise lock_timeout in the URL"),
         ),

@@ -3,17 +3,21 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use backup_core::storage::{MemoryStorage, Storage};
 use backup_core::{
-    BackupConfig, BackupManager, BackupRef, DatabaseUrl, ErrorKind, Format, Registry, RestoreOptions,
+    BackupConfig, BackupManager, BackupRef, Ctx, DatabaseUrl, ErrorKind, Event, Format, Progress, Registry,
+    RestoreOptions,
 };
 use backup_testkit::proxy::{From, Proxy, Then};
 use tokio_postgres::NoTls;
 
 mod server;
+
+use server::Server;
 
 fn manager(storage: &Arc<dyn Storage>, format: Format, jobs: usize) -> BackupManager {
     let mut config = BackupConfig::default();
@@ -143,6 +147,76 @@ async fn what_is_changed_amid_the_rows_is_not_in_the_backup_and_what_would_chang
             .unwrap();
         assert!(server.dump(&copy) == expected, "on {}", server.major());
         assert!(server.dump(&source) != expected);
+    }
+}
+
+/// Has others wait to alter tables from when the rows are about to be read on.
+struct Altering {
+    server: Arc<Server>,
+    database: String,
+    tables: Vec<&'static str>,
+    waiting: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Progress for Altering {
+    fn event(&self, event: Event<'_>) {
+        let mut waiting = self.waiting.lock().unwrap();
+        if !matches!(event, Event::Planned { .. }) || !waiting.is_empty() {
+            return;
+        }
+        waiting.extend(self.tables.iter().map(|table| {
+            let (server, database) = (Arc::clone(&self.server), self.database.clone());
+            let alter = format!("ALTER TABLE {table} ADD COLUMN late int");
+            std::thread::spawn(move || drop(server.psql(&database, &alter)))
+        }));
+        let count = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'
+                     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        while self.server.ask(&self.database, count).trim() != self.tables.len().to_string() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_to_alter_tables_keeps_no_session_from_reading_them() {
+    for server in server::servers() {
+        let source = server.create();
+        let small: String = (0..60)
+            .map(|i| format!("CREATE TABLE small_{i} (x int); INSERT INTO small_{i} VALUES ({i});"))
+            .collect();
+        let large: String = (0..6)
+            .map(|i| {
+                format!(
+                    "CREATE TABLE large_{i} AS SELECT x, md5(x::text) AS y FROM generate_series(1, 20000) x;"
+                )
+            })
+            .collect();
+        server.psql(&source, &(small + &large));
+        let expected = server.dump(&source);
+        let altering = Arc::new(Altering {
+            server: Arc::new(server),
+            database: source.clone(),
+            tables: vec![
+                "small_3", "small_30", "small_31", "small_7", "large_0", "large_2", "large_3", "large_5",
+            ],
+            waiting: Mutex::default(),
+        });
+        let server = &altering.server;
+        let url = format!("{}?lock_timeout=1000", server.url_text(&source)).parse().unwrap();
+        let storage = storage();
+        let ctx = Ctx::new().with_progress(Arc::clone(&altering) as Arc<dyn Progress>);
+        let backup = manager(&storage, Format::Binary, 4).with_context(ctx).backup(&url).await.unwrap();
+        for waiting in std::mem::take(&mut *altering.waiting.lock().unwrap()) {
+            waiting.join().unwrap();
+        }
+        let altered = "SELECT count(*) FROM pg_attribute WHERE attname = 'late'";
+        assert_eq!(server.ask(&source, altered).trim(), altering.tables.len().to_string());
+        let copy = server.create();
+        manager(&storage, Format::Binary, 4)
+            .restore(&BackupRef::from(&backup.id), &server.url(&copy), RestoreOptions::default())
+            .await
+            .unwrap();
+        assert!(server.dump(&copy) == expected, "on {}", server.major());
     }
 }
 

@@ -67,21 +67,24 @@ async fn room(reader: Reader<'_>) -> Result<usize> {
     Ok(usize::try_from(room).unwrap_or_default())
 }
 
+/// What locks some tables against everything but reading and writing; where it does not wait, it fails instead. None if there are none.
+pub(crate) fn locking(tables: &[(u32, String)], waits: bool) -> Option<String> {
+    let names: Vec<String> = tables.iter().map(|(_, name)| format!("ONLY {name}")).collect();
+    let how = if waits { "" } else { " NOWAIT" };
+    (!names.is_empty()).then(|| format!("LOCK TABLE {} IN ACCESS SHARE MODE{how}", names.join(", ")))
+}
+
 /// Locks some tables for as long as they are read, and makes sure that they are still what the snapshot has: neither swapped for something
 /// else nor emptied or rewritten, which a snapshot does not show.
-pub(crate) async fn lock_some(reader: Reader<'_>, tables: &[(u32, String)]) -> Result<()> {
-    if tables.is_empty() {
-        return Ok(());
-    }
-    let names: Vec<String> = tables.iter().map(|(_, name)| format!("ONLY {name}")).collect();
+pub(crate) async fn lock_some(reader: Reader<'_>, tables: &[(u32, String)], waits: bool) -> Result<()> {
+    let Some(lock) = locking(tables, waits) else { return Ok(()) };
     let values: Vec<String> =
         tables.iter().map(|(oid, name)| format!("({oid}::oid, {})", literal(name))).collect();
     // The functions see what is now, the query what the snapshot has.
     let sql = format!(
-        "LOCK TABLE {names} IN ACCESS SHARE MODE;
+        "{lock};
          SELECT x.name FROM (VALUES {values}) AS x (oid, name) LEFT JOIN pg_catalog.pg_class c ON c.oid = x.oid
          WHERE (pg_catalog.to_regclass(x.name)::oid = c.oid AND pg_catalog.pg_relation_filenode(c.oid) = c.relfilenode) IS NOT TRUE LIMIT 1",
-        names = names.join(", "),
         values = values.join(", ")
     );
     let other = reader.session.said(reader.ctx, &sql).await;

@@ -36,7 +36,7 @@ use std::collections::{HashMap, HashSet};
 use backup_core::{BackupRequest, Ctx, ErrorKind, Result};
 use futures::future::try_join;
 
-pub(crate) use lock::{changed, fingerprint, lock, lock_some, shapes};
+pub(crate) use lock::{changed, fingerprint, lock, lock_some, locking, shapes};
 pub(crate) use plan::Plan;
 pub(crate) use reader::Reader;
 pub(crate) use relations::{relations, unreadable};
