@@ -64,3 +64,30 @@ async fn keys_and_policies_that_want_tables_which_were_not_chosen_are_left_out_b
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_brings_along_no_other_that_is_called_like_the_type_of_its_arrays() {
+    for server in server::servers() {
+        let source = server.create();
+        // Each of them wants a name that its neighbour's arrays have or had.
+        let pairs: String = (0..40)
+            .map(|i| format!("CREATE TABLE __x{i} (a int); CREATE TABLE x{i} (a int); CREATE TYPE _x{i} AS ENUM ('a'); CREATE TABLE y{i} (a x{i}[]);"))
+            .collect();
+        let owners: String = (0..40).map(|i| format!("ALTER TABLE x{i} OWNER TO pg_monitor;")).collect();
+        server.psql(&source, &(pairs + &owners));
+        let (manager, backup) = backed_up(&server, &source).await;
+        let copy = server.create();
+        let mut options = RestoreOptions::default();
+        options.tables = vec!["x7".parse().unwrap()];
+        manager.restore(&backup, &server.url(&copy), options).await.unwrap();
+        let made = "SELECT relname FROM pg_class WHERE oid >= 16384 AND relkind = 'r'
+                    UNION ALL SELECT typname FROM pg_type WHERE oid >= 16384 AND typtype = 'e'";
+        assert_eq!(server.ask(&copy, made), "x7\n");
+        // Where all are made at once, none is in the way of another for long.
+        let copy = server.create();
+        let mut options = RestoreOptions::default();
+        options.jobs = Some(8);
+        manager.restore(&backup, &server.url(&copy), options).await.unwrap();
+        assert_eq!(server.dump(&copy), server.dump(&source));
+    }
+}

@@ -1,16 +1,13 @@
 //! What needs what: `pg_depend`, and comments, both read for everything at once.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use backup_core::Result;
 
-use super::node::{Body, Catalog, Key, NodeId, class};
+use super::node::{Catalog, Key, NodeId, class};
 use super::reader::{Fields, Reader};
 use super::relations::{RelationKind, Relations};
 use crate::ddl::quote::{ident, literal, qualified};
-
-/// The most bytes of a name.
-const LONGEST: usize = 63;
 
 /// Reads which objects need which, and gives each node what it needs.
 pub(super) async fn depend(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
@@ -77,44 +74,6 @@ pub(super) async fn depend(reader: Reader<'_>, catalog: &mut Catalog) -> Result<
         catalog.node_mut(shell)?.needs.extend(schemas);
     }
     Ok(())
-}
-
-/// A type and the type of its arrays: the server takes `_` and the type's name for that, and looks for another if it is taken. Two at once would
-/// not see each other's: they are made one after the other.
-pub(super) fn array_types(catalog: &mut Catalog) -> Result<()> {
-    const KINDS: [&str; 6] = ["type", "domain", "table", "foreign table", "view", "materialized view"];
-    let mut claims: BTreeMap<(&str, String), BTreeSet<NodeId>> = BTreeMap::new();
-    for (id, node) in catalog.nodes.iter().enumerate() {
-        if let (Some(schema), true) = (&node.schema, is_of(catalog, id, &KINDS))
-            && matches!(node.body, Body::Sql(_))
-        {
-            for name in [node.name.clone(), array_name(&node.name)] {
-                claims.entry((schema, name)).or_default().insert(id);
-            }
-        }
-    }
-    let chains: Vec<Vec<NodeId>> = claims
-        .into_values()
-        .filter(|nodes| nodes.len() > 1)
-        .map(|nodes| nodes.into_iter().collect())
-        .collect();
-    for pair in chains.iter().flat_map(|chain| chain.windows(2)) {
-        if let [before, after] = *pair
-            && !reached(catalog, before, |_| true).contains(&after)
-        {
-            catalog.node_mut(after)?.needs.insert(before);
-        }
-    }
-    Ok(())
-}
-
-/// What the server calls the type of arrays of a type.
-fn array_name(name: &str) -> String {
-    let mut end = name.len().min(LONGEST - 1);
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("_{}", name.get(..end).unwrap_or_default())
 }
 
 /// No check can be added to a domain when a column is of an array of it, or of a row: it comes before the tables of such columns, but for those
@@ -287,32 +246,7 @@ fn said_of(
 
 #[cfg(test)]
 mod tests {
-    use super::super::node::{Node, Rank};
     use super::*;
-
-    #[test]
-    fn what_would_take_the_same_name_for_its_arrays_is_made_one_after_the_other() {
-        let long = ["ä".repeat(31) + "1", "ä".repeat(31) + "2"];
-        let mut catalog = Catalog::default();
-        for (kind, schema, name) in [
-            ("table", "s", "x"),
-            ("domain", "s", "_x"),
-            ("view", "t", "_x"),
-            ("function", "s", "_x"),
-            ("table", "s", "y"),
-            ("type", "s", "_y"),
-            ("table", "s", &long[0]),
-            ("table", "s", &long[1]),
-        ] {
-            catalog.push(Node::sql(kind, name, Rank::Objects, vec![]).in_schema(schema));
-        }
-        // Of these the first needs the second already.
-        catalog.nodes[4].needs.insert(5);
-        array_types(&mut catalog).unwrap();
-        let needs: Vec<Vec<NodeId>> =
-            catalog.nodes.iter().map(|node| node.needs.iter().copied().collect()).collect();
-        assert_eq!(needs, [vec![], vec![0], vec![], vec![], vec![5], vec![], vec![], vec![6]]);
-    }
 
     #[test]
     fn a_security_label_is_a_text_of_its_provider() {

@@ -88,10 +88,6 @@ pub(crate) async fn read(
 
     depend::depend(reader, &mut catalog).await?;
     depend::domain_checks(&mut catalog)?;
-    if request.filter.is_everything() {
-        // Else one would bring the other along.
-        depend::array_types(&mut catalog)?;
-    }
     depend::contents(&mut catalog, relations)?;
     depend::on_extensions(reader, &mut catalog).await?;
     depend::comments(reader, &mut catalog).await?;

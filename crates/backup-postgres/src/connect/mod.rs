@@ -55,8 +55,8 @@ const CANCELLING: Duration = Duration::from_secs(5);
 /// How long an answer that the server has sent may be under way.
 const UNDER_WAY: Duration = Duration::from_secs(5);
 
-/// How often a statement is tried that deadlocks with another.
-const DEADLOCKS: usize = 20;
+/// How often a statement is tried that others of ours get in the way of.
+const ATTEMPTS: usize = 20;
 
 /// One session.
 pub(crate) struct Session {
@@ -219,13 +219,11 @@ impl Session {
         })
     }
 
-    /// The same outside of a transaction, where a deadlock with another session of ours (two foreign keys between two tables), or the name of an
-    /// array's type that another session took just now (`_a` is that of table `a`, until a table wants it), left nothing and is no reason to
-    /// give up.
+    /// The same outside of a transaction, where it left nothing if another session of ours was in its way, which is no reason to give up.
     pub(crate) async fn statement_alone(&self, ctx: &Ctx, sql: &str) -> Result<()> {
-        for _ in 1..DEADLOCKS {
+        for _ in 1..ATTEMPTS {
             match self.statement(ctx, sql).await {
-                Err(error) if is_deadlock(&error) || is_name_of_array(&error) => {}
+                Err(error) if is_in_the_way(&error) => {}
                 executed => return executed,
             }
         }
@@ -307,12 +305,19 @@ fn new_enough(version: &str) -> Result<()> {
         .hint("versions 12 and later can be backed up and restored into"))
 }
 
-fn is_deadlock(error: &Error) -> bool {
-    error.message().contains("(SQLSTATE 40P01)")
-}
-
-fn is_name_of_array(error: &Error) -> bool {
-    error.message().contains("(SQLSTATE 23505)") && error.message().contains("pg_type_typname_nsp_index")
+/// Whether another session is the reason of an error, and will not be for long.
+fn is_in_the_way(error: &Error) -> bool {
+    match sql_state(error) {
+        // Two foreign keys between two tables.
+        Some("40P01") => true,
+        // The type of a table's arrays took the name that a table wants, or the other way round: `_a` is that of `a`, until a table wants it.
+        Some("23505") => error.message().contains("pg_type_typname_nsp_index"),
+        // So it did between two looks of the server's.
+        Some("42710") => true,
+        // Such a type gets another name while its table gets an owner. The server says it like this in every language.
+        Some("XX000") => error.message().contains("tuple concurrently updated"),
+        _ => false,
+    }
 }
 
 fn silent() -> Error {
