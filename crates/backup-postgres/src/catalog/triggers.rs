@@ -162,19 +162,29 @@ fn states_of_keys(
             continue;
         }
         let table = literal(&relation.quoted());
-        let body = format!(
-            "DECLARE root text; function text; how text; trigger name; BEGIN FOR root, function, how, trigger IN
-SELECT x.root, x.function, x.how, f.tgname FROM (VALUES {}) AS x (of, root, source, target, function, how)
+        let triggers = format!(
+            "(VALUES {}) AS x (of, root, source, target, function, how)
 LEFT JOIN LATERAL (SELECT t.tgname FROM pg_catalog.pg_constraint k
   JOIN pg_catalog.pg_constraint r ON r.oid = {ROOT} AND r.conrelid = x.of::pg_catalog.regclass AND r.conname = x.root
   JOIN pg_catalog.pg_trigger t ON t.tgconstraint = k.oid AND t.tgisinternal AND t.tgrelid = {table}::pg_catalog.regclass
   JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid AND p.proname = x.function
-  WHERE k.conrelid = x.source::pg_catalog.regclass AND k.confrelid = COALESCE(x.target::pg_catalog.regclass::pg_catalog.oid, 0)) AS f ON true
-LOOP IF trigger IS NULL THEN RAISE undefined_object USING MESSAGE = pg_catalog.format('key %s has no trigger of %s', root, function); END IF;
-EXECUTE pg_catalog.format('ALTER TABLE ONLY %s %s TRIGGER %I', {table}, how, trigger); END LOOP; END",
+  WHERE k.conrelid = x.source::pg_catalog.regclass AND k.confrelid = COALESCE(x.target::pg_catalog.regclass::pg_catalog.oid, 0)) AS f ON true",
             states.join(", ")
         );
-        node.push(format!("DO LANGUAGE plpgsql {}", literal(&body)));
+        let set = format!(
+            "DECLARE how text; trigger name; BEGIN FOR how, trigger IN
+SELECT x.how, f.tgname FROM {triggers} WHERE f.tgname IS NOT NULL
+LOOP EXECUTE pg_catalog.format('ALTER TABLE ONLY %s %s TRIGGER %I', {table}, how, trigger); END LOOP; END"
+        );
+        // By itself, so that it undoes none of the others.
+        let refuse_missing = format!(
+            "DECLARE missing text; BEGIN
+SELECT pg_catalog.string_agg(pg_catalog.format('key %s has no trigger of %s', x.root, x.function), ', ') INTO missing FROM {triggers} WHERE f.tgname IS NULL;
+IF missing IS NOT NULL THEN RAISE undefined_object USING MESSAGE = missing; END IF; END"
+        );
+        for body in [set, refuse_missing] {
+            node.push(format!("DO LANGUAGE plpgsql {}", literal(&body)));
+        }
         catalog.push(node);
     }
     Ok(())

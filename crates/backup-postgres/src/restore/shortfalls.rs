@@ -86,7 +86,7 @@ fn key_state(part: &Part, error: &Error) -> Option<String> {
         ));
     }
     (sql_state(error) == Some(NO_OBJECT))
-        .then(|| format!("keys of {table} are watched over as if nobody had said how: {error}"))
+        .then(|| format!("some keys of {table} are watched over as if nobody had said how: {error}"))
 }
 
 /// While a key was not watched over, rows may have come that it forbids. It holds for those to come.
