@@ -34,15 +34,9 @@ pub(crate) enum RowsSpec {
     },
     /// The one row that says how far a sequence has come: its last value, and whether that was used.
     Sequence { gate: Gate },
-    /// The bytes of large objects, which are all from the first to the last of these numbers: rows of an object, a place in it and what is
-    /// there.
-    LargeObjects {
-        gate: Gate,
-        oids: (u32, u32),
-        /// Those that there are; backups of earlier programs do not say.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        numbers: Vec<u32>,
-    },
+    /// The bytes of the large objects of these numbers, which are all from the first to the last: rows of an object, a place in it and what
+    /// is there.
+    LargeObjects { gate: Gate, numbers: Vec<u32> },
 }
 
 /// How many bytes of a large object are a row.
@@ -74,11 +68,13 @@ fn copy_out(part: &Part, columns: &[Column], spec: &RowsSpec) -> String {
     match spec {
         RowsSpec::Sequence { .. } => format!("COPY (SELECT last_value, is_called FROM {table}) TO STDOUT"),
         // Descriptors are closed when the savepoint is rolled back to.
-        RowsSpec::LargeObjects { oids: (first, last), .. } => format!(
+        RowsSpec::LargeObjects { numbers, .. } => format!(
             "COPY (SELECT l.oid, o, pg_catalog.lo_get(l.oid, o, {PAGE}) \
              FROM (SELECT m.oid FROM pg_catalog.pg_largeobject_metadata m WHERE m.oid BETWEEN {first} AND {last} ORDER BY m.oid) AS l, \
              LATERAL pg_catalog.lo_open(l.oid, 262144) AS f, LATERAL pg_catalog.lo_lseek64(f, 0, 2) AS size, \
-             LATERAL pg_catalog.generate_series(0, size - 1, {PAGE}) AS o) TO STDOUT"
+             LATERAL pg_catalog.generate_series(0, size - 1, {PAGE}) AS o) TO STDOUT",
+            first = numbers.first().unwrap_or(&0),
+            last = numbers.last().unwrap_or(&0),
         ),
         RowsSpec::Table { blocks: None, condition: None, .. } => {
             // A table may have no columns, and has rows all the same.
@@ -128,11 +124,11 @@ pub(crate) fn statement(part: &Part, spec: &RowsSpec, row: &[u8]) -> Result<Opti
             };
             Ok(Some(format!("SELECT pg_catalog.setval({}, {value}, {called})", literal(&table(part)))))
         }
-        RowsSpec::LargeObjects { oids: (first, last), .. } => {
+        RowsSpec::LargeObjects { numbers, .. } => {
             let mut fields = fields()?.splitn(3, '\t');
             let mut field = || fields.next().ok_or_else(malformed);
             let (oid, place, bytes) = (number(field()?)?, number(field()?)?, field()?);
-            if !(i64::from(*first)..=i64::from(*last)).contains(&oid) {
+            if numbers.binary_search_by_key(&oid, |number| i64::from(*number)).is_err() {
                 return Err(malformed());
             }
             // COPY doubles the backslash.
@@ -261,11 +257,16 @@ mod tests {
         for row in [&b"x\tt\n"[..], b"1", b"1\tx\n", b"1); DROP\tt\n", b"1\tt"] {
             assert!(statement(&part(), &sequence, row).is_err());
         }
-        let large = RowsSpec::LargeObjects { gate: Gate::Rows, oids: (7, 9), numbers: vec![7, 9] };
-        let sql = statement(&part(), &large, b"8\t0\t\\\\x00ff\n").unwrap().unwrap();
-        assert_eq!(sql, "SELECT pg_catalog.lo_put(8, 0, '\\x00ff')");
-        for row in [&b"8\t0\t\\\\x00'\n"[..], b"6\t0\t\\\\x00\n", b"10\t0\t\\\\x00\n", b"8\t0\n"] {
+        let large = RowsSpec::LargeObjects { gate: Gate::Rows, numbers: vec![7, 9] };
+        let sql = statement(&part(), &large, b"9\t0\t\\\\x00ff\n").unwrap().unwrap();
+        assert_eq!(sql, "SELECT pg_catalog.lo_put(9, 0, '\\x00ff')");
+        for row in [&b"9\t0\t\\\\x00'\n"[..], b"8\t0\t\\\\x00\n", b"10\t0\t\\\\x00\n", b"9\t0\n"] {
             assert!(statement(&part(), &large, row).is_err());
         }
+        // What does not say which they are is no backup of ours.
+        let error = read::<RowsSpec>(
+            &part().spec(serde_json::json!({ "of": "large-objects", "gate": "rows", "oids": [7, 9] })),
+        );
+        assert!(error.unwrap_err().to_string().contains("numbers"));
     }
 }

@@ -87,7 +87,8 @@ pub(crate) fn gate(part: &Part) -> Result<Gate> {
 /// The spec of a part, as the plan made it.
 pub(crate) fn read<T: DeserializeOwned>(part: &Part) -> Result<T> {
     T::deserialize(&part.spec).map_err(|error| {
-        Error::damaged(format!("the description of {} is not PostgreSQL's", part.object)).because(error)
+        Error::damaged(format!("the description of {} is not PostgreSQL's: {error}", part.object))
+            .because(error)
     })
 }
 

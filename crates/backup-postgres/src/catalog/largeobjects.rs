@@ -83,9 +83,7 @@ fn contents(catalog: &mut Catalog, kind: &'static str, name: &str, made: NodeId,
     let mut bytes = Node::sql(kind, name, Rank::Rows, vec![]);
     let columns =
         vec![Column::new("oid", "oid"), Column::new("place", "bigint"), Column::new("bytes", "bytea")];
-    let (first, last) = (numbers.first().copied(), numbers.last().copied());
-    let oids = (first.unwrap_or_default(), last.unwrap_or_default());
-    let spec = RowsSpec::LargeObjects { gate: Gate::Rows, oids, numbers };
+    let spec = RowsSpec::LargeObjects { gate: Gate::Rows, numbers };
     bytes.body = Body::Rows { columns, spec, size: 0 };
     bytes.needs.insert(made);
     catalog.push(bytes);

@@ -1,6 +1,6 @@
 //! Large objects of a database that stays and gets the bytes of some: none is written over unless that was asked for, and then it is emptied first.
 
-use backup_core::{Ctx, Error, Part, Result};
+use backup_core::{Ctx, Part, Result};
 
 use super::replace::not_empty;
 use crate::connect::{Session, column};
@@ -31,11 +31,6 @@ pub(super) async fn make_room(ctx: &Ctx, session: &Session, parts: &[Part], repl
     let mut numbers = Vec::new();
     for part in parts {
         if let RowsSpec::LargeObjects { numbers: some, .. } = read(part)? {
-            if some.is_empty() {
-                let message = format!("the backup does not say which large objects {} has", part.object);
-                return Err(Error::unsupported(message)
-                    .hint("it was made by an earlier program: restore it whole, into another database"));
-            }
             numbers.extend(some);
         }
     }
