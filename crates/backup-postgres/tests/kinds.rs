@@ -450,3 +450,29 @@ async fn members_of_operator_families_that_only_a_superuser_may_add_are_told() {
         assert_eq!(server.ask(&copy, "SELECT count(*) FROM t").trim(), "0");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_that_a_validator_refuses_which_came_after_them_come_back() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE FOREIGN DATA WRAPPER w OPTIONS (any 'x'); CREATE SERVER s FOREIGN DATA WRAPPER w OPTIONS (\"no such\" 'x', host 'h');
+             CREATE SERVER other FOREIGN DATA WRAPPER w OPTIONS (\"no such\" 'y'); CREATE USER MAPPING FOR PUBLIC SERVER s OPTIONS (colour 'red');
+             CREATE FOREIGN TABLE f (a int OPTIONS (of 'column')) SERVER s OPTIONS (of 'table');
+             CREATE FOREIGN TABLE g (a int) SERVER other OPTIONS (of 'table');
+             SET client_min_messages = error; ALTER FOREIGN DATA WRAPPER w VALIDATOR postgresql_fdw_validator",
+        );
+        let told = Arc::new(Told::default());
+        let manager = manager().with_context(Ctx::new().with_progress(told.clone()));
+        manager.backup(&server.url(&source)).await.unwrap();
+        assert_eq!(told.warnings(), [""; 0]);
+        let copy = server.create();
+        manager.restore(&BackupRef::Latest, &server.url(&copy), RestoreOptions::default()).await.unwrap();
+        let warnings = told.warnings();
+        for name in ["server s ", "server other ", "user mapping public s ", "public.f ", "public.g "] {
+            assert!(warnings.iter().any(|warning| warning.contains(name)), "{name}: {warnings:?}");
+        }
+        assert_eq!(server.dump(&copy), server.dump(&source));
+    }
+}

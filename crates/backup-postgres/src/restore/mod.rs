@@ -10,6 +10,7 @@ mod shortfalls;
 mod staging;
 mod triggers;
 mod turns;
+mod validators;
 mod within;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -2,6 +2,7 @@
 
 use backup_core::{Ctx, Error, ErrorKind, Part, Result};
 
+use super::validators;
 use crate::connect::Session;
 use crate::error::sql_state;
 
@@ -35,7 +36,7 @@ pub(super) async fn statement(ctx: &Ctx, session: &Session, part: &Part, sql: &s
         KEY_STATE => key_state(part, &error),
         INDEX_OF_CONTENTS => index_of_contents(part, &error),
         "constraint" if sql_state(&error) == Some(DANGLES) => dangling(ctx, session, part, sql, &error).await,
-        _ => None,
+        _ => validators::without(ctx, session, part, sql, &error).await?,
     };
     match warning {
         Some(warning) => {
