@@ -16,7 +16,12 @@ SELECT c.oid::regclass::text, 1, row_number() OVER (PARTITION BY c.oid ORDER BY 
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
 WHERE c.relkind IN ('r', 'p', 'f') AND c.oid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped
 UNION ALL SELECT conrelid::regclass::text, 2, row_number() OVER (PARTITION BY conrelid ORDER BY conname), conname::text, conislocal, coninhcount::int4
-FROM pg_constraint WHERE conrelid >= 16384 AND contype = 'c' ORDER BY 1, 2, 3";
+FROM pg_constraint WHERE conrelid >= 16384 AND contype IN ('c', 'n') ORDER BY 1, 2, 3";
+
+/// Each comment, and how each trigger fires.
+const SAID: &str = "
+SELECT pg_describe_object(classoid, objoid, objsubid), description FROM pg_description WHERE objoid >= 16384
+UNION ALL SELECT pg_describe_object('pg_trigger'::regclass, oid, 0), tgenabled::text FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1, 2";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_a_table_s_own_and_what_its_parents_comes_back_so() {

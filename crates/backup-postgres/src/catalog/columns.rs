@@ -24,6 +24,8 @@ pub(crate) struct Attribute {
     pub(crate) identity: Option<char>,
     pub(crate) is_local: bool,
     pub(crate) inherited: bool,
+    /// How its type is stored if nobody says otherwise.
+    pub(crate) storage: &'static str,
     /// What ALTER TABLE ... ALTER COLUMN has to say beyond CREATE TABLE.
     pub(crate) settings: Vec<String>,
     pub(crate) acl: Option<Vec<String>>,
@@ -38,7 +40,7 @@ pub(super) async fn columns(reader: Reader<'_>) -> Result<HashMap<u32, Vec<Attri
                 CASE WHEN a.attcollation <> t.typcollation THEN {collation} END AS collation,
                 a.attnotnull, a.attidentity::text, a.attgenerated::text, a.attislocal, a.attinhcount::int4 > 0 AS inherited,
                 d.oid AS default_oid, pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS default_expression,
-                a.attstattarget::int4 AS target, CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage::text END AS storage,
+                a.attstattarget::int4 AS target, CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage::text END AS storage, t.typstorage::text,
                 {compression} AS compression, a.attoptions, a.attacl::text[] AS acl,
                 ARRAY(SELECT o.option_name || '=' || COALESCE(o.option_value, '') FROM pg_catalog.pg_options_to_table(a.attfdwoptions) o) AS fdw_options
          FROM pg_catalog.pg_attribute a
@@ -94,6 +96,7 @@ fn attribute(row: &Fields) -> Result<Attribute> {
         identity: letter("attidentity")?,
         is_local: row.is("attislocal")?,
         inherited: row.is("inherited")?,
+        storage: storage(row.text("typstorage")?),
         settings,
         acl: row.get("acl")?,
     })

@@ -1,6 +1,6 @@
 //! Constraints of tables: those that are made with their table, and those that come when its rows are there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use backup_core::{Error, Result};
 
@@ -38,12 +38,20 @@ struct NotNull {
     is_local: bool,
     no_inherit: bool,
     validated: bool,
+    /// A key or an identity needs it.
+    is_needed: bool,
 }
 
 pub(super) async fn read(reader: Reader<'_>) -> Result<TableConstraints> {
     let key = reader.since(18, "c.conkey[1]", "NULL::int2");
+    let needed = reader.since(
+        18,
+        "c.contype = 'n' AND EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.conrelid AND a.attnum = c.conkey[1] AND (a.attidentity <> '' OR EXISTS (
+           SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.conrelid AND (i.indisprimary OR i.indisreplident) AND a.attnum = ANY (i.indkey::int2[]))))",
+        "false",
+    );
     let sql = format!(
-        "SELECT c.oid, c.conrelid, c.contype::text AS kind, c.conname::text AS name, {key} AS attnum, c.conislocal, c.connoinherit, c.convalidated,
+        "SELECT c.oid, c.conrelid, c.contype::text AS kind, c.conname::text AS name, {key} AS attnum, c.conislocal, c.connoinherit, c.convalidated, {needed} AS needed,
                 pg_catalog.pg_get_constraintdef(c.oid) AS definition,
                 EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objid = c.oid
                         AND d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass) AND d.refobjid >= 16384) AS uses_function
@@ -59,7 +67,8 @@ pub(super) async fn read(reader: Reader<'_>) -> Result<TableConstraints> {
         let no_inherit = row.is("connoinherit")?;
         if row.text("kind")? == "n" {
             let column = row.get::<Option<i16>>("attnum")?.unwrap_or_default();
-            let constraint = NotNull { oid, name, definition, is_local, no_inherit, validated };
+            let is_needed = row.is("needed")?;
+            let constraint = NotNull { oid, name, definition, is_local, no_inherit, validated, is_needed };
             not_null.entry(table).or_default().insert(column, constraint);
         } else {
             let uses_function = row.is("uses_function")?;
@@ -80,15 +89,13 @@ impl Check {
     fn is_inline(&self) -> bool {
         self.validated && !self.uses_function
     }
+
+    fn said(&self) -> String {
+        format!("CONSTRAINT {} {}", ident(&self.name), self.definition)
+    }
 }
 
 impl TableConstraints {
-    /// Whether all CHECKs of a table are its own too, and each NOT NULL.
-    pub(super) fn are_local(&self, relation: &Relation) -> bool {
-        self.checks_of(relation).all(|check| check.is_local)
-            && self.not_null_of(relation).all(|constraint| constraint.is_local)
-    }
-
     fn checks_of(&self, relation: &Relation) -> impl Iterator<Item = &Check> {
         self.checks.get(&relation.oid).into_iter().flatten()
     }
@@ -109,7 +116,7 @@ impl TableConstraints {
     /// The constraints that CREATE TABLE has.
     pub(super) fn inline(&self, relation: &Relation) -> Vec<String> {
         let inline = self.checks_of(relation).filter(|check| check.is_own(relation) && check.is_inline());
-        inline.map(|check| format!("CONSTRAINT {} {}", ident(&check.name), check.definition)).collect()
+        inline.map(Check::said).collect()
     }
 
     /// Says that the table's node makes these constraints along, or inherits them.
@@ -149,11 +156,65 @@ impl TableConstraints {
         }
     }
 
-    /// NOT NULL that a child has of its own on a column that it inherits, where that is no constraint with a name: as ALTER TABLE says
-    /// it.
-    pub(super) fn flag_of_inherited(&self, column: &Attribute) -> Option<String> {
-        let is_flag = self.not_null.is_none() && column.not_null;
-        is_flag.then(|| format!("ALTER COLUMN {} SET NOT NULL", ident(&column.name)))
+    /// The same for a column that has it from its parents alone.
+    pub(super) fn not_null_of_parents(
+        &self,
+        relation: &Relation,
+        column: &Attribute,
+        parents: &[&Attribute],
+        from: impl Iterator<Item = (u32, i16)>,
+    ) -> String {
+        if self.not_null.is_none() {
+            let is_not_null = column.not_null || parents.iter().any(|of| of.not_null);
+            return if is_not_null { " NOT NULL".to_owned() } else { String::new() };
+        }
+        let constraint = self.not_null_at((relation.oid, column.number)).filter(|constraint| {
+            constraint.validated
+                && !self.is_own_not_null(relation, constraint, from)
+                && !self.is_validated_late(relation, constraint)
+        });
+        constraint
+            .map_or(String::new(), |constraint| format!(" CONSTRAINT {} NOT NULL", ident(&constraint.name)))
+    }
+
+    /// The CHECKs that a table has from its parents alone, of those that come with it.
+    pub(super) fn of_parents(&self, relations: &Relations, relation: &Relation) -> Vec<String> {
+        let from = |name: &str| {
+            let (mut seen, mut ahead) = (HashSet::new(), relation.parents.clone());
+            while let Some(parent) = ahead.pop() {
+                if !seen.insert(parent) {
+                    continue;
+                }
+                match self.checks.get(&parent).into_iter().flatten().find(|check| check.name == name) {
+                    // What is an extension's has all that it has.
+                    Some(check)
+                        if check.is_local && (check.is_inline() || relations.get(parent).is_none()) =>
+                    {
+                        return Some(check);
+                    }
+                    Some(_) => {
+                        ahead.extend(relations.get(parent).into_iter().flat_map(|parent| &parent.parents))
+                    }
+                    None => {}
+                }
+            }
+            None
+        };
+        let inherited = self.checks_of(relation).filter(|check| !check.is_local);
+        inherited.filter_map(|check| from(&check.name)).map(Check::said).collect()
+    }
+
+    /// NOT NULL of a column that a child inherits from `parents`, where that is no constraint with a name: as ALTER TABLE says it. The
+    /// child may have it alone, or be without it.
+    pub(super) fn flag_of_inherited(&self, column: &Attribute, parents: &[&Attribute]) -> Option<String> {
+        let of_parents = parents.iter().any(|of| of.not_null);
+        let how = match column.not_null {
+            _ if self.not_null.is_some() => return None,
+            true if !column.is_local => "SET",
+            false if of_parents => "DROP",
+            _ => return None,
+        };
+        Some(format!("ALTER COLUMN {} {how} NOT NULL", ident(&column.name)))
     }
 
     /// The same as a constraint with a name, which has to be said in CREATE TABLE: later the column would have that of the parent.
@@ -178,21 +239,42 @@ impl TableConstraints {
     ) -> bool {
         let mut parents = from.filter_map(|parent| self.not_null_at(parent)).peekable();
         let validates = parents.peek().is_some() && parents.all(|parent| !parent.validated);
-        constraint.validated && (constraint.is_local || relation.is_partition || validates)
+        constraint.validated
+            && !self.is_validated_late(relation, constraint)
+            && (constraint.is_local || relation.is_partition || validates)
     }
 
-    /// Constraints that come after their table: those with functions, and those that rows need not satisfy. Returns, for each
-    /// partition, those that it has to have before it is attached.
-    pub(super) fn apart(&self, catalog: &mut Catalog, relations: &Relations) -> HashMap<u32, Vec<usize>> {
-        let mut before_attach: HashMap<u32, Vec<usize>> = HashMap::new();
+    /// Whether a child or a partition validates a NOT NULL when its only parent has it, so that it is the parent's and not its own.
+    fn is_validated_late(&self, relation: &Relation, constraint: &NotNull) -> bool {
+        let mut of_parents = (relation.parents.iter())
+            .filter_map(|parent| self.not_null.as_ref()?.get(parent))
+            .flat_map(BTreeMap::values)
+            .filter(|of| of.name == constraint.name && !of.validated);
+        let is_inherited = relation.parents.len() == 1 && of_parents.next().is_some();
+        let is_own = constraint.is_local || constraint.is_needed;
+        constraint.validated && is_inherited && !is_own
+    }
+
+    /// Constraints that come after their table: those with functions, and those that rows need not satisfy. What tables `above` others
+    /// have comes when these are there. Returns, for each partition, those that it has to have before it is attached.
+    pub(super) fn apart(
+        &self,
+        catalog: &mut Catalog,
+        relations: &Relations,
+        above: &HashSet<u32>,
+    ) -> HashMap<u32, Vec<NodeId>> {
+        let mut before_attach: HashMap<u32, Vec<NodeId>> = HashMap::new();
         let mut validations = Vec::new();
         for relation in &relations.all {
-            for check in self.checks_of(relation).filter(|check| check.validated && !check.is_own(relation)) {
-                let not_validated = self.not_validated_above(relations, relation, &check.name);
+            let checks = self.checks_of(relation).filter(|check| check.validated && !check.is_own(relation));
+            let not_null =
+                self.not_null_of(relation).filter(|constraint| self.is_validated_late(relation, constraint));
+            let names = checks.map(|check| &check.name).chain(not_null.map(|constraint| &constraint.name));
+            for name in names {
+                let not_validated = self.not_validated_above(relations, relation, name);
                 if !not_validated.is_empty() {
-                    let validate =
-                        format!("{} VALIDATE CONSTRAINT {}", relation.quoted(), ident(&check.name));
-                    let node = apart(catalog, relations, relation, &check.name, Rank::Contents, validate);
+                    let validate = format!("{} VALIDATE CONSTRAINT {}", relation.quoted(), ident(name));
+                    let node = apart(catalog, relations, relation, name, Rank::Contents, validate);
                     validations.push((catalog.push(node), not_validated));
                 }
             }
@@ -205,7 +287,8 @@ impl TableConstraints {
                     ident(&check.name),
                     check.definition
                 );
-                let rank = if check.validated { Rank::Objects } else { Rank::Contents };
+                let is_late = !check.validated || above.contains(&relation.oid);
+                let rank = if is_late { Rank::Contents } else { Rank::Objects };
                 if !check.validated && relation.is_partition && !check.is_local {
                     // It comes from its parent.
                     catalog.alias((class::CONSTRAINT, check.oid), relation.key());
@@ -240,21 +323,26 @@ impl TableConstraints {
         before_attach
     }
 
-    /// The constraints that a table has a CHECK from, where none of its parents has validated it: those of all its ancestors.
+    /// The constraints that a table has a CHECK or a NOT NULL from, where none of its parents has validated it: those of all its ancestors.
     fn not_validated_above(&self, relations: &Relations, relation: &Relation, name: &str) -> Vec<u32> {
+        // The oid of a table's constraint of that name, and whether it is validated.
+        let of = |relation: &Relation| {
+            let check = self.checks_of(relation).map(|check| (&check.name, check.oid, check.validated));
+            let not_null = self.not_null_of(relation).map(|of| (&of.name, of.oid, of.validated));
+            check.chain(not_null).find(|(of, ..)| *of == name).map(|(_, oid, validated)| (oid, validated))
+        };
         let of_parents = |relation: &Relation| {
             let parents = relation.parents.iter().filter_map(|oid| relations.get(*oid));
-            let of = |parent| Some((parent, self.checks_of(parent).find(|check| check.name == name)?));
-            parents.filter_map(of).collect::<Vec<_>>()
+            parents.filter_map(|parent| Some((parent, of(parent)?))).collect::<Vec<_>>()
         };
         let mut ahead = of_parents(relation);
-        if ahead.iter().any(|(_, check)| check.validated) {
+        if ahead.iter().any(|(_, (_, validated))| *validated) {
             return Vec::new();
         }
         let mut above = Vec::new();
-        while let Some((parent, check)) = ahead.pop() {
-            if !above.contains(&check.oid) {
-                above.push(check.oid);
+        while let Some((parent, (oid, _))) = ahead.pop() {
+            if !above.contains(&oid) {
+                above.push(oid);
                 ahead.extend(of_parents(parent));
             }
         }
@@ -281,7 +369,7 @@ pub(super) async fn read_keys(reader: Reader<'_>) -> Result<Vec<Fields>> {
     let period = reader.since(18, "c.conperiod", "false");
     let sql = format!(
         "SELECT c.oid, c.conrelid, c.contype::text AS kind, c.conname::text AS name, c.conparentid, c.conindid, {period} AS period,
-                pg_catalog.pg_get_constraintdef(c.oid) AS definition, c.condeferrable, c.condeferred,
+                pg_catalog.pg_get_constraintdef(c.oid) AS definition, c.condeferrable, c.condeferred, c.convalidated,
                 i.reloptions, c.confrelid, xn.nspname::text AS index_schema, i.relname::text AS index_name, s.spcname::text AS tablespace
          FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace
          LEFT JOIN pg_catalog.pg_class i ON i.oid = c.conindid LEFT JOIN pg_catalog.pg_namespace xn ON xn.oid = i.relnamespace
@@ -293,13 +381,28 @@ pub(super) async fn read_keys(reader: Reader<'_>) -> Result<Vec<Fields>> {
 
 /// Primary keys, UNIQUE, EXCLUDE, and foreign keys.
 pub(super) fn keys(catalog: &mut Catalog, relations: &Relations, rows: &[Fields]) -> Result<()> {
-    let mut inherited = Vec::new();
+    let (mut inherited, mut validations) = (Vec::new(), Vec::new());
+    let mut by_oid: HashMap<u32, &Fields> = HashMap::new();
+    for row in rows {
+        by_oid.insert(row.oid("oid")?, row);
+    }
     for row in rows {
         let Some(relation) = relations.get(row.oid("conrelid")?) else { continue };
         let (key, parent) = ((class::CONSTRAINT, row.oid("oid")?), row.oid("conparentid")?);
         if row.text("kind")? == "f" {
             if parent != 0 {
                 inherited.push((key, (class::CONSTRAINT, parent)));
+                let (name, Some(of)) = (row.text("name")?, by_oid.get(&parent)) else { continue };
+                // What a partition calls it is not kept.
+                let is_called_so = of.text("name")? == name;
+                let identity = format!("CONSTRAINT {} ON {}", ident(name), relation.quoted());
+                catalog.identities.insert(key, if is_called_so { identity } else { String::new() });
+                let is_validated = row.is("convalidated")? && !of.is("convalidated")?;
+                if is_called_so && is_validated && of.oid("conrelid")? != relation.oid {
+                    let validate = format!("{} VALIDATE CONSTRAINT {}", relation.quoted(), ident(name));
+                    let node = apart(catalog, relations, relation, name, Rank::Contents, validate);
+                    validations.push((key, catalog.push(node)));
+                }
                 continue;
             }
             foreign_key(catalog, relations, relation, row)?;
@@ -335,6 +438,10 @@ pub(super) fn keys(catalog: &mut Catalog, relations: &Relations, rows: &[Fields]
             catalog.alias(*key, *parent);
             !catalog.by_key.contains_key(key)
         });
+    }
+    for (key, id) in validations {
+        let made = catalog.by_key.get(&key).copied();
+        catalog.node_mut(id)?.needs.extend(made);
     }
     Ok(())
 }

@@ -50,15 +50,6 @@ pub(super) async fn depend(reader: Reader<'_>, catalog: &mut Catalog) -> Result<
             }
         }
     }
-    // What tables that are made together need, each of them needs.
-    for (family, members) in catalog.families.clone() {
-        let among: HashSet<NodeId> = members.iter().copied().collect();
-        let needs = catalog.nodes.get(family).map(|node| node.needs.clone()).unwrap_or_default();
-        let outer: Vec<NodeId> = needs.into_iter().filter(|needed| !among.contains(needed)).collect();
-        for member in &members {
-            catalog.node_mut(*member)?.needs.extend(&outer);
-        }
-    }
     // The schema of an announced type.
     let shells: Vec<_> = catalog.shells.iter().map(|(oid, shell)| (*oid, *shell)).collect();
     for (oid, shell) in shells {

@@ -4,14 +4,13 @@ mod columns;
 mod constraints;
 mod contents;
 mod depend;
-mod families;
 mod foreign;
 mod functions;
 mod globals;
 mod indexes;
+mod inherits;
 mod languages;
 mod largeobjects;
-mod late;
 mod lock;
 mod node;
 mod operators;
@@ -167,8 +166,7 @@ async fn up_to_rows<'a>(
     let columns = columns::columns(reader).await?;
     let constraints = constraints::read(reader).await?;
     let (identities, sequences) = sequences::read(reader, relations).await?;
-    let families = late::families(relations, &columns, &constraints);
-    let parts = tables::Parts { relations, columns, constraints, identities, families };
+    let parts = tables::Parts { relations, columns, constraints, identities };
     tables::tables(reader, &mut catalog, &parts).await?;
     relations::views(reader, &mut catalog, relations, &parts.columns).await?;
     let unreadable =

@@ -184,6 +184,11 @@ impl Node {
         }
     }
 
+    /// Adds statements that make it.
+    pub(crate) fn push_all(&mut self, statements: impl IntoIterator<Item = String>) {
+        statements.into_iter().for_each(|statement| self.push(statement));
+    }
+
     /// Adds a comment.
     pub(crate) fn comment(&mut self, identity: &str, text: &str) {
         self.comments.push(format!("COMMENT ON {identity} IS {}", literal(text)));
@@ -232,8 +237,6 @@ pub(crate) struct Catalog {
     pub(crate) loose_of_class: HashMap<u32, NodeId>,
     /// Of each table with row security, the statements that switch it on.
     pub(crate) secured: Vec<(u32, Vec<String>)>,
-    /// Of tables that are made together, the node that completes them and stands for them, and those that make each.
-    pub(crate) families: Vec<(NodeId, Vec<NodeId>)>,
     /// Of each table, the nodes that make its indexes, those of constraints first.
     pub(crate) indexes_of: HashMap<u32, Vec<NodeId>>,
     /// Each foreign key, and the tables from and to which it is.

@@ -84,6 +84,8 @@ impl Relation {
 pub(crate) struct Relations {
     pub(crate) all: Vec<Relation>,
     places: HashMap<u32, usize>,
+    /// The quoted names of those that are an extension's.
+    of_extensions: HashMap<u32, String>,
     /// Whether the server is a standby, which has nothing of what is not logged.
     pub(crate) is_standby: bool,
 }
@@ -91,6 +93,13 @@ pub(crate) struct Relations {
 impl Relations {
     pub(crate) fn get(&self, oid: u32) -> Option<&Relation> {
         self.places.get(&oid).and_then(|place| self.all.get(*place))
+    }
+
+    /// The quoted names of a relation's parents, in their order; these may be an extension's.
+    pub(crate) fn names_of_parents(&self, relation: &Relation) -> Vec<String> {
+        let name =
+            |oid: &u32| self.get(*oid).map(Relation::quoted).or_else(|| self.of_extensions.get(oid).cloned());
+        relation.parents.iter().filter_map(name).collect()
     }
 
     /// The partitioned tables above a partition, up to the top of the tree.
@@ -149,14 +158,15 @@ pub(crate) async fn relations(reader: Reader<'_>) -> Result<Relations> {
                 pg_catalog.pg_get_userbyid(c.relowner)::text AS owner, c.relispartition,
                 ARRAY(SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid ORDER BY i.inhseqno) AS parents,
                 COALESCE(a.amname = 'heap', false) AS heap, c.relpersistence = 'u' AS unlogged,
-                pg_catalog.array_remove(ARRAY[COALESCE(t.oid, 0), COALESCE(t.typarray, 0)], 0::oid) AS types
+                pg_catalog.array_remove(ARRAY[COALESCE(t.oid, 0), COALESCE(t.typarray, 0)], 0::oid) AS types, x.member
          FROM pg_catalog.pg_class c
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
          LEFT JOIN pg_catalog.pg_am a ON a.oid = c.relam
          LEFT JOIN pg_catalog.pg_type t ON t.oid = c.reltype
+         CROSS JOIN LATERAL (SELECT EXISTS (
+                              SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                              AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e') AS member) AS x
          WHERE {OURS} AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-           AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                           AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e')
          ORDER BY n.nspname, c.relname"
     );
     let mut relations = Relations::default();
@@ -164,6 +174,10 @@ pub(crate) async fn relations(reader: Reader<'_>) -> Result<Relations> {
     relations.is_standby = standby.first().map(|row| row.is("standby")).transpose()?.unwrap_or_default();
     for row in reader.rows(&sql).await? {
         let relation = relation(&row)?;
+        if row.is("member")? {
+            relations.of_extensions.insert(relation.oid, relation.quoted());
+            continue;
+        }
         relations.places.insert(relation.oid, relations.all.len());
         relations.all.push(relation);
     }
@@ -238,12 +252,14 @@ pub(super) async fn views(
 
 fn views_sql(oids: &str) -> String {
     format!(
-        "SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid) AS definition, c.reloptions, c.relispopulated, a.amname::text AS method,
+        "SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid) AS definition, c.reloptions, c.relispopulated, a.amname::text AS method, c.relreplident::text,
+                ARRAY(SELECT 'toast.' || o FROM pg_catalog.unnest(t.reloptions) o) AS toast_options,
                 c.relacl::text[] AS acl, pg_catalog.acldefault('r', c.relowner)::text[] AS base,
                 s.spcname::text AS tablespace,
                 (SELECT r.oid FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename = '_RETURN') AS rule
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
          LEFT JOIN pg_catalog.pg_am a ON a.oid = c.relam LEFT JOIN pg_catalog.pg_tablespace s ON s.oid = c.reltablespace
+         LEFT JOIN pg_catalog.pg_class t ON t.oid = c.reltoastrelid
          WHERE c.oid IN ({oids}) ORDER BY n.nspname, c.relname"
     )
 }
@@ -263,7 +279,7 @@ fn view(
         )
         .hint("it went away meanwhile: run it again"));
     }
-    let options = options(&row.list("reloptions")?);
+    let options = options(&[row.list("reloptions")?, row.list("toast_options")?].concat());
     let with = if options.is_empty() { String::new() } else { format!(" WITH ({options})") };
     let name = relation.quoted();
     let is_view = relation.kind == RelationKind::View;
@@ -296,6 +312,9 @@ fn view(
                 ident(&column.name)
             ));
         }
+    }
+    if !is_view {
+        node.push_all(replica_identity(relation, row.text("relreplident")?));
     }
     let id = catalog.add(relation.key(), node);
     if is_view {
@@ -330,6 +349,16 @@ fn view(
         catalog.rows_of.insert(relation.oid, vec![id]);
     }
     Ok(())
+}
+
+/// What ALTER TABLE says of how rows of a relation are known again, where no index and nothing usual does that.
+pub(super) fn replica_identity(relation: &Relation, letter: &str) -> Option<String> {
+    let how = match letter {
+        "n" => "NOTHING",
+        "f" => "FULL",
+        _ => return None,
+    };
+    Some(format!("ALTER TABLE ONLY {} REPLICA IDENTITY {how}", relation.quoted()))
 }
 
 /// Options of a relation, each `name=value` as the catalog has it, for WITH.

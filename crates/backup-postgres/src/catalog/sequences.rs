@@ -1,6 +1,6 @@
 //! Sequences: of their own, of serial columns, of identity columns; and how far they have come.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use backup_core::Result;
 
@@ -16,8 +16,17 @@ use crate::spec::Gate;
 /// The sequences of identity columns, which are made with their table.
 #[derive(Debug, Default)]
 pub(super) struct Identities {
-    /// By table and column: the sequence's oid and its definition.
-    of_column: HashMap<(u32, i16), (u32, String)>,
+    /// By table and column.
+    of_column: BTreeMap<(u32, i16), Identity>,
+}
+
+/// The sequence of an identity column.
+#[derive(Debug)]
+struct Identity {
+    oid: u32,
+    definition: String,
+    acl: Option<Vec<String>>,
+    base: Vec<String>,
 }
 
 /// A sequence that is made by itself.
@@ -47,6 +56,7 @@ pub(super) async fn read(reader: Reader<'_>, relations: &Relations) -> Result<(I
         let oid = row.oid("oid")?;
         let Some(relation) = relations.get(oid) else { continue };
         let options = options(&row)?;
+        let (acl, base) = (row.get("acl")?, row.list("base")?);
         let column = row.get::<Option<u32>>("table_oid")?.zip(row.get::<Option<i16>>("attnum")?);
         match (row.maybe("owned")?, column) {
             (Some("i"), Some(place)) => {
@@ -58,7 +68,7 @@ pub(super) async fn read(reader: Reader<'_>, relations: &Relations) -> Result<(I
                     _ => "LOGGED ",
                 };
                 let definition = format!("(SEQUENCE NAME {} {logged}{options})", relation.quoted());
-                identities.of_column.insert(place, (oid, definition));
+                identities.of_column.insert(place, Identity { oid, definition, acl, base });
             }
             (_, column) => {
                 let unlogged = if row.text("relpersistence")? == "u" { "UNLOGGED " } else { "" };
@@ -68,13 +78,7 @@ pub(super) async fn read(reader: Reader<'_>, relations: &Relations) -> Result<(I
                     row.text("type")?
                 );
                 let owned_by = column.map(|(table, _)| table).zip(row.maybe("column")?.map(str::to_owned));
-                sequences.push(Sequence {
-                    oid,
-                    statement,
-                    owned_by,
-                    acl: row.get("acl")?,
-                    base: row.list("base")?,
-                });
+                sequences.push(Sequence { oid, statement, owned_by, acl, base });
             }
         }
     }
@@ -98,8 +102,8 @@ impl Identities {
     /// What a column's definition says of its identity. Since version 17 a partition has that of its root.
     pub(super) fn definition(&self, relation: &Relation, column: &Attribute) -> Option<String> {
         let how = if column.identity? == 'a' { "ALWAYS" } else { "BY DEFAULT" };
-        let (_, definition) = self.of_column.get(&(relation.oid, column.number))?;
-        Some(format!(" GENERATED {how} AS IDENTITY {definition}"))
+        let identity = self.of_column.get(&(relation.oid, column.number))?;
+        Some(format!(" GENERATED {how} AS IDENTITY {}", identity.definition))
     }
 
     /// Says that a table's node makes its identities' sequences along.
@@ -111,7 +115,7 @@ impl Identities {
         columns: &[Attribute],
     ) {
         for column in columns {
-            if let Some((oid, _)) = self.of_column.get(&(relation.oid, column.number)) {
+            if let Some(Identity { oid, .. }) = self.of_column.get(&(relation.oid, column.number)) {
                 catalog.alias((class::RELATION, *oid), relation.key());
                 if let Some(sequence) = relations.get(*oid) {
                     catalog.identities.insert(sequence.key(), sequence.identity());
@@ -138,8 +142,15 @@ pub(super) fn sequences(
     unreadable: &HashSet<u32>,
 ) -> Result<()> {
     let owners: HashMap<u32, u32> =
-        identities.of_column.iter().map(|((table, _), (sequence, _))| (*sequence, *table)).collect();
+        identities.of_column.iter().map(|((table, _), sequence)| (sequence.oid, *table)).collect();
     let mut owned = owners.clone();
+    for sequence in identities.of_column.values() {
+        let Some(relation) = relations.get(sequence.oid) else { continue };
+        if let Some(table) = catalog.of(relation.key()) {
+            let (acl, base) = (sequence.acl.clone(), &sequence.base);
+            table.granted(&relation.identity(), None, &relation.owner, acl, base)?;
+        }
+    }
     for sequence in sequences {
         let Some(relation) = relations.get(sequence.oid) else { continue };
         let mut node = relations.node_of(

@@ -1,16 +1,15 @@
 //! Tables: the statements that make them, their partitions, their defaults and their rows.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use backup_core::{Ctx, Result};
+use backup_core::Result;
 
 use super::columns::{Attribute, foreign_options};
 use super::constraints::TableConstraints;
-use super::families::{Families, Family};
-use super::late::complete;
+use super::inherits::{above_reordered, around, is_reordered, stand_in};
 use super::node::{Catalog, Node, Rank, class};
 use super::reader::{Fields, OURS, Reader};
-use super::relations::{Relation, RelationKind, Relations, options};
+use super::relations::{Relation, RelationKind, Relations, options, replica_identity};
 use super::sequences::Identities;
 use crate::ddl::quote::ident;
 
@@ -20,22 +19,11 @@ pub(super) struct Parts<'a> {
     pub(super) columns: HashMap<u32, Vec<Attribute>>,
     pub(super) constraints: TableConstraints,
     pub(super) identities: Identities,
-    pub(super) families: Families,
 }
 
 impl Parts<'_> {
     pub(super) fn columns_of(&self, relation: &Relation) -> &[Attribute] {
         self.columns.get(&relation.oid).map_or(&[], Vec::as_slice)
-    }
-
-    /// Whether a column is added to its table when others are made.
-    pub(super) fn is_late(&self, relation: &Relation, column: &Attribute) -> bool {
-        self.family_of(relation)
-            .is_some_and(|family| family.late.contains(&(relation.oid, column.name.clone())))
-    }
-
-    fn family_of(&self, relation: &Relation) -> Option<&Family> {
-        self.families.of(relation.oid)
     }
 }
 
@@ -60,35 +48,16 @@ pub(super) async fn tables(reader: Reader<'_>, catalog: &mut Catalog, parts: &Pa
     let mut bounds = Vec::new();
     for row in reader.rows(&sql).await? {
         let Some(relation) = parts.relations.get(row.oid("oid")?) else { continue };
-        table(reader.ctx, catalog, parts, relation, &row)?;
+        table(catalog, parts, relation, &row)?;
         if let Some(bound) = row.maybe("bound")? {
             bounds.push((relation, bound.to_owned()));
         }
     }
-    complete(catalog, parts)?;
-    let before = parts.constraints.apart(catalog, parts.relations);
-    for relation in parts.relations.all.iter().filter(|relation| joins_later(parts, relation)) {
-        let parents = parents_of(parts, relation);
-        let what = relation.identity();
-        let inherit = parents.iter().map(|parent| format!("ALTER {what} INHERIT {}", parent.quoted()));
-        let mut node = parts.relations.node_of(
-            catalog,
-            relation,
-            "table attach",
-            &relation.name,
-            Rank::Objects,
-            inherit.collect(),
-        );
-        node.needs.extend(parents.iter().filter_map(|parent| catalog.by_key.get(&parent.key())));
-        node.needs.extend(before.get(&relation.oid).into_iter().flatten());
-        catalog.push(node);
-    }
+    let before = parts.constraints.apart(catalog, parts.relations, &above_reordered(parts));
     for (relation, bound) in bounds {
-        let Some(parent) = relation.parents.first().and_then(|parent| parts.relations.get(*parent)) else {
-            continue;
-        };
-        let attach =
-            format!("ALTER TABLE ONLY {} ATTACH PARTITION {} {bound}", parent.quoted(), relation.quoted());
+        let names = parts.relations.names_of_parents(relation);
+        let (Some(parent), Some(name)) = (relation.parents.first(), names.first()) else { continue };
+        let attach = format!("ALTER TABLE ONLY {name} ATTACH PARTITION {} {bound}", relation.quoted());
         let mut node = parts.relations.node_of(
             catalog,
             relation,
@@ -97,39 +66,31 @@ pub(super) async fn tables(reader: Reader<'_>, catalog: &mut Catalog, parts: &Pa
             Rank::Objects,
             vec![attach],
         );
-        node.needs.extend(catalog.by_key.get(&parent.key()));
+        node.needs.extend(catalog.by_key.get(&(class::RELATION, *parent)));
         node.needs.extend(before.get(&relation.oid).into_iter().flatten());
         catalog.push(node);
     }
     Ok(())
 }
 
-fn table(
-    ctx: &Ctx,
-    catalog: &mut Catalog,
-    parts: &Parts<'_>,
-    relation: &Relation,
-    row: &Fields,
-) -> Result<()> {
+fn table(catalog: &mut Catalog, parts: &Parts<'_>, relation: &Relation, row: &Fields) -> Result<()> {
     let name = relation.quoted();
-    let mut node = Node::sql(
-        relation.kind.word(),
-        &relation.name,
-        Rank::Objects,
-        vec![create(ctx, parts, relation, row)?],
-    );
+    let mut statements = vec![create(parts, relation, row)?];
+    if is_reordered(parts, relation) {
+        let (before, after) = around(parts, relation);
+        statements.insert(0, before);
+        statements.extend(after);
+    }
+    let mut node = Node::sql(relation.kind.word(), &relation.name, Rank::Objects, statements);
     node = node.in_schema(&relation.schema).identity(relation.identity());
     node.table = parts.relations.selected_as(relation).map(str::to_owned);
     node = node.owned(&relation.identity(), &relation.owner);
     node.granted(&format!("TABLE {name}"), None, &relation.owner, row.get("acl")?, &row.list("base")?)?;
-    for column in parts.columns_of(relation).iter().filter(|column| !parts.is_late(relation, column)) {
+    for column in parts.columns_of(relation) {
         settings(parts, relation, column, &mut node);
     }
-    match row.text("relreplident")? {
-        _ if relation.kind == RelationKind::Foreign => {}
-        "n" => node.push(format!("ALTER TABLE ONLY {name} REPLICA IDENTITY NOTHING")),
-        "f" => node.push(format!("ALTER TABLE ONLY {name} REPLICA IDENTITY FULL")),
-        _ => {}
+    if relation.kind != RelationKind::Foreign {
+        node.push_all(replica_identity(relation, row.text("relreplident")?));
     }
     node.tablespace = row.maybe("tablespace")?.map(str::to_owned);
     if parts.columns_of(relation).iter().any(|column| column.generated == Some('v')) {
@@ -160,20 +121,17 @@ fn table(
     Ok(())
 }
 
-fn create(ctx: &Ctx, parts: &Parts<'_>, relation: &Relation, row: &Fields) -> Result<String> {
+fn create(parts: &Parts<'_>, relation: &Relation, row: &Fields) -> Result<String> {
     let of_type = row.maybe("of_type")?;
-    let mut items = Vec::new();
-    let columns = || parts.columns_of(relation).iter().filter(|column| !parts.is_late(relation, column));
-    for column in columns().filter(|column| column.is_local || relation.is_partition) {
-        items.extend(column_definition(parts, relation, column, of_type.is_some()));
-    }
-    let inherited = columns().filter(|column| !column.is_local && !relation.is_partition);
-    items.extend(inherited.filter_map(|column| {
+    let columns = parts.columns_of(relation).iter();
+    let (own, inherited): (Vec<_>, Vec<_>) =
+        columns.partition(|column| column.is_local || relation.is_partition);
+    let own =
+        own.into_iter().filter_map(|column| column_definition(parts, relation, column, of_type.is_some()));
+    let not_null = inherited.into_iter().filter_map(|column| {
         parts.constraints.not_null_of_inherited(relation, column, inherited_from(parts, relation, column))
-    }));
-    if parts.family_of(relation).is_none() {
-        items.extend(parts.constraints.inline(relation));
-    }
+    });
+    let items: Vec<String> = own.chain(not_null).chain(parts.constraints.inline(relation)).collect();
     let unlogged = if row.text("relpersistence")? == "u" { "UNLOGGED " } else { "" };
     let foreign = if relation.kind == RelationKind::Foreign { "FOREIGN " } else { "" };
     let mut sql = format!("CREATE {unlogged}{foreign}TABLE {}", relation.quoted());
@@ -183,18 +141,10 @@ fn create(ctx: &Ctx, parts: &Parts<'_>, relation: &Relation, row: &Fields) -> Re
         Some(of_type) => sql += &format!(" OF {of_type} ({body})"),
         None => sql += &format!(" ({body})"),
     }
-    let joins = parts.family_of(relation).is_some_and(|family| family.joining.contains(&relation.oid));
-    if !relation.is_partition && !relation.parents.is_empty() && !joins && !joins_later(parts, relation) {
-        let parents = parents_of(parts, relation);
-        let names: Vec<_> = parents.iter().map(|parent| parent.quoted()).collect();
-        sql += &format!("\nINHERITS ({})", names.join(", "));
-        if parts.family_of(relation).is_none() && !inherits_in_order(parts, relation, &parents) {
-            ctx.warn(format!(
-                "the columns of table {}.{} will be in another order in a copy: its parents got columns after it was made",
-                relation.schema.escape_debug(),
-                relation.name.escape_debug()
-            ));
-        }
+    if is_reordered(parts, relation) {
+        sql += &format!("\nINHERITS ({})", stand_in(relation));
+    } else if !relation.is_partition && !relation.parents.is_empty() {
+        sql += &format!("\nINHERITS ({})", parts.relations.names_of_parents(relation).join(", "));
     }
     if let Some(key) = row.maybe("partition_key")? {
         sql += &format!("\nPARTITION BY {key}");
@@ -216,36 +166,8 @@ fn create(ctx: &Ctx, parts: &Parts<'_>, relation: &Relation, row: &Fields) -> Re
     Ok(sql)
 }
 
-fn parents_of<'a>(parts: &'a Parts<'_>, relation: &Relation) -> Vec<&'a Relation> {
-    relation.parents.iter().filter_map(|oid| parts.relations.get(*oid)).collect()
-}
-
-/// Whether a child has all columns and constraints of its parents as its own too, in another order: then it was made before it became a
-/// child, and is so again.
-fn joins_later(parts: &Parts<'_>, relation: &Relation) -> bool {
-    let columns = parts.columns_of(relation);
-    !relation.is_partition
-        && !relation.parents.is_empty()
-        && parts.family_of(relation).is_none()
-        && columns.iter().all(|column| column.is_local)
-        && parts.constraints.are_local(relation)
-        && !inherits_in_order(parts, relation, &parents_of(parts, relation))
-}
-
-/// Whether the parents' columns come first and in their order, as they do in a new child.
-fn inherits_in_order(parts: &Parts<'_>, relation: &Relation, parents: &[&Relation]) -> bool {
-    let mut seen = HashSet::new();
-    let inherited =
-        parents.iter().flat_map(|parent| parts.columns_of(parent)).filter(|column| seen.insert(&column.name));
-    let mut expected: Vec<&str> = inherited.map(|column| column.name.as_str()).collect();
-    let known: HashSet<&str> = expected.iter().copied().collect();
-    let own = parts.columns_of(relation).iter().map(|column| column.name.as_str());
-    expected.extend(own.clone().filter(|name| !known.contains(name)));
-    expected.into_iter().eq(own)
-}
-
 /// A column in CREATE TABLE; nothing for a column of a typed table that adds nothing to its type.
-pub(super) fn column_definition(
+fn column_definition(
     parts: &Parts<'_>,
     relation: &Relation,
     column: &Attribute,
@@ -255,11 +177,8 @@ pub(super) fn column_definition(
     if let Some(collation) = column.collation.as_ref().filter(|_| !typed) {
         sql += &format!(" COLLATE {collation}");
     }
-    if let (Some(how), Some((_, expression))) = (column.generated, &column.default)
-        && !inherits_expression(parts, relation, column)
-    {
-        let how = if how == 'v' { "VIRTUAL" } else { "STORED" };
-        sql += &format!(" GENERATED ALWAYS AS ({expression}) {how}");
+    if !inherits_expression(parts, relation, column) {
+        sql += &generated(column).unwrap_or_default();
     }
     sql += &parts.constraints.not_null(relation, column, inherited_from(parts, relation, column));
     if let Some(identity) = parts.identities.definition(relation, column) {
@@ -271,29 +190,44 @@ pub(super) fn column_definition(
     Some(format!("{} {}{sql}", ident(&column.name), column.declared))
 }
 
+/// What a column's definition says of how it is generated.
+pub(super) fn generated(column: &Attribute) -> Option<String> {
+    let (how, (_, expression)) = (column.generated?, column.default.as_ref()?);
+    let how = if how == 'v' { "VIRTUAL" } else { "STORED" };
+    Some(format!(" GENERATED ALWAYS AS ({expression}) {how}"))
+}
+
 /// Whether a generated column that is its table's own and its parents' too is generated as the parents say. Before version 16 a child
-/// must not say it again; but if they have it later, it has to.
+/// must not say it again.
 fn inherits_expression(parts: &Parts<'_>, relation: &Relation, column: &Attribute) -> bool {
-    column.inherited
-        && !relation.is_partition
-        && !joins_later(parts, relation)
-        && !parts.family_of(relation).is_some_and(|family| family.joining.contains(&relation.oid))
-        && parents_columns(parts, relation)
-            .filter(|(parent, of)| {
-                of.name == column.name && of.generated.is_some() && !parts.is_late(parent, of)
-            })
-            .any(|(_, of)| {
-                of.default.as_ref().map(|(_, text)| text) == column.default.as_ref().map(|(_, text)| text)
-            })
+    let expression = |column: &Attribute| column.default.as_ref().map(|(_, expression)| expression.clone());
+    let is_inherited = || {
+        parents_columns(parts, relation)
+            .filter(|(_, of)| of.name == column.name && of.generated.is_some())
+            .any(|(_, of)| expression(of) == expression(column))
+    };
+    is_reordered(parts, relation) || column.inherited && !relation.is_partition && is_inherited()
 }
 
 /// The columns of all parents of a relation, and the parent that each is of.
-fn parents_columns<'a>(
+pub(super) fn parents_columns<'a>(
     parts: &'a Parts<'_>,
     relation: &'a Relation,
-) -> impl Iterator<Item = (&'a Relation, &'a Attribute)> {
-    let parents = relation.parents.iter().filter_map(|oid| parts.relations.get(*oid));
-    parents.flat_map(|parent| parts.columns_of(parent).iter().map(move |column| (parent, column)))
+) -> impl Iterator<Item = (u32, &'a Attribute)> {
+    relation
+        .parents
+        .iter()
+        .copied()
+        .flat_map(|oid| parts.columns.get(&oid).into_iter().flatten().map(move |column| (oid, column)))
+}
+
+/// The columns that a column is inherited from.
+pub(super) fn of_parents<'a>(
+    parts: &'a Parts<'_>,
+    relation: &'a Relation,
+    column: &Attribute,
+) -> Vec<&'a Attribute> {
+    parents_columns(parts, relation).map(|(_, of)| of).filter(|of| of.name == column.name).collect()
 }
 
 /// The tables and numbers of the columns that a column is inherited from.
@@ -303,30 +237,36 @@ pub(super) fn inherited_from<'a>(
     column: &'a Attribute,
 ) -> impl Iterator<Item = (u32, i16)> + 'a {
     let of_name = parents_columns(parts, relation).filter(|(_, of)| of.name == column.name);
-    of_name.map(|(parent, of)| (parent.oid, of.number))
+    of_name.map(|(parent, of)| (parent, of.number))
 }
 
 /// What is set of a column when it is there.
-pub(super) fn settings(parts: &Parts<'_>, relation: &Relation, column: &Attribute, node: &mut Node) {
-    inherited_settings(parts, relation, column, node);
+fn settings(parts: &Parts<'_>, relation: &Relation, column: &Attribute, node: &mut Node) {
+    let is_inherited = !column.is_local && !relation.is_partition;
+    let not_null = (parts.constraints)
+        .flag_of_inherited(column, &of_parents(parts, relation, column))
+        .filter(|_| column.inherited && !relation.is_partition);
+    node.push_all(not_null.map(|not_null| format!("ALTER TABLE ONLY {} {not_null}", relation.quoted())));
     let alter = if relation.kind == RelationKind::Foreign { "FOREIGN TABLE" } else { "TABLE" };
-    for setting in &column.settings {
-        node.push(format!(
-            "ALTER {alter} ONLY {} ALTER COLUMN {} {setting}",
-            relation.quoted(),
-            ident(&column.name)
-        ));
-    }
+    let alter = format!("ALTER {alter} ONLY {} ALTER COLUMN {}", relation.quoted(), ident(&column.name));
+    // That of a column of its own is in its definition.
+    let identity = parts.identities.definition(relation, column).filter(|_| is_inherited);
+    node.push_all(identity.map(|identity| format!("{alter} ADD{identity}")));
+    let settings = column.settings.iter().cloned().chain(unlike_parents(parts, relation, column));
+    node.push_all(settings.map(|setting| format!("{alter} {setting}")));
 }
 
-/// What an inherited column of a child has of its own.
-fn inherited_settings(parts: &Parts<'_>, relation: &Relation, column: &Attribute, node: &mut Node) {
-    if column.is_local || relation.is_partition {
-        return;
+/// What a child has as if nobody had said anything, where it would have what somebody has said of its parents.
+fn unlike_parents(parts: &Parts<'_>, relation: &Relation, column: &Attribute) -> Vec<String> {
+    if !column.inherited || relation.is_partition || is_reordered(parts, relation) {
+        return Vec::new();
     }
-    if let Some(not_null) = parts.constraints.flag_of_inherited(column) {
-        node.push(format!("ALTER TABLE ONLY {} {not_null}", relation.quoted()));
-    }
+    let says =
+        |column: &Attribute, word: &str| column.settings.iter().any(|setting| setting.starts_with(word));
+    let of_parents = of_parents(parts, relation, column);
+    let mut usual = vec![("SET STORAGE", column.storage), ("SET COMPRESSION", "DEFAULT")];
+    usual.retain(|(word, _)| !says(column, word) && of_parents.iter().any(|of| says(of, word)));
+    usual.into_iter().map(|(word, usual)| format!("{word} {usual}")).collect()
 }
 
 /// The defaults of each relation's columns, apart from it: their functions may need the relation.

@@ -1,0 +1,68 @@
+//! Children whose columns stand in another order than INHERITS gives them, because their parents got some later, or they got their parents
+//! later. They come back in their order by way of a parent of a moment's: it has all their columns, says which of their constraints are
+//! inherited, and goes when the real ones are there.
+
+use std::collections::HashSet;
+
+use super::columns::Attribute;
+use super::relations::Relation;
+use super::tables::{Parts, generated, inherited_from, of_parents, parents_columns};
+use crate::ddl::quote::{ident, qualified};
+
+/// Whether a table is made by way of such a parent.
+pub(super) fn is_reordered(parts: &Parts<'_>, relation: &Relation) -> bool {
+    !relation.is_partition && !relation.parents.is_empty() && !is_in_order(parts, relation)
+}
+
+/// Whether the parents' columns come first and in their order, as they do in a new child.
+fn is_in_order(parts: &Parts<'_>, relation: &Relation) -> bool {
+    let mut seen = HashSet::new();
+    let of_parents = parents_columns(parts, relation).map(|(_, column)| column);
+    let own = || parts.columns_of(relation).iter().map(|column| column.name.as_str());
+    let names = of_parents.map(|column| column.name.as_str()).chain(own());
+    names.filter(|name| seen.insert(*name)).eq(own())
+}
+
+/// The parent of a moment's. A number that the source has given makes its name one of its own.
+pub(super) fn stand_in(relation: &Relation) -> String {
+    qualified(&relation.schema, &format!("lifeboat_columns_{}", relation.oid))
+}
+
+/// The statement that makes it, and those that put the real ones in its place when the child is there.
+pub(super) fn around(parts: &Parts<'_>, relation: &Relation) -> (String, Vec<String>) {
+    let stand_in = stand_in(relation);
+    let columns = parts.columns_of(relation).iter().map(|column| column_of_stand_in(parts, relation, column));
+    let items: Vec<String> = columns.chain(parts.constraints.of_parents(parts.relations, relation)).collect();
+    let before = format!("CREATE TABLE {stand_in} (\n    {}\n)", items.join(",\n    "));
+    let what = relation.identity();
+    let parents = parts.relations.names_of_parents(relation);
+    let mut after: Vec<String> =
+        parents.iter().map(|parent| format!("ALTER {what} INHERIT {parent}")).collect();
+    after.push(format!("ALTER {what} NO INHERIT {stand_in}"));
+    after.push(format!("DROP TABLE {stand_in}"));
+    (before, after)
+}
+
+fn column_of_stand_in(parts: &Parts<'_>, relation: &Relation, column: &Attribute) -> String {
+    let collation =
+        column.collation.as_ref().map_or(String::new(), |collation| format!(" COLLATE {collation}"));
+    let generated = generated(column).unwrap_or_default();
+    let (of_parents, from) = (of_parents(parts, relation, column), inherited_from(parts, relation, column));
+    let not_null = parts.constraints.not_null_of_parents(relation, column, &of_parents, from);
+    format!("{} {}{collation}{generated}{not_null}", ident(&column.name), column.declared)
+}
+
+/// The tables that such children inherit from. INHERIT wants a child to have all checks that its parent has.
+pub(super) fn above_reordered(parts: &Parts<'_>) -> HashSet<u32> {
+    let mut above = HashSet::new();
+    let mut ahead: Vec<u32> = (parts.relations.all.iter())
+        .filter(|relation| is_reordered(parts, relation))
+        .flat_map(|relation| relation.parents.iter().copied())
+        .collect();
+    while let Some(parent) = ahead.pop() {
+        if above.insert(parent) {
+            ahead.extend(parts.relations.get(parent).into_iter().flat_map(|parent| &parent.parents));
+        }
+    }
+    above
+}
