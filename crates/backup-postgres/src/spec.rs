@@ -71,6 +71,9 @@ pub(crate) struct DatabaseSpec {
     /// The locale of another provider than libc.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) locale: Option<String>,
+    /// How ICU is to sort otherwise than that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rules: Option<String>,
 }
 
 /// Only the gate, which every spec has.

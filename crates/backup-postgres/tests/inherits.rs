@@ -37,5 +37,9 @@ async fn what_is_a_table_s_own_and_what_its_parents_comes_back_so() {
         assert!(expected.contains("w.merges_both|1|4|n|t|1\n"), "{expected}");
         let other = expected.lines().zip(found.lines()).find(|(expected, found)| expected != found);
         assert_eq!((other, expected.len()), (None, found.len()), "on {}", server.major());
+        let (expected, found) = (server.ask(&source, SAID), server.ask(&copy, SAID));
+        assert!(expected.contains("type w.spans[]|of arrays\n"), "{expected}");
+        let other = expected.lines().zip(found.lines()).find(|(expected, found)| expected != found);
+        assert_eq!((other, expected.len()), (None, found.len()), "on {}", server.major());
     }
 }

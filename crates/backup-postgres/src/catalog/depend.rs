@@ -164,16 +164,21 @@ pub(super) async fn on_extensions(reader: Reader<'_>, catalog: &mut Catalog) -> 
     Ok(())
 }
 
+/// How a type is called of which something is said: that of arrays, of rows or of multiranges is made along with another.
+const TYPE: &str = "CASE WHEN d.classoid = 'pg_catalog.pg_type'::pg_catalog.regclass THEN pg_catalog.format_type(d.objoid, NULL) END";
+
 /// Gives every object its comment, and those of its columns.
 pub(super) async fn comments(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
-    let sql = "SELECT d.classoid, d.objoid, d.description AS text, n.nspname::text AS schema, c.relname::text AS relation, a.attname::text AS column
+    let sql = format!(
+        "SELECT d.classoid, d.objoid, d.description AS text, {TYPE} AS type, n.nspname::text AS schema, c.relname::text AS relation, a.attname::text AS column
                FROM pg_catalog.pg_description d
                LEFT JOIN pg_catalog.pg_attribute a
                  ON d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND a.attrelid = d.objoid AND a.attnum = d.objsubid AND d.objsubid > 0
                LEFT JOIN pg_catalog.pg_class c ON c.oid = a.attrelid LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-               WHERE d.objoid >= 16384 OR d.classoid = 'pg_catalog.pg_largeobject'::pg_catalog.regclass ORDER BY d.classoid, d.objoid, d.objsubid";
+               WHERE d.objoid >= 16384 OR d.classoid = 'pg_catalog.pg_largeobject'::pg_catalog.regclass ORDER BY d.classoid, d.objoid, d.objsubid"
+    );
     // Whoever makes a large object may choose its number.
-    for row in reader.rows(sql).await? {
+    for row in reader.rows(&sql).await? {
         let key = (row.oid("classoid")?, row.oid("objoid")?);
         let text = literal(row.text("text")?);
         said_of(reader, catalog, key, &row, "comment", |identity| {
@@ -185,13 +190,15 @@ pub(super) async fn comments(reader: Reader<'_>, catalog: &mut Catalog) -> Resul
 
 /// Gives every object its security labels, and those of its columns.
 pub(super) async fn labels(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
-    let sql = "SELECT d.classoid, d.objoid, d.provider, d.label, n.nspname::text AS schema, c.relname::text AS relation, a.attname::text AS column
+    let sql = format!(
+        "SELECT d.classoid, d.objoid, d.provider, d.label, {TYPE} AS type, n.nspname::text AS schema, c.relname::text AS relation, a.attname::text AS column
                FROM pg_catalog.pg_seclabel d
                LEFT JOIN pg_catalog.pg_attribute a
                  ON d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND a.attrelid = d.objoid AND a.attnum = d.objsubid AND d.objsubid > 0
                LEFT JOIN pg_catalog.pg_class c ON c.oid = a.attrelid LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-               ORDER BY d.classoid, d.objoid, d.objsubid, d.provider";
-    for row in reader.rows(sql).await? {
+               ORDER BY d.classoid, d.objoid, d.objsubid, d.provider"
+    );
+    for row in reader.rows(&sql).await? {
         let key = (row.oid("classoid")?, row.oid("objoid")?);
         let (provider, label) = (row.text("provider")?.to_owned(), row.text("label")?.to_owned());
         said_of(reader, catalog, key, &row, "security label", |identity| {
@@ -223,8 +230,9 @@ fn said_of(
         }
         _ => None,
     };
+    let of_type = row.maybe("type")?.map(|name| format!("TYPE {name}"));
     // Of what another node makes along, or is named by what it belongs to.
-    let identity = column.or_else(|| catalog.identities.get(&key).cloned());
+    let identity = column.or(of_type).or_else(|| catalog.identities.get(&key).cloned());
     let Some(node) = catalog.of(key) else { return Ok(()) };
     let identity = identity.unwrap_or_else(|| node.identity.clone());
     if identity.is_empty() {

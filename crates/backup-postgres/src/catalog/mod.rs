@@ -92,6 +92,7 @@ pub(crate) async fn read(
     depend::comments(reader, &mut catalog).await?;
     depend::labels(reader, &mut catalog).await?;
     unknown::of_extensions(reader, &mut catalog).await?;
+    unknown::in_system_schemas(reader, &catalog).await?;
     unknown::refuse(reader, &catalog).await?;
     let order = order::order(&mut catalog)?;
     plan::plan(ctx, catalog, &order, request, &database.name)

@@ -23,9 +23,10 @@ pub(crate) fn database_sql(version: u32) -> String {
         15 | 16 => "d.daticulocale",
         _ => "NULL::text",
     };
+    let rules = if version >= 160_000 { "d.daticurules" } else { "NULL::text" };
     format!(
         "SELECT d.oid, d.datname::text AS name, pg_catalog.pg_encoding_to_char(d.encoding)::text AS encoding,
-                d.datcollate::text AS collate, d.datctype::text AS ctype, {provider} AS provider, {locale} AS locale,
+                d.datcollate::text AS collate, d.datctype::text AS ctype, {provider} AS provider, {locale} AS locale, {rules} AS rules,
                 pg_catalog.shobj_description(d.oid, 'pg_database') AS comment
          FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()"
     )
@@ -84,6 +85,7 @@ pub(super) async fn database(reader: Reader<'_>, catalog: &mut Catalog) -> Resul
         provider: row.text("provider")?.to_owned(),
         version: Some(reader.version / 10_000),
         locale: row.maybe("locale")?.map(str::to_owned),
+        rules: row.maybe("rules")?.map(str::to_owned),
     });
     catalog.push(node);
     Ok(database)

@@ -44,7 +44,7 @@ fn enabled(letter: &str) -> Option<&'static str> {
     }
 }
 
-/// Triggers, and how those of partitions differ from those that they are copied from.
+/// Triggers, and how those of partitions fire that are copied from others.
 pub(super) async fn triggers(reader: Reader<'_>, catalog: &mut Catalog, relations: &Relations) -> Result<()> {
     let parent = reader.since(
         13,
@@ -63,34 +63,38 @@ pub(super) async fn triggers(reader: Reader<'_>, catalog: &mut Catalog, relation
          WHERE {OURS} ORDER BY parent, t.tgrelid, t.tgname"
     );
     let rows = reader.rows(&sql).await?;
-    let mut states = HashMap::new();
-    for row in &rows {
-        states.insert(row.oid("oid")?, row.text("tgenabled")?.to_owned());
-    }
     let (mut copies, mut changed) = (Vec::new(), Vec::new());
     let mut of_keys: HashMap<u32, Vec<&Fields>> = HashMap::new();
     for row in &rows {
         let Some(relation) = relations.get(row.oid("tgrelid")?) else { continue };
         let (key, parent, name) = ((class::TRIGGER, row.oid("oid")?), row.oid("parent")?, row.text("name")?);
         let state = row.text("tgenabled")?;
-        let alter = enabled(state).unwrap_or("ENABLE");
-        let alter = format!("ALTER TABLE {} {alter} TRIGGER {}", relation.quoted(), ident(name));
+        // Of this table alone: which versions speak of its partitions too is another matter.
+        let alter = enabled(state)
+            .map(|how| format!("ALTER TABLE ONLY {} {how} TRIGGER {}", relation.quoted(), ident(name)));
+        let (trigger, constraint) = (
+            format!("TRIGGER {} ON {}", ident(name), relation.quoted()),
+            format!("CONSTRAINT {} ON {}", ident(name), relation.quoted()),
+        );
         let is_of_key = row.get::<Option<bool>>("of_key")?.unwrap_or_default();
         if is_of_key && state != "O" {
             of_keys.entry(relation.oid).or_default().push(row);
         }
         if row.is("tgisinternal")? && parent == 0 {
-            // Made with the key. Only switching it off is somebody's doing.
+            // Made with the key, under a name that is another in a copy. Only switching it off is somebody's doing.
             catalog.alias(key, (class::CONSTRAINT, row.oid("tgconstraint")?));
+            catalog.identities.insert(key, String::new());
             continue;
         }
         if parent != 0 {
             copies.push((key, (class::TRIGGER, parent)));
-            let constraint = (class::CONSTRAINT, row.oid("tgconstraint")?);
-            if !catalog.by_key.contains_key(&constraint) {
-                copies.push((constraint, (class::TRIGGER, parent)));
+            let of_constraint = (class::CONSTRAINT, row.oid("tgconstraint")?);
+            if !catalog.by_key.contains_key(&of_constraint) {
+                copies.push((of_constraint, (class::TRIGGER, parent)));
+                catalog.identities.insert(of_constraint, constraint);
             }
-            if !is_of_key && states.get(&parent).is_some_and(|of_parent| of_parent != state) {
+            catalog.identities.insert(key, if is_of_key { String::new() } else { trigger });
+            if let Some(alter) = alter.filter(|_| !is_of_key) {
                 let node =
                     relations.node_of(catalog, relation, "trigger state", name, Rank::Made, vec![alter]);
                 changed.push((key, catalog.push(node)));
@@ -98,10 +102,12 @@ pub(super) async fn triggers(reader: Reader<'_>, catalog: &mut Catalog, relation
             continue;
         }
         let mut statements = vec![row.maybe("definition")?.unwrap_or_default().to_owned()];
-        statements.extend(enabled(state).map(|_| alter));
+        statements.extend(alter);
         let node = relations.node_of(catalog, relation, "trigger", name, Rank::Made, statements);
-        catalog.add(key, node.identity(format!("TRIGGER {} ON {}", ident(name), relation.quoted())));
-        catalog.alias((class::CONSTRAINT, row.oid("tgconstraint")?), key);
+        catalog.add(key, node.identity(trigger));
+        let of_constraint = (class::CONSTRAINT, row.oid("tgconstraint")?);
+        catalog.alias(of_constraint, key);
+        catalog.identities.insert(of_constraint, constraint);
     }
     for _ in 0..copies.len().min(64) {
         copies.retain(|(key, parent)| {

@@ -99,8 +99,8 @@ fn add(catalog: &mut Catalog, row: &Fields, key: Key, word: &'static str, statem
     let kind = if word == "DOMAIN" { "domain" } else { "type" };
     let what = named(word, schema, name);
     let mut node = Node::sql(kind, name, Rank::Objects, vec![statement]).in_schema(schema).identity(&what);
+    node = node.owned(&what, owner);
     if row.is("defined")? {
-        node = node.owned(&what, owner);
         node.granted(&named("TYPE", schema, name), None, owner, row.get("acl")?, &row.list("base")?)?;
     }
     catalog.add(key, node);

@@ -92,6 +92,33 @@ pub(super) async fn of_extensions(reader: Reader<'_>, catalog: &mut Catalog) -> 
     Ok(())
 }
 
+/// What somebody has put into the system's schemas, which nobody backs up, is told.
+pub(super) async fn in_system_schemas(reader: Reader<'_>, catalog: &Catalog) -> Result<()> {
+    let of = |(name, schema, condition): &(&str, Option<&str>, &str)| {
+        let column = (*schema)?;
+        Some(format!(
+            "SELECT 'pg_catalog.{name}'::pg_catalog.regclass::oid AS classid, o.oid FROM pg_catalog.{name} o
+             WHERE o.oid >= 16384 AND o.{column} IN ('pg_catalog'::pg_catalog.regnamespace, 'information_schema'::pg_catalog.regnamespace) AND ({condition})"
+        ))
+    };
+    let selects: Vec<String> = CATALOGS.iter().filter_map(of).collect();
+    let sql = format!(
+        "SELECT x.classid, x.oid, pg_catalog.pg_describe_object(x.classid, x.oid, 0) AS described FROM ({}) AS x ORDER BY 3",
+        selects.join(" UNION ALL ")
+    );
+    for row in reader.rows(&sql).await? {
+        let key = (row.oid("classid")?, row.oid("oid")?);
+        let is_extensions = catalog.is_member(key) || catalog.left_out.contains(&key);
+        if let Some(described) = row.maybe("described")?.filter(|_| !is_extensions) {
+            reader.ctx.warn(format!(
+                "{} is not in the backup: it is in a schema of the system's",
+                described.escape_debug()
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Asks whether there is anything that a new database has not.
 pub(crate) fn anything_sql() -> String {
     // Whoever makes a large object may choose its number.

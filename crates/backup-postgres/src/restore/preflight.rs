@@ -147,6 +147,7 @@ pub(super) async fn database(ctx: &Ctx, session: &Session) -> Result<DatabaseSpe
         provider: column(row, "provider")?,
         version: None,
         locale: column(row, "locale")?,
+        rules: column(row, "rules")?,
     })
 }
 
@@ -180,6 +181,7 @@ mod tests {
             provider: "c".to_owned(),
             version: Some(of),
             locale: None,
+            rules: None,
         };
         let newer = vec![(18, "table a: virtual generated columns".to_owned()), (15, "index b".to_owned())];
         Wanted { newer, database: Some(database), ..Wanted::default() }

@@ -337,6 +337,9 @@ fn options(spec: &DatabaseSpec, version: u32) -> String {
         if let Some(locale) = spec.locale.as_ref().filter(|_| !option.is_empty()) {
             sql += &format!(" {option} {}", literal(locale));
         }
+        if let Some(rules) = spec.rules.as_ref().filter(|_| version >= 160_000) {
+            sql += &format!(" ICU_RULES {}", literal(rules));
+        }
     }
     sql
 }

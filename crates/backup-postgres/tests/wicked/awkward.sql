@@ -212,6 +212,14 @@ INSERT INTO deeply VALUES (ROW(ARRAY[ROW(1, 'a"b', NULL, 1.5)]::row_of[], ROW(1,
 ALTER DOMAIN nonempty ADD CONSTRAINT late CHECK (VALUE <> 'never') NOT VALID;
 COMMENT ON CONSTRAINT late ON DOMAIN nonempty IS 'not yet';
 COMMENT ON DOMAIN nonempty IS 'domain';
+COMMENT ON TYPE w2.many_spans IS 'made along';
+COMMENT ON TYPE spans IS 'a range';
+COMMENT ON TYPE spans[] IS 'of arrays';
+COMMENT ON TYPE w2.many_spans[] IS 'of arrays of many';
+COMMENT ON TYPE deeply IS 'of rows';
+COMMENT ON TYPE deeply[] IS 'of arrays of rows';
+CREATE TYPE only_announced;
+ALTER TYPE only_announced OWNER TO lb_owner;
 CREATE TYPE steps AS RANGE (SUBTYPE = int4, SUBTYPE_OPCLASS = int4_ops);
 CREATE TYPE counted;
 CREATE FUNCTION counted_canonical(counted) RETURNS counted LANGUAGE internal IMMUTABLE STRICT AS 'int4range_canonical';
@@ -304,6 +312,9 @@ CREATE MATERIALIZED VIEW late_matview AS SELECT t.id, t.value FROM target t GROU
 CREATE MATERIALIZED VIEW of_views AS SELECT r.n, g.id FROM recursive_one r LEFT JOIN grouped g ON g.id = r.n;
 CREATE MATERIALIZED VIEW of_matviews WITH (autovacuum_enabled = false) AS SELECT max(n) AS most FROM of_views;
 ALTER MATERIALIZED VIEW of_views ALTER COLUMN n SET STATISTICS 5;
+CREATE MATERIALIZED VIEW toasted AS SELECT 'x'::text AS t;
+ALTER MATERIALIZED VIEW toasted SET (toast.autovacuum_enabled = false, fillfactor = 90);
+ALTER TABLE toasted REPLICA IDENTITY FULL;
 CREATE UNIQUE INDEX ON of_views (n) INCLUDE (id);
 ALTER MATERIALIZED VIEW of_views CLUSTER ON of_views_n_id_idx;
 ALTER VIEW renames OWNER TO lb_owner;
@@ -312,9 +323,6 @@ CREATE TRIGGER instead INSTEAD OF DELETE ON renames FOR EACH ROW EXECUTE FUNCTIO
 ALTER VIEW ruled_view ALTER COLUMN t SET DEFAULT 'from the view';
 
 -- Operators, families with members of two types and no class, classes of every method.
-CREATE MATERIALIZED VIEW toasted AS SELECT 'x'::text AS t;
-ALTER MATERIALIZED VIEW toasted SET (toast.autovacuum_enabled = false, fillfactor = 90);
-ALTER TABLE toasted REPLICA IDENTITY FULL;
 CREATE FUNCTION near(point, point) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT $1 <-> $2 < 1';
 CREATE OPERATOR <~> (FUNCTION = near, LEFTARG = point, RIGHTARG = point, COMMUTATOR = <~>, RESTRICT = contsel, JOIN = contjoinsel);
 CREATE FUNCTION far(point, point) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT NOT near($1, $2)';
@@ -369,6 +377,9 @@ CREATE TRIGGER truncates BEFORE TRUNCATE ON target EXECUTE FUNCTION note_it();
 CREATE TRIGGER "when ever" BEFORE UPDATE OF id, value ON target FOR EACH ROW WHEN (OLD.value IS DISTINCT FROM NEW.value AND pg_trigger_depth() < 2) EXECUTE FUNCTION note_it();
 ALTER TABLE target ENABLE REPLICA TRIGGER truncates;
 CREATE CONSTRAINT TRIGGER checked_later AFTER INSERT ON fk_a FROM fk_b DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION note_it();
+COMMENT ON TRIGGER checked_later ON fk_a IS 'a trigger';
+COMMENT ON CONSTRAINT checked_later ON fk_a IS 'a constraint';
+COMMENT ON CONSTRAINT fk_of_tree_x_fkey ON fk_of_tree_1 IS 'of a partition';
 CREATE FUNCTION on_rewrite() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'must not fire'; END $$;
 CREATE EVENT TRIGGER rewriting ON table_rewrite EXECUTE FUNCTION on_rewrite();
 CREATE EVENT TRIGGER ending ON ddl_command_end WHEN TAG IN ('CREATE RULE', 'ALTER RULE') EXECUTE FUNCTION on_rewrite();
