@@ -174,17 +174,23 @@ async fn views_on_what_acts_as_nobody_come_back(kind: &str) {
     let name = &other.name;
     let statements = [
         "CREATE TABLE t (a INT)".to_owned(),
-        // MySQL notes that a view is invalid when its function is made anew, until that view is made anew too.
-        match server.is_mariadb() {
-            true => format!("CREATE DEFINER='{name}'@'%' FUNCTION f() RETURNS INT DETERMINISTIC RETURN 5"),
-            false => "CREATE FUNCTION f() RETURNS INT DETERMINISTIC RETURN 5".to_owned(),
-        },
+        format!("CREATE DEFINER='{name}'@'%' FUNCTION f() RETURNS INT DETERMINISTIC RETURN 5"),
         format!("CREATE DEFINER='{name}'@'%' VIEW low AS SELECT a, f() AS f FROM t"),
         format!("CREATE DEFINER='{name}'@'%' VIEW middle AS SELECT a FROM low"),
         "CREATE VIEW high AS SELECT middle.a, f() AS f FROM middle".to_owned(),
     ];
     server.run(Some(&source.path), &statements);
-    let (before, manager) = (server.dump(&source.path), manager());
+    // MySQL notes that a view is invalid when what it stands on is made anew, and its dump program believes that.
+    let said = |database: &str| {
+        if server.is_mariadb() {
+            return server.dump(database);
+        }
+        let show =
+            |what: &&str| server.ask(Some(database), &format!("SHOW CREATE {what}")).replace(database, "");
+        let shown: String = ["FUNCTION f", "VIEW low", "VIEW middle", "VIEW high"].iter().map(show).collect();
+        shown + &server.ask(Some(database), "SELECT * FROM high")
+    };
+    let (before, manager) = (said(&source.path), manager());
     let backup = BackupRef::from(&manager.backup(&source).await.unwrap().id);
     let account = other.name.clone();
     drop(other);
@@ -193,7 +199,7 @@ async fn views_on_what_acts_as_nobody_come_back(kind: &str) {
     // Without it nobody can read that.
     let grant = format!("GRANT ALL ON `{}`.* TO '{account}'@'%'", target.path);
     server.run(None, &[format!("CREATE USER '{account}'@'%'"), grant]);
-    let after = server.dump(&target.path);
+    let after = said(&target.path);
     server.run(None, &[format!("DROP USER '{account}'@'%'")]);
     assert_eq!(before, after);
 }
