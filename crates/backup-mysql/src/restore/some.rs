@@ -13,6 +13,8 @@ use crate::snapshot::is_denied;
 
 /// ER_NO_SUCH_TABLE.
 const NO_SUCH_TABLE: u16 = 1146;
+/// ER_GTID_UNSAFE_CREATE_SELECT: MySQL before 8.0.21 makes no table and rows in one.
+const NOT_IN_ONE: u16 = 1786;
 
 fn marker(database: &str) -> String {
     format!("{}.{}", identifier(database), identifier(MARKER_OF_SOME))
@@ -46,7 +48,14 @@ pub(super) async fn mark(
     let make = format!(
         "CREATE TABLE IF NOT EXISTS {marker} (name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY)"
     );
-    match connection.define(ctx, make.as_bytes()).await {
+    let rows: Vec<_> = names.iter().map(|name| format!("SELECT {} AS name", text(name))).collect();
+    // Were it there without rows when we are killed, it would mark the database and name nothing that may be replaced.
+    let in_one = format!("{make} {}", rows.join(" UNION ALL "));
+    let made = match connection.define(ctx, in_one.as_bytes()).await {
+        Err(error) if code(&error) == Some(NOT_IN_ONE) => connection.define(ctx, make.as_bytes()).await,
+        made => made,
+    };
+    match made {
         Err(error) if is_denied(&error) => {
             ctx.warn("the account may not make a table: if this restore is killed, nothing says that it is incomplete");
             return Ok(());
