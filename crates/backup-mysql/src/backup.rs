@@ -254,28 +254,36 @@ impl Backup {
         Ok(())
     }
 
-    /// Looks at the server as it is now, by a connection without a snapshot: in one, MySQL says what there was then.
-    async fn outside(&self, ctx: &Ctx) -> Result<Reader> {
-        let mut connection = snapshot::reader(ctx, &self.config).await?;
-        self.witness.check(ctx, &self.config, &mut connection).await?;
-        Ok(Reader::new(connection))
+    /// One that sees the server as it is now: on MySQL a connection of its own, which is kept `outside`, since in a snapshot it says what there
+    /// was then.
+    async fn present<'r>(
+        &self,
+        ctx: &Ctx,
+        keepers: &'r mut Keepers,
+        outside: &'r mut Option<Reader>,
+    ) -> Result<&'r mut Reader> {
+        let keeper = keepers.of("")?;
+        if keeper.version().is_mariadb {
+            return Ok(keeper);
+        }
+        if outside.is_none() {
+            let mut connection = snapshot::reader(ctx, &self.config).await?;
+            self.witness.check(ctx, &self.config, &mut connection).await?;
+            *outside = Some(Reader::new(connection));
+        }
+        outside.as_mut().ok_or_else(lost)
     }
 
     /// An error if a table was made, altered or dropped before somebody kept it: it would be read as the snapshot has it, which may be empty.
     async fn refuse_changed(&self, ctx: &Ctx, objects: &Objects, keepers: &mut Keepers) -> Result<()> {
         let Some(before) = &self.tables else { return Ok(()) };
-        let keeper = keepers.of("")?;
-        let now = if keeper.version().is_mariadb {
-            Tables::now(ctx, keeper.speak(ctx, false).await?, &self.database).await?
-        } else {
-            let mut outside = self.outside(ctx).await?;
-            let now = Tables::now(ctx, &mut outside.connection, &self.database).await?;
+        let mut outside = None;
+        let reader = self.present(ctx, keepers, &mut outside).await?;
+        let now = Tables::now(ctx, reader.speak(ctx, false).await?, &self.database).await?;
+        if let Some(outside) = outside {
             outside.connection.close().await;
-            now
-        };
-        let selects = |name: &str| {
-            self.request.filter.selects(None, Some(&self.database), name) && !self.left_out.has_relation(name)
-        };
+        }
+        let selects = |name: &str| self.left_out.reads(&self.request.filter, &self.database, name);
         let read = objects.tables.iter().map(|table| table.name.as_str());
         let changed = before.changed(&now, read, selects);
         let unknown = objects
@@ -369,17 +377,10 @@ impl BackupSession for Backup {
         let planned = self.planned.lock().await.take();
         if let Some(planned) = planned {
             let doing = || "look whether something was altered meanwhile";
-            let mut outside = match keepers.of("")?.version().is_mariadb {
-                true => None,
-                false => Some(self.outside(ctx).await.during(doing)?),
-            };
-            let mut changed = None;
+            let (mut outside, mut changed) = (None, None);
             // What a server does not know at the first look it knows at the second.
             for _ in 0..2 {
-                let reader = match &mut outside {
-                    Some(outside) => outside,
-                    None => keepers.of("")?,
-                };
+                let reader = self.present(ctx, &mut keepers, &mut outside).await.during(doing)?;
                 changed = planned.changed(&self.objects(ctx, reader).await.during(doing)?);
                 if changed.is_none() {
                     break;

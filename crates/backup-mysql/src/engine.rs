@@ -61,8 +61,7 @@ impl Engine for MySql {
         }
         let left_out = LeftOut::look(ctx, &mut reader, &database, &request).await?;
         reader.close().await;
-        let selects =
-            |name: &str| request.filter.selects(None, Some(&database), name) && !left_out.has_relation(name);
+        let selects = |name: &str| left_out.reads(&request.filter, &database, name);
         let snapshot = Snapshot::take(ctx, &self.config, request.jobs.max(1), &selects).await?;
         Ok(Box::new(Backup::new(snapshot, self.config.clone(), database, request, left_out)))
     }

@@ -93,6 +93,14 @@ pub(crate) struct View {
     pub(crate) context: Context,
 }
 
+impl View {
+    /// One of which no more is known yet.
+    fn named(name: String, invalid: bool) -> Self {
+        let (definition, context) = (String::new(), Context::default());
+        Self { name, definition, invalid, checked: false, fixed: false, context }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {
     pub(crate) name: String,
@@ -189,7 +197,7 @@ impl Objects {
         let mut objects = Self { is_half_blind: left_out.is_half_blind, ..Self::default() };
         let of = text(database);
         let selects = |name: &str| filter.selects(None, Some(database), name);
-        let reads = |name: &str| selects(name) && !left_out.has_relation(name);
+        let reads = |name: &str| left_out.reads(filter, database, name);
         objects.read_tables(ctx, connection, &of, &reads, held).await?;
         let read_only = objects.read_views(ctx, connection, &of).await?;
         objects.look_again_at_views(ctx, connection).await?;
@@ -274,15 +282,7 @@ impl Objects {
                     "sequence"
                 }
                 "VIEW" => {
-                    let (definition, context) = (String::new(), Context::default());
-                    self.views.push(View {
-                        name: name.clone(),
-                        definition,
-                        invalid: comment != "VIEW",
-                        checked: false,
-                        fixed: false,
-                        context,
-                    });
+                    self.views.push(View::named(name, comment != "VIEW"));
                     continue;
                 }
                 other => return Err(unknown(other, &name)),
@@ -318,14 +318,7 @@ impl Objects {
                 return Err(Error::new(ErrorKind::Database, why)
                     .hint("repair it, drop it, or leave it out (--exclude)"));
             }
-            self.views.push(View {
-                name,
-                definition: String::new(),
-                invalid: true,
-                checked: false,
-                fixed: false,
-                context: Context::default(),
-            });
+            self.views.push(View::named(name, true));
         }
         Ok(())
     }

@@ -21,9 +21,14 @@ pub(crate) struct LeftOut {
 
 impl LeftOut {
     /// Tables, views and sequences share their names.
-    pub(crate) fn has_relation(&self, name: &str) -> bool {
+    fn has_relation(&self, name: &str) -> bool {
         let is_relation = |object: &Object| ["table", "view", "sequence"].contains(&object.kind.as_str());
         self.objects.iter().any(|object| is_relation(object) && object.name == name)
+    }
+
+    /// Whether a table, view or sequence is backed up: `filter` selects it, and it is not left out.
+    pub(crate) fn reads(&self, filter: &Filter, database: &str, name: &str) -> bool {
+        filter.selects(None, Some(database), name) && !self.has_relation(name)
     }
 
     pub(crate) fn has_routine(&self, kind: RoutineKind, name: &str) -> bool {

@@ -10,7 +10,7 @@ mod some;
 mod target;
 mod views;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex as Cell, PoisonError};
 
 use backup_core::{
@@ -31,7 +31,6 @@ use crate::error::code;
 use crate::rows::{load, said};
 use accounts::Accounts;
 use definers::Orphans;
-use lost::LostSequences;
 use session::Session;
 use target::Target;
 
@@ -59,7 +58,8 @@ pub(crate) struct Restore {
     /// Set when the target was made ready: from then on it is not what it was.
     ready: OnceCell<()>,
     idle: Cell<Vec<Session>>,
-    lost: LostSequences,
+    /// How many tables still want each sequence that stands in for one that is not there any more.
+    lost: Mutex<BTreeMap<String, usize>>,
     orphans: Orphans,
     /// Events, which begin to run when they are made.
     events: Mutex<Vec<(Part, Vec<u8>)>>,
@@ -111,7 +111,7 @@ impl Restore {
             accounts: Arc::new(accounts),
             ready: OnceCell::new(),
             idle: Cell::default(),
-            lost: LostSequences::default(),
+            lost: Mutex::default(),
             orphans: Orphans::of(missing),
             events: Mutex::default(),
             over: false,
@@ -171,12 +171,7 @@ impl Restore {
                     self.accounts.make(ctx, session, part, account, &sql).await?;
                 }
                 Some(SqlSpec::LostSequence { is_over }) => {
-                    let (target, name) = (&*self.target, part.object.name.as_str());
-                    if *is_over {
-                        self.lost.forget(ctx, session, target, name, &sql).await?;
-                    } else {
-                        self.lost.make(ctx, session, target, name, &sql).await?;
-                    }
+                    self.lost_sequence(ctx, part, session, *is_over, &sql).await?;
                 }
                 // Another server makes its own; that it does was said.
                 Some(SqlSpec::Histograms) if !histograms::takes(&session.connection.version) => {}
