@@ -29,7 +29,8 @@ async fn histograms_come_back_as_they_were_and_another_product_does_without() {
     let Some(server) = Server::find("mysql") else { return };
     let source = server.empty();
     let statements = [
-        "CREATE TABLE `it's \\ ``odd``` (`a */ b` INT, t VARCHAR(20), d DATE, KEY (t))",
+        // Without STATS_AUTO_RECALC = 0 the server renews what is AUTO UPDATE some seconds after the rows came.
+        "CREATE TABLE `it's \\ ``odd``` (`a */ b` INT, t VARCHAR(20), d DATE, KEY (t)) STATS_AUTO_RECALC = 0",
         "INSERT INTO `it's \\ ``odd``` VALUES (1, 'x', '2001-02-03'), (2, 'ü''\\\\', NULL), (3, NULL, '2001-02-04')",
         "ANALYZE TABLE `it's \\ ``odd``` UPDATE HISTOGRAM ON `a */ b`, t WITH 8 BUCKETS",
         "ANALYZE TABLE `it's \\ ``odd``` UPDATE HISTOGRAM ON d WITH 2 BUCKETS AUTO UPDATE",
