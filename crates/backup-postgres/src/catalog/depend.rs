@@ -12,8 +12,10 @@ use crate::ddl::quote::{ident, literal, qualified};
 /// Reads which objects need which, and gives each node what it needs.
 pub(super) async fn depend(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
     let sql = "SELECT d.classid, d.objid, d.refclassid, d.refobjid, d.deptype::text
-               FROM pg_catalog.pg_depend d
-               WHERE d.refobjid >= 16384 AND d.objid >= 16384 AND d.deptype <> 'e'";
+    // The public schema is always there; what a database began with may be called otherwise now, and is made.
+               FROM pg_catalog.pg_depend d LEFT JOIN pg_catalog.pg_namespace n
+                 ON d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND n.oid = d.refobjid
+               WHERE d.objid >= 16384 AND d.deptype <> 'e' AND CASE WHEN n.oid IS NULL THEN d.refobjid >= 16384 ELSE n.nspname <> 'public' END";
     // Types that are needed by functions which they need themselves.
     let mut functions_of: HashMap<u32, Vec<u32>> = HashMap::new();
     let mut edges = Vec::new();
@@ -98,7 +100,7 @@ fn is_of(catalog: &Catalog, id: NodeId, kinds: &[&str]) -> bool {
 }
 
 /// What a node needs, by way of such nodes alone.
-fn reached(catalog: &Catalog, id: NodeId, such: impl Fn(NodeId) -> bool) -> HashSet<NodeId> {
+pub(super) fn reached(catalog: &Catalog, id: NodeId, such: impl Fn(NodeId) -> bool) -> HashSet<NodeId> {
     let (mut reached, mut ahead) = (HashSet::new(), vec![id]);
     while let Some(id) = ahead.pop() {
         ahead.extend(needs(catalog, id).filter(|needed| such(*needed) && reached.insert(*needed)));

@@ -4,6 +4,7 @@ mod columns;
 mod constraints;
 mod contents;
 mod depend;
+mod extensions;
 mod foreign;
 mod functions;
 mod globals;
@@ -75,7 +76,8 @@ pub(crate) async fn read(
     triggers::rules(reader, &mut catalog, relations).await?;
     reader.release().await?;
     triggers::triggers(reader, &mut catalog, relations).await?;
-    triggers::policies(reader, &mut catalog, relations).await?;
+    policies::policies(reader, &mut catalog, relations).await?;
+    policies::of_extensions(reader, &mut catalog, relations).await?;
     triggers::statistics(reader, &mut catalog, relations).await?;
     triggers::event_triggers(reader, &mut catalog).await?;
     largeobjects::large_objects(reader, &mut catalog, request.skip_unreadable).await?;
@@ -138,7 +140,7 @@ async fn up_to_rows<'a>(
     request: &BackupRequest,
 ) -> Result<(Catalog, Database, tables::Parts<'a>)> {
     let mut catalog = Catalog::default();
-    schemas::members(reader, &mut catalog).await?;
+    extensions::members(reader, &mut catalog).await?;
     if request.globals {
         globals::roles(reader, &mut catalog).await?;
         globals::parameters(reader, &mut catalog).await?;
@@ -146,7 +148,7 @@ async fn up_to_rows<'a>(
     }
     let database = schemas::database(reader, &mut catalog).await?;
     schemas::schemas(reader, &mut catalog).await?;
-    schemas::extensions(reader, &mut catalog, &database).await?;
+    extensions::extensions(reader, &mut catalog, &database).await?;
     types::types(reader, &mut catalog).await?;
     functions::functions(reader, &mut catalog).await?;
     reader.release().await?;

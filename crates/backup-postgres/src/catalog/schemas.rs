@@ -1,12 +1,12 @@
-//! The database itself, its schemas and its extensions.
+//! The database itself and its schemas.
 
 use backup_core::{Column, Result};
 
 use super::node::{Body, Catalog, Node, Rank, class};
-use super::reader::{Fields, OURS, Reader};
+use super::reader::{OURS, Reader};
+use crate::ddl::acl::{self, Granted};
 use crate::ddl::quote::{ident, literal};
-use crate::rows::RowsSpec;
-use crate::spec::{DatabaseSpec, Gate};
+use crate::spec::DatabaseSpec;
 
 /// What the rest of the reading has to know of the database.
 #[derive(Debug, Clone)]
@@ -151,18 +151,14 @@ pub(super) fn setting_value(name: &str, value: &str) -> String {
     names.iter().map(|name| literal(name)).collect::<Vec<_>>().join(", ")
 }
 
-/// Schemas. `public` is there in every new database, with an owner and privileges of its own.
+/// Schemas. One that is called `public` is there in every new database, with an owner, privileges and a comment of its own, and is never made:
+/// whether that of the source is the one it began with does not matter.
 pub(super) async fn schemas(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
     let sql = format!(
         "SELECT n.oid, n.nspname::text AS name, pg_catalog.pg_get_userbyid(n.nspowner)::text AS owner,
-                n.nspacl::text[] AS acl,
-                COALESCE(i.initprivs, pg_catalog.acldefault('n', n.nspowner))::text[] AS base,
-                n.oid < 16384 AS initial, i.initprivs IS NULL AS plain,
+                n.nspacl::text[] AS acl, pg_catalog.acldefault('n', n.nspowner)::text[] AS base, n.oid < 16384 AS initial,
                 pg_catalog.obj_description(n.oid, 'pg_namespace') AS comment
-         FROM pg_catalog.pg_namespace n
-         LEFT JOIN pg_catalog.pg_init_privs i
-           ON i.classoid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND i.objoid = n.oid AND i.privtype = 'i'
-         WHERE {OURS} ORDER BY n.nspname"
+         FROM pg_catalog.pg_namespace n WHERE {OURS} ORDER BY n.nspname"
     );
     for row in reader.rows(&sql).await? {
         let (oid, name, owner) = (row.oid("oid")?, row.text("name")?, row.text("owner")?);
@@ -170,148 +166,52 @@ pub(super) async fn schemas(reader: Reader<'_>, catalog: &mut Catalog) -> Result
         if catalog.is_member(key) {
             continue;
         }
-        let initial = row.is("initial")?;
         let what = format!("SCHEMA {}", ident(name));
-        let create = if initial { vec![] } else { vec![format!("CREATE {what}")] };
-        let mut node = Node::sql("schema", name, Rank::Objects, create).identity(&what);
-        // Since version 15 the owner of a new database's public schema is pg_database_owner.
-        let usual = if reader.version >= 150_000 { "pg_database_owner" } else { "" };
-        if !initial || owner != usual {
-            node = node.owned(&what, owner);
-        }
-        let (acl, base) = (row.get("acl")?, row.list("base")?);
-        // What initdb granted was granted by whom it then belonged to.
-        if !initial || owner == usual || row.is("plain")? {
-            node.granted(&what, None, owner, acl, &base)?;
+        let mut node = Node::sql("schema", name, Rank::Objects, vec![]).identity(&what);
+        let is_public = name == "public";
+        if is_public {
+            // Since version 15 the owner of a new database's public schema is pg_database_owner.
+            if reader.version < 150_000 || owner != "pg_database_owner" {
+                node = node.owned(&what, owner);
+            }
+            let acl: Option<Vec<String>> = row.get("acl")?;
+            granted_on_public(
+                &mut node,
+                &what,
+                owner,
+                acl.map_or_else(|| row.list("base"), Ok)?,
+                reader.version,
+            )?;
         } else {
-            let renamed = |item: &String| rename_owner(item, usual, owner);
-            let base: Vec<String> = base.iter().map(renamed).collect();
-            node.granted(&what, None, owner, acl, &base)?;
+            node.push(format!("CREATE {what}"));
+            node = node.owned(&what, owner);
+            node.granted(&what, None, owner, row.get("acl")?, &row.list("base")?)?;
         }
-        if initial {
-            comment_on_public(&row, &mut node, name)?;
+        match row.maybe("comment")? {
+            None if is_public => node.comments.push(format!("COMMENT ON {what} IS NULL")),
+            Some("standard public schema") if is_public => {}
+            // Those of what the database did not begin with come later.
+            Some(comment) if row.is("initial")? => node.comment(&what, comment),
+            _ => {}
         }
         catalog.add(key, node);
     }
     Ok(())
 }
 
-/// The privileges follow the owner when it changes.
-fn rename_owner(item: &str, from: &str, to: &str) -> String {
-    let plain = to.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    let to = if plain { to.to_owned() } else { ident(to) };
-    let item = item
-        .strip_suffix(from)
-        .filter(|rest| rest.ends_with('/'))
-        .map_or(item.to_owned(), |rest| format!("{rest}{to}"));
-    item.strip_prefix(from)
-        .filter(|rest| rest.starts_with('='))
-        .map(|rest| format!("{to}{rest}"))
-        .unwrap_or(item)
-}
-
-/// A new database has a comment on its public schema.
-fn comment_on_public(row: &Fields, node: &mut Node, name: &str) -> Result<()> {
-    const USUAL: &str = "standard public schema";
-    let identity = format!("SCHEMA {}", ident(name));
-    match row.maybe("comment")? {
-        Some(USUAL) => {}
-        Some(comment) => node.comment(&identity, comment),
-        None => node.comments.push(format!("COMMENT ON {identity} IS NULL")),
+/// Says the privileges on the public schema, if they are not those of a new database. Those of another version's may be others, so they are
+/// said whole.
+fn granted_on_public(node: &mut Node, what: &str, owner: &str, acl: Vec<String>, version: u32) -> Result<()> {
+    let quoted = ident(owner);
+    let own = format!("{quoted}=UC/{quoted}");
+    let of_public = if version >= 150_000 { "U" } else { "UC" };
+    let usual = [own.clone(), format!("={of_public}/{quoted}")];
+    let granted = Granted { on: what, column: None, owner };
+    if !acl::statements(granted, &acl, &usual, &mut node.roles)?.is_empty() {
+        node.owners.push(format!("REVOKE ALL ON {what} FROM PUBLIC"));
+        node.granted(what, None, owner, Some(acl), &[own])?;
     }
     Ok(())
-}
-
-/// What each extension brings along, so that it is not made a second time.
-pub(super) async fn members(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
-    // Of a type only itself is said to be a member: neither that of its arrays nor what is behind a composite one, or is made along with a range.
-    let ranges = reader.since(
-        14,
-        "UNION ALL SELECT d.classid, x.oid, d.refobjid FROM member d JOIN pg_catalog.pg_range r ON r.rngtypid = d.objid
-             JOIN pg_catalog.pg_type m ON m.oid = r.rngmultitypid CROSS JOIN LATERAL (VALUES (m.oid), (m.typarray)) AS x (oid) WHERE d.classid = 1247",
-        "",
-    );
-    let sql = format!(
-        "WITH member AS (
-           SELECT d.classid, d.objid, d.refobjid FROM pg_catalog.pg_depend d
-           WHERE d.deptype = 'e' AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass)
-         SELECT classid, objid, refobjid FROM member
-         UNION ALL SELECT d.classid, t.typarray, d.refobjid FROM member d JOIN pg_catalog.pg_type t ON t.oid = d.objid
-             WHERE d.classid = {types} AND t.typarray <> 0
-         UNION ALL SELECT {relations}, t.typrelid, d.refobjid FROM member d JOIN pg_catalog.pg_type t ON t.oid = d.objid
-             WHERE d.classid = {types} AND t.typrelid <> 0
-         UNION ALL SELECT {types}, x.oid, d.refobjid FROM member d JOIN pg_catalog.pg_class c ON c.oid = d.objid
-             JOIN pg_catalog.pg_type t ON t.oid = c.reltype CROSS JOIN LATERAL (VALUES (t.oid), (t.typarray)) AS x (oid)
-             WHERE d.classid = {relations} AND x.oid <> 0
-         {ranges}",
-        types = class::TYPE,
-        relations = class::RELATION
-    );
-    for row in reader.rows(&sql).await? {
-        catalog.members.insert((row.oid("classid")?, row.oid("objid")?), row.oid("refobjid")?);
-    }
-    Ok(())
-}
-
-/// Extensions, and the rows of their tables that are configuration.
-pub(super) async fn extensions(reader: Reader<'_>, catalog: &mut Catalog, database: &Database) -> Result<()> {
-    let sql = "SELECT e.oid, e.extname::text AS name, n.nspname::text AS schema, e.extversion AS version, e.extrelocatable AS relocatable
-               FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
-               WHERE e.oid >= 16384 ORDER BY e.extname";
-    for row in reader.rows(sql).await? {
-        let (oid, name, schema) = (row.oid("oid")?, row.text("name")?, row.text("schema")?);
-        let create = format!("CREATE EXTENSION IF NOT EXISTS {} WITH SCHEMA {}", ident(name), ident(schema));
-        let mut node = Node::sql("extension", name, Rank::Objects, vec![create]);
-        node = node.identity(format!("EXTENSION {}", ident(name)));
-        node.extension = Some(name.to_owned());
-        let id = catalog.add((class::EXTENSION, oid), node);
-        let members: Vec<_> =
-            catalog.members.iter().filter(|(_, of)| **of == oid).map(|(key, _)| *key).collect();
-        for member in members {
-            catalog.by_key.insert(member, id);
-        }
-    }
-    let sql = "SELECT c.oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
-                      NULLIF(x.condition, '') AS condition,
-                      ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
-                            AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum) AS columns,
-                      ARRAY(SELECT pg_catalog.format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute a
-                            WHERE a.attrelid = c.oid AND a.attnum > 0
-                            AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum) AS types
-               FROM pg_catalog.pg_extension e
-               CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(e.extconfig), pg_catalog.unnest(e.extcondition)) AS x (relation, condition)
-               JOIN pg_catalog.pg_class c ON c.oid = x.relation JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-               ORDER BY n.nspname, c.relname";
-    for row in reader.rows(sql).await? {
-        let (oid, schema, name) = (row.oid("oid")?, row.text("schema")?, row.text("name")?);
-        let columns: Vec<_> =
-            row.list("columns")?.iter().zip(row.list("types")?).map(|(n, t)| Column::new(n, t)).collect();
-        let (kind, columns, spec) = match row.text("kind")? {
-            "S" => ("sequence", sequence_columns(), RowsSpec::Sequence { gate: Gate::Rows }),
-            _ => {
-                let condition = row.maybe("condition")?.map(condition_of);
-                let encoding = database.encoding.clone();
-                (
-                    "table",
-                    columns,
-                    RowsSpec::Table { gate: Gate::Rows, encoding, blocks: None, condition, into: None },
-                )
-            }
-        };
-        let mut node = Node::sql(kind, name, Rank::Rows, vec![]).in_schema(schema);
-        node.body = Body::Rows { columns, spec, size: 0 };
-        node.needs.extend(catalog.by_key.get(&(class::RELATION, oid)));
-        let id = catalog.push(node);
-        catalog.rows_of.entry(oid).or_default().push(id);
-    }
-    Ok(())
-}
-
-/// An extension's condition begins with the word WHERE.
-fn condition_of(text: &str) -> String {
-    let text = text.trim();
-    let rest = text.get(..5).filter(|word| word.eq_ignore_ascii_case("where")).and_then(|_| text.get(5..));
-    rest.unwrap_or(text).to_owned()
 }
 
 /// The columns of a sequence's state.
@@ -333,17 +233,29 @@ mod tests {
     }
 
     #[test]
+    fn privileges_on_the_public_schema_are_said_whole_or_not_at_all() {
+        let said = |acl: &[&str], version| {
+            let mut node = Node::sql("schema", "public", Rank::Objects, vec![]);
+            let acl = acl.iter().map(|item| (*item).to_owned()).collect();
+            granted_on_public(&mut node, "SCHEMA \"public\"", "o w", acl, version).unwrap();
+            node.owners
+        };
+        let (old, new) = (["\"o w\"=UC/\"o w\"", "=UC/\"o w\""], ["\"o w\"=UC/\"o w\"", "=U/\"o w\""]);
+        assert_eq!(said(&old, 140_000), [""; 0]);
+        assert_eq!(said(&new, 150_000), [""; 0]);
+        let revoke = "REVOKE ALL ON SCHEMA \"public\" FROM PUBLIC";
+        assert_eq!(said(&new, 140_000), [revoke, "GRANT USAGE ON SCHEMA \"public\" TO PUBLIC"]);
+        assert_eq!(said(&old, 150_000), [revoke, "GRANT USAGE, CREATE ON SCHEMA \"public\" TO PUBLIC"]);
+        assert_eq!(said(&old[..1], 140_000), [revoke]);
+        assert_eq!(said(&[], 180_000), [revoke, "REVOKE ALL ON SCHEMA \"public\" FROM \"o w\""]);
+    }
+
+    #[test]
     fn settings_that_are_lists_come_apart() {
         assert_eq!(setting_value("work_mem", "1GB"), "'1GB'");
         assert_eq!(
             setting_value("search_path", "\"$user\", public, \"a\"\"b,c\""),
             "'$user', 'public', 'a\"b,c'"
         );
-    }
-
-    #[test]
-    fn an_extensions_condition_is_an_expression() {
-        assert_eq!(condition_of(" WHERE id < 10"), " id < 10");
-        assert_eq!(condition_of("id < 10"), "id < 10");
     }
 }

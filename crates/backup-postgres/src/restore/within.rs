@@ -68,6 +68,10 @@ impl Within {
             return false;
         }
         let schema = part.object.schema.clone().unwrap_or_default();
+        // Every database has it, with privileges of its own.
+        if part.object.kind == "schema" && part.object.name == "public" {
+            return true;
+        }
         [part.object.selected_as(), &part.object.name]
             .iter()
             .any(|name| self.kept.contains(&(schema.clone(), (*name).to_owned())))

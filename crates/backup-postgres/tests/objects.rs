@@ -1,0 +1,112 @@
+//! What is no table, and what a database holds that pg_dump does not tell: schemas, extensions, subscriptions, event triggers, functions in circles.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
+
+use std::sync::Arc;
+
+use backup_core::storage::MemoryStorage;
+use backup_core::{BackupConfig, BackupManager, BackupRef, Ctx, ErrorKind, Format, Registry, RestoreOptions};
+use backup_testkit::told::Told;
+
+mod server;
+mod wicked;
+
+use server::Server;
+
+/// A new backup, and who made it.
+async fn backed_up(server: &Server, source: &str) -> (BackupManager, BackupRef) {
+    let mut config = BackupConfig::default();
+    (config.format, config.jobs) = (Format::Binary, 2);
+    "none".clone_into(&mut config.codec);
+    let manager = BackupManager::new(config)
+        .with_registry(Registry::new().with(&backup_postgres::ENGINE))
+        .with_storage(Arc::new(MemoryStorage::new()));
+    let backup = manager.backup(&server.url(source)).await.unwrap();
+    (manager, BackupRef::from(&backup.id))
+}
+
+async fn restored(server: &Server, manager: &BackupManager, backup: &BackupRef) -> String {
+    let copy = server.create();
+    manager.restore(backup, &server.url(&copy), RestoreOptions::default()).await.unwrap();
+    copy
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_public_schema_comes_back_as_it_is_whoever_made_it() {
+    const HELD: &str = "SELECT nspname, nspowner::regrole, nspacl, obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname !~ '^pg_' ORDER BY 1";
+    let trials = [
+        "CREATE TABLE public.t (a int)",
+        "DROP SCHEMA public CASCADE; CREATE SCHEMA public; CREATE TABLE public.t (a int)",
+        "DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO PUBLIC, lb_reader; COMMENT ON SCHEMA public IS 'ours'",
+        "DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner; COMMENT ON SCHEMA public IS 'standard public schema'",
+        "ALTER SCHEMA public OWNER TO \"lb WRITER\"; COMMENT ON SCHEMA public IS NULL",
+        "REVOKE ALL ON SCHEMA public FROM PUBLIC",
+        "GRANT CREATE ON SCHEMA public TO PUBLIC; REVOKE USAGE ON SCHEMA public FROM pg_database_owner",
+    ];
+    for server in server::servers() {
+        wicked::roles(&server);
+        for trial in trials {
+            let source = server.create();
+            server.psql(&source, trial);
+            let (manager, backup) = backed_up(&server, &source).await;
+            let copy = restored(&server, &manager, &backup).await;
+            let plain = "UPDATE pg_namespace SET nspacl = acldefault('n', nspowner) WHERE nspname = 'public' AND nspacl IS NULL";
+            server.psql(&source, plain);
+            assert_eq!(server.ask(&copy, HELD), server.ask(&source, HELD), "{trial}");
+            assert_eq!(server.dump(&copy), server.dump(&source), "{trial}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_whose_public_schema_is_gone_or_called_otherwise_comes_back() {
+    for server in server::servers() {
+        for (trial, count) in [
+            ("DROP SCHEMA public", "1"),
+            (
+                "ALTER SCHEMA public RENAME TO old; CREATE TABLE old.t (a int); COMMENT ON TABLE old.t IS 'old'",
+                "2",
+            ),
+        ] {
+            let source = server.create();
+            server.psql(&source, trial);
+            let (manager, backup) = backed_up(&server, &source).await;
+            let copy = restored(&server, &manager, &backup).await;
+            assert_eq!(server.contents(&copy), server.contents(&source), "{trial}");
+            let held = "SELECT nspowner::regrole, nspacl, obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = 'old'";
+            assert_eq!(server.ask(&copy, held), server.ask(&source, held), "{trial}");
+            let schemas = "SELECT count(*) FROM pg_namespace WHERE nspname IN ('public', 'old')";
+            assert_eq!(server.ask(&copy, schemas).trim(), count);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_configure_an_extension_come_behind_those_that_they_refer_to() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE TABLE z (id int PRIMARY KEY); CREATE TABLE a (z int REFERENCES z, a int); CREATE TABLE parts (a int) PARTITION BY LIST (a); CREATE TABLE part PARTITION OF parts DEFAULT;
+             INSERT INTO z VALUES (1); INSERT INTO a VALUES (1, 1); INSERT INTO part VALUES (1);
+             ALTER EXTENSION plpgsql ADD TABLE a; ALTER EXTENSION plpgsql ADD TABLE z; ALTER EXTENSION plpgsql ADD TABLE parts; ALTER EXTENSION plpgsql ADD TABLE part;
+             UPDATE pg_extension SET extconfig = ARRAY['a'::regclass, 'z'::regclass, 'parts'::regclass, 'part'::regclass]::oid[], extcondition = ARRAY['', '', '', '']",
+        );
+        let (manager, backup) = backed_up(&server, &source).await;
+        let parts = manager.get_backup(&backup).await.unwrap().parts;
+        let of = |name: &str| parts.iter().map(|record| &record.part).find(|part| part.object.name == name);
+        assert!(of("a").unwrap().after.contains(&of("z").unwrap().id));
+        assert!(of("part").is_some() && of("parts").is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_extension_without_its_comment_comes_back_so() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(&source, "CREATE EXTENSION lo; COMMENT ON EXTENSION lo IS NULL; CREATE EXTENSION citext");
+        let (manager, backup) = backed_up(&server, &source).await;
+        let copy = restored(&server, &manager, &backup).await;
+        assert_eq!(server.dump(&copy), server.dump(&source));
+    }
+}
