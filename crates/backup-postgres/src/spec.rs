@@ -4,6 +4,12 @@ use backup_core::{Error, Part, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+/// What a part is called of a policy on a table that an extension brings along, of a label on something of its, and of whether row security is
+/// on for such a table.
+pub(crate) const POLICY_OF_EXTENSION: &str = "policy on an extension's table";
+pub(crate) const LABEL_OF_EXTENSION: &str = "security label on an extension's object";
+pub(crate) const SECURITY_OF_EXTENSION: &str = "row security of an extension's table";
+
 /// What a part of a restore waits for beyond its `after`. Functions can use what no dependency tells of, so a part starts when
 /// every part of a lower gate is restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

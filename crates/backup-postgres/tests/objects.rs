@@ -82,6 +82,44 @@ async fn a_database_whose_public_schema_is_gone_or_called_otherwise_comes_back()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn policies_on_tables_of_extensions_are_in_a_backup_and_keys_between_theirs_and_ours_are_no_surprise() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE TABLE m (a int PRIMARY KEY); ALTER EXTENSION plpgsql ADD TABLE m; CREATE POLICY p ON m USING (a > 1); COMMENT ON POLICY p ON m IS 'ours';
+             ALTER TABLE m ENABLE ROW LEVEL SECURITY; CREATE TABLE ours (a int PRIMARY KEY); CREATE TABLE n (a int REFERENCES ours); ALTER EXTENSION plpgsql ADD TABLE n;",
+        );
+        let (manager, backup) = backed_up(&server, &source).await;
+        let directory = tempfile::tempdir().unwrap();
+        let script = directory.path().join("backup.sql");
+        manager.export(&backup, &script, Format::Sql).await.unwrap();
+        let script = std::fs::read_to_string(&script).unwrap();
+        for said in [
+            "DROP POLICY IF EXISTS \"p\" ON \"public\".\"m\";\nCREATE POLICY \"p\" ON \"public\".\"m\" AS PERMISSIVE FOR ALL TO PUBLIC USING ((a > 1));",
+            "ALTER TABLE \"public\".\"m\" ENABLE ROW LEVEL SECURITY;",
+        ] {
+            assert!(script.contains(said), "{script}");
+        }
+        // This extension does not make the table, which must not keep the rest from being restored.
+        let told = Arc::new(Told::default());
+        let manager = manager.with_context(Ctx::new().with_progress(told.clone()));
+        let copy = restored(&server, &manager, &backup).await;
+        assert_eq!(server.ask(&copy, "SELECT count(*) FROM ours").trim(), "0");
+        let warnings = told.warnings();
+        assert!(
+            warnings.len() == 2 && warnings.iter().all(|warning| warning.contains("public.m")),
+            "{warnings:?}"
+        );
+        // A key of ours is no key of the extension's.
+        server.psql(&source, "CREATE TABLE refers (a int CONSTRAINT to_m REFERENCES m)");
+        let (manager, backup) = backed_up(&server, &source).await;
+        let warnings = manager.get_backup(&backup).await.unwrap().warnings;
+        assert!(!warnings.iter().any(|warning| warning.contains("RI_ConstraintTrigger")), "{warnings:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_that_configure_an_extension_come_behind_those_that_they_refer_to() {
     for server in server::servers() {
         let source = server.create();

@@ -17,6 +17,7 @@ mod node;
 mod operators;
 mod order;
 mod plan;
+mod policies;
 mod privileges;
 mod publications;
 mod readable;

@@ -84,8 +84,8 @@ impl Relation {
 pub(crate) struct Relations {
     pub(crate) all: Vec<Relation>,
     places: HashMap<u32, usize>,
-    /// The quoted names of those that are an extension's.
-    of_extensions: HashMap<u32, String>,
+    /// Those that are an extension's.
+    of_extensions: HashMap<u32, Relation>,
     /// Whether the server is a standby, which has nothing of what is not logged.
     pub(crate) is_standby: bool,
 }
@@ -95,10 +95,14 @@ impl Relations {
         self.places.get(&oid).and_then(|place| self.all.get(*place))
     }
 
+    /// A relation that an extension brings along.
+    pub(super) fn of_extension(&self, oid: u32) -> Option<&Relation> {
+        self.of_extensions.get(&oid)
+    }
+
     /// The quoted names of a relation's parents, in their order; these may be an extension's.
     pub(crate) fn names_of_parents(&self, relation: &Relation) -> Vec<String> {
-        let name =
-            |oid: &u32| self.get(*oid).map(Relation::quoted).or_else(|| self.of_extensions.get(oid).cloned());
+        let name = |oid: &u32| self.get(*oid).or_else(|| self.of_extension(*oid)).map(Relation::quoted);
         relation.parents.iter().filter_map(name).collect()
     }
 
@@ -175,7 +179,7 @@ pub(crate) async fn relations(reader: Reader<'_>) -> Result<Relations> {
     for row in reader.rows(&sql).await? {
         let relation = relation(&row)?;
         if row.is("member")? {
-            relations.of_extensions.insert(relation.oid, relation.quoted());
+            relations.of_extensions.insert(relation.oid, relation);
             continue;
         }
         relations.places.insert(relation.oid, relations.all.len());

@@ -1,4 +1,4 @@
-//! Rules, triggers, policies, extended statistics, event triggers.
+//! Rules, triggers, extended statistics, event triggers.
 
 use std::collections::HashMap;
 
@@ -192,47 +192,6 @@ IF missing IS NOT NULL THEN RAISE undefined_object USING MESSAGE = missing; END 
             node.push(format!("DO LANGUAGE plpgsql {}", literal(&body)));
         }
         catalog.push(node);
-    }
-    Ok(())
-}
-
-pub(super) async fn policies(reader: Reader<'_>, catalog: &mut Catalog, relations: &Relations) -> Result<()> {
-    let sql = "SELECT p.oid, p.polrelid, p.polname::text AS name, p.polcmd::text, p.polpermissive,
-                      ARRAY(SELECT CASE WHEN x = 0 THEN '' ELSE pg_catalog.pg_get_userbyid(x)::text END FROM pg_catalog.unnest(p.polroles) x) AS roles,
-                      pg_catalog.pg_get_expr(p.polqual, p.polrelid) AS qual, pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) AS with_check
-               FROM pg_catalog.pg_policy p ORDER BY p.polrelid, p.polname";
-    for row in reader.rows(sql).await? {
-        let Some(relation) = relations.get(row.oid("polrelid")?) else { continue };
-        let name = row.text("name")?;
-        let roles = row.list("roles")?;
-        let to: Vec<String> = roles
-            .iter()
-            .map(|role| if role.is_empty() { "PUBLIC".to_owned() } else { ident(role) })
-            .collect();
-        let command = match row.text("polcmd")? {
-            "r" => "SELECT",
-            "a" => "INSERT",
-            "w" => "UPDATE",
-            "d" => "DELETE",
-            _ => "ALL",
-        };
-        let how = if row.is("polpermissive")? { "PERMISSIVE" } else { "RESTRICTIVE" };
-        let mut sql = format!(
-            "CREATE POLICY {} ON {} AS {how} FOR {command} TO {}",
-            ident(name),
-            relation.quoted(),
-            to.join(", ")
-        );
-        if let Some(qual) = row.maybe("qual")? {
-            sql += &format!(" USING ({})", readable(qual));
-        }
-        if let Some(check) = row.maybe("with_check")? {
-            sql += &format!(" WITH CHECK ({})", readable(check));
-        }
-        let mut node = relations.node_of(catalog, relation, "policy", name, Rank::Made, vec![sql]);
-        node.roles.extend(roles.into_iter().filter(|role| !role.is_empty()));
-        node = node.identity(format!("POLICY {} ON {}", ident(name), relation.quoted()));
-        catalog.add((class::POLICY, row.oid("oid")?), node);
     }
     Ok(())
 }

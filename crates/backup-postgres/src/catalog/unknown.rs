@@ -67,14 +67,21 @@ pub(super) async fn of_extensions(reader: Reader<'_>, catalog: &mut Catalog) -> 
         of(class::CONSTRAINT, "pg_constraint", "oid", class::RELATION, "conrelid"),
         of(class::CONSTRAINT, "pg_constraint", "oid", class::TYPE, "contypid"),
         of(class::RELATION, "pg_index", "indexrelid", class::RELATION, "indrelid"),
-        of(class::TRIGGER, "pg_trigger", "oid", class::RELATION, "tgrelid"),
+        of(class::TRIGGER, "pg_trigger", "oid", class::RELATION, "tgrelid") + " WHERE o.tgconstraint = 0",
+        // The triggers of a key are on both its tables, and made with it.
+        format!(
+            "SELECT {}::oid, o.oid, true FROM pg_catalog.pg_trigger o JOIN pg_catalog.pg_constraint k ON k.oid = o.tgconstraint
+             WHERE EXISTS (SELECT FROM member m WHERE m.classid = {relation} AND m.objid IN (o.tgrelid, k.conrelid))",
+            class::TRIGGER,
+            relation = class::RELATION
+        ),
         of(class::REWRITE, "pg_rewrite", "oid", class::RELATION, "ev_class"),
         of(class::STATISTICS, "pg_statistic_ext", "oid", class::RELATION, "stxrelid"),
     ];
     let sql = format!(
         "WITH member AS (
            SELECT d.classid, d.objid, e.xmin AS made FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
-           WHERE d.deptype = 'e' AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND e.oid >= 16384)
+           WHERE d.deptype = 'e' AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass)
          SELECT x.classid, x.oid, CASE WHEN NOT x.own THEN pg_catalog.pg_describe_object(x.classid, x.oid, 0) END AS described
          FROM ({}) AS x",
         selects.join(" UNION ALL ")

@@ -6,7 +6,7 @@ use backup_core::{Ctx, Error, ErrorKind, Part, PartKind, RestoreRequest, Result,
 
 use super::globals::Globals;
 use crate::connect::{Session, column};
-use crate::spec::{DatabaseSpec, Global, SqlSpec, gate, read};
+use crate::spec::{DatabaseSpec, Global, POLICY_OF_EXTENSION, SqlSpec, gate, read};
 
 /// How many things are named.
 const NAMED: usize = 20;
@@ -45,7 +45,7 @@ pub(super) fn wanted(parts: &[Part], request: &RestoreRequest) -> Result<Wanted>
             Some(Global::Tablespace(name)) => _ = wanted.own_tablespaces.insert(name),
             None => {}
         }
-        if !request.no_owner || part.object.kind == "policy" {
+        if !request.no_owner || ["policy", POLICY_OF_EXTENSION].contains(&part.object.kind.as_str()) {
             wanted.roles.extend(spec.roles);
         }
         wanted.extensions.extend(spec.extension);

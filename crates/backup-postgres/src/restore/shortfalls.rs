@@ -5,6 +5,7 @@ use backup_core::{Ctx, Error, ErrorKind, Part, Result};
 use super::validators;
 use crate::connect::Session;
 use crate::error::sql_state;
+use crate::spec::{LABEL_OF_EXTENSION, POLICY_OF_EXTENSION, SECURITY_OF_EXTENSION};
 
 /// What the part is called that fills a materialized view.
 const CONTENTS: &str = "materialized view contents";
@@ -19,7 +20,8 @@ const KEY_STATE: &str = "key state";
 const MEMBERS: &str = "operator family members";
 
 /// What the server says of a function, a table, a column, a schema or anything else that is not there.
-const NOT_THERE: [&str; 5] = ["42883", "42P01", "42703", "3F000", NO_OBJECT];
+const NOT_THERE: [&str; 5] = ["42883", NO_TABLE, "42703", "3F000", NO_OBJECT];
+const NO_TABLE: &str = "42P01";
 const NO_OBJECT: &str = "42704";
 /// Rows refer to what is not there.
 const DANGLES: &str = "23503";
@@ -31,7 +33,8 @@ pub(super) async fn statement(ctx: &Ctx, session: &Session, part: &Part, sql: &s
     let Err(error) = session.statement_alone(ctx, sql).await else { return Ok(true) };
     let warning = match part.object.kind.as_str() {
         CONTENTS => contents(part, &error),
-        PRIVILEGES => privileges(part, &error),
+        PRIVILEGES | LABEL_OF_EXTENSION => privileges(part, &error),
+        POLICY_OF_EXTENSION | SECURITY_OF_EXTENSION => of_extension(part, &error),
         MEMBERS => members(part, &error),
         KEY_STATE => key_state(part, &error),
         INDEX_OF_CONTENTS => index_of_contents(part, &error),
@@ -41,7 +44,8 @@ pub(super) async fn statement(ctx: &Ctx, session: &Session, part: &Part, sql: &s
     match warning {
         Some(warning) => {
             ctx.warn(warning);
-            Ok(![INDEX_OF_CONTENTS, MEMBERS].contains(&part.object.kind.as_str()))
+            Ok(![INDEX_OF_CONTENTS, MEMBERS, POLICY_OF_EXTENSION, SECURITY_OF_EXTENSION]
+                .contains(&part.object.kind.as_str()))
         }
         None => Err(error),
     }
@@ -77,6 +81,16 @@ fn members(part: &Part, error: &Error) -> Option<String> {
     (error.kind() == ErrorKind::PermissionDenied)
         .then(|| format!("{} may not be as they were: only a superuser may add them", part.object))
 }
+/// Another version of an extension may not have the table, or somebody has added it to the extension.
+fn of_extension(part: &Part, error: &Error) -> Option<String> {
+    (sql_state(error) == Some(NO_TABLE)).then(|| format!("{} is left out: {error}", part.object))
+}
+
+/// Since version 18 a child cannot take nulls where the primary key of its parent does not. Should it have any, the restore fails.
+fn not_null(part: &Part, error: &Error) -> String {
+    format!("a column of {} stays NOT NULL, as its parent has it: {error}", part.object)
+}
+
 
 /// Only a superuser may say how triggers of keys fire, and another version may have others.
 fn key_state(part: &Part, error: &Error) -> Option<String> {
