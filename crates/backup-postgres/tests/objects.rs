@@ -139,6 +139,35 @@ async fn rows_that_configure_an_extension_come_behind_those_that_they_refer_to()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn security_labels_on_what_is_an_extensions_and_on_subscriptions_are_in_a_backup() {
+    for server in server::servers() {
+        let source = server.create();
+        // As a provider would have them, of which these servers have none.
+        server.psql(
+            &source,
+            "CREATE TABLE m (\"a b\" int); CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; ALTER EXTENSION plpgsql ADD TABLE m; ALTER EXTENSION plpgsql ADD FUNCTION f(int);
+             INSERT INTO pg_seclabel (objoid, classoid, objsubid, provider, label) VALUES ('m'::regclass, 'pg_class'::regclass, 0, 'p', 'it''s'), ('m'::regclass, 'pg_class'::regclass, 1, 'p', 'c'), ('f'::regproc, 'pg_proc'::regclass, 0, 'p', 'f');
+             SET client_min_messages = error; CREATE SUBSCRIPTION labelled CONNECTION 'host=nowhere' PUBLICATION p WITH (connect = false, slot_name = NONE);
+             INSERT INTO pg_shseclabel (objoid, classoid, provider, label) SELECT oid, 'pg_subscription'::regclass, 'p', 's' FROM pg_subscription WHERE subname = 'labelled'",
+        );
+        let (manager, backup) = backed_up(&server, &source).await;
+        server.psql(&source, "DELETE FROM pg_shseclabel WHERE provider = 'p'; DROP SUBSCRIPTION labelled");
+        let directory = tempfile::tempdir().unwrap();
+        let script = directory.path().join("backup.sql");
+        manager.export(&backup, &script, Format::Sql).await.unwrap();
+        let script = std::fs::read_to_string(&script).unwrap();
+        for said in [
+            "TABLE public.m IS 'it''s'",
+            "COLUMN public.m.\"a b\" IS 'c'",
+            "FUNCTION public.f(integer) IS 'f'",
+            "SUBSCRIPTION \"labelled\" IS 's'",
+        ] {
+            assert!(script.contains(&format!("SECURITY LABEL FOR \"p\" ON {said};")), "{said}: {script}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_extension_without_its_comment_comes_back_so() {
     for server in server::servers() {
         let source = server.create();

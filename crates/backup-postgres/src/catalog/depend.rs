@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use backup_core::Result;
 
-use super::node::{Catalog, Key, NodeId, class};
+use super::node::{Catalog, Key, Node, NodeId, Rank, class};
 use super::reader::{Fields, Reader};
 use super::relations::{RelationKind, Relations};
 use crate::ddl::quote::{ident, literal, qualified};
+use crate::spec::LABEL_OF_EXTENSION;
 
 /// Reads which objects need which, and gives each node what it needs.
 pub(super) async fn depend(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
@@ -193,8 +194,8 @@ pub(super) async fn comments(reader: Reader<'_>, catalog: &mut Catalog) -> Resul
 /// Gives every object its security labels, and those of its columns.
 pub(super) async fn labels(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
     let sql = format!(
-        "SELECT d.classoid, d.objoid, d.provider, d.label, {TYPE} AS type, n.nspname::text AS schema, c.relname::text AS relation, a.attname::text AS column
-               FROM pg_catalog.pg_seclabel d
+        "SELECT d.classoid, d.objoid, d.provider, d.label, i.type AS word, i.identity, {TYPE} AS type, n.nspname::text AS schema, c.relname::text AS relation, a.attname::text AS column
+               FROM pg_catalog.pg_seclabel d CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.classoid, d.objoid, d.objsubid) AS i
                LEFT JOIN pg_catalog.pg_attribute a
                  ON d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND a.attrelid = d.objoid AND a.attnum = d.objsubid AND d.objsubid > 0
                LEFT JOIN pg_catalog.pg_class c ON c.oid = a.attrelid LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -239,6 +240,16 @@ fn said_of(
     let identity = identity.unwrap_or_else(|| node.identity.clone());
     if identity.is_empty() {
         reader.ctx.warn(format!("a {what} of {} is left out", node.told()));
+        if catalog.is_member(key) {
+            // Whether the extension says it itself is not known.
+            let (word, identity) = (row.text("word")?.to_uppercase(), row.text("identity")?);
+            let word = if word.ends_with(" COLUMN") { "COLUMN" } else { &word };
+            let label = security_label(&provider, &format!("{word} {identity}"), &label);
+            let mut node = Node::sql(LABEL_OF_EXTENSION, identity, Rank::Made, vec![label]);
+            node.needs.extend(catalog.by_key.get(&key));
+            catalog.push(node);
+            continue;
+        }
     } else {
         node.comments.push(say(&identity));
     }

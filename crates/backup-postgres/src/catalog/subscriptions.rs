@@ -2,6 +2,7 @@
 
 use backup_core::Result;
 
+use super::depend::security_label;
 use super::node::{Catalog, Node, Rank, class};
 use super::reader::{Fields, Reader};
 use crate::ddl::quote::{ident, literal};
@@ -55,6 +56,13 @@ pub(super) async fn subscriptions(reader: Reader<'_>, catalog: &mut Catalog) -> 
         );
         let node = Node::sql("subscription", name, Rank::Last, vec![create]);
         catalog.add((class::SUBSCRIPTION, row.oid("oid")?), node.identity(&what).owned(&what, owner));
+    }
+    let labels = "SELECT l.objoid, l.provider, l.label FROM pg_catalog.pg_shseclabel l
+                  WHERE l.classoid = 'pg_catalog.pg_subscription'::pg_catalog.regclass ORDER BY l.objoid, l.provider";
+    for row in reader.rows(labels).await? {
+        let Some(node) = catalog.of((class::SUBSCRIPTION, row.oid("objoid")?)) else { continue };
+        let label = security_label(row.text("provider")?, &node.identity, row.text("label")?);
+        node.comments.push(label);
     }
     Ok(())
 }
