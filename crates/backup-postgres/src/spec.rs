@@ -1,6 +1,6 @@
 //! What a part's `spec` says: how to restore it, and what has to be there first.
 
-use backup_core::{Error, Part, Result};
+use backup_core::{Error, Part, PartId, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,9 @@ pub(crate) struct SqlSpec {
     pub(crate) database: Option<DatabaseSpec>,
 }
 
+    /// The part that has made it without what this one says of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) announced_by: Option<PartId>,
 /// What lies outside databases.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -177,3 +177,35 @@ async fn an_extension_without_its_comment_comes_back_so() {
         assert_eq!(server.dump(&copy), server.dump(&source));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn functions_that_need_each_other_come_along_whole_and_replace_none_that_is_there() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE FUNCTION is_even(n int) RETURNS bool LANGUAGE sql IMMUTABLE RETURN true; CREATE FUNCTION is_odd(n int) RETURNS bool LANGUAGE sql IMMUTABLE RETURN n <> 0 AND is_even(n - 1);
+             CREATE OR REPLACE FUNCTION is_even(n int) RETURNS bool LANGUAGE sql IMMUTABLE RETURN n = 0 OR is_odd(n - 1); CREATE TABLE t (n int, odd bool GENERATED ALWAYS AS (is_odd(n)) STORED);
+             INSERT INTO t VALUES (2), (3)",
+        );
+        let (manager, backup) = backed_up(&server, &source).await;
+        for (there, expected) in [
+            ("CREATE TABLE other (a int)", "f t t f"),
+            ("CREATE FUNCTION is_even(n int) RETURNS bool LANGUAGE sql IMMUTABLE RETURN false", "f f f f"),
+        ] {
+            let target = server.create();
+            server.psql(&target, there);
+            let mut options = RestoreOptions::default();
+            options.tables = vec!["t".parse().unwrap()];
+            manager.restore(&backup, &server.url(&target), options).await.unwrap();
+            let found = "SELECT string_agg(odd::text, ' ' ORDER BY n), is_even(2), is_even(3) FROM t";
+            let found = server
+                .ask(&target, found)
+                .trim()
+                .replace("true", "t")
+                .replace("false", "f")
+                .replace('|', " ");
+            assert_eq!(found, expected, "{there}");
+        }
+    }
+}

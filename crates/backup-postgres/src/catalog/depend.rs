@@ -12,8 +12,8 @@ use crate::spec::LABEL_OF_EXTENSION;
 
 /// Reads which objects need which, and gives each node what it needs.
 pub(super) async fn depend(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
-    let sql = "SELECT d.classid, d.objid, d.refclassid, d.refobjid, d.deptype::text
     // The public schema is always there; what a database began with may be called otherwise now, and is made.
+    let sql = "SELECT d.classid, d.objid, d.refclassid, d.refobjid, d.deptype::text
                FROM pg_catalog.pg_depend d LEFT JOIN pg_catalog.pg_namespace n
                  ON d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND n.oid = d.refobjid
                WHERE d.objid >= 16384 AND d.deptype <> 'e' AND CASE WHEN n.oid IS NULL THEN d.refobjid >= 16384 ELSE n.nspname <> 'public' END";
@@ -36,6 +36,10 @@ pub(super) async fn depend(reader: Reader<'_>, catalog: &mut Catalog) -> Result<
             && to.0 == class::TYPE
             && functions_of.get(&to.1).is_some_and(|functions| functions.contains(&from.1));
         let needed = if is_its_own { catalog.shells.get(&to.1).copied().unwrap_or(needed) } else { needed };
+        if node == needed && from == to && from.0 == class::PROC && catalog.dummies.contains_key(&node) {
+            // A function that calls itself is a circle.
+            catalog.node_mut(node)?.needs.insert(node);
+        }
         if node != needed {
             catalog.node_mut(node)?.needs.insert(needed);
             // Support functions that a method can do without are their family's, and yet a partition key may want one.
@@ -53,6 +57,9 @@ pub(super) async fn depend(reader: Reader<'_>, catalog: &mut Catalog) -> Result<
             }
         }
     }
+    for dummy in catalog.dummies.values_mut() {
+        dummy.needs.extend(dummy.of.iter().filter_map(|key| catalog.by_key.get(key)));
+    }
     // The schema of an announced type.
     let shells: Vec<_> = catalog.shells.iter().map(|(oid, shell)| (*oid, *shell)).collect();
     for (oid, shell) in shells {
@@ -66,6 +73,35 @@ pub(super) async fn depend(reader: Reader<'_>, catalog: &mut Catalog) -> Result<
             })
             .unwrap_or_default();
         catalog.node_mut(shell)?.needs.extend(schemas);
+    }
+    Ok(())
+}
+
+/// Gives what has expressions that which these use and `pg_depend` does not tell of, as far as that does not need them itself.
+pub(super) fn unsaid(catalog: &mut Catalog) -> Result<()> {
+    const KINDS: [&str; 8] = [
+        "domain",
+        "table",
+        "foreign table",
+        "default",
+        "view",
+        "materialized view",
+        "constraint",
+        "materialized view contents",
+    ];
+    for unsaid in std::mem::take(&mut catalog.unsaid) {
+        let node_of = |key: &Key| catalog.by_key.get(key).copied().filter(|_| !catalog.is_member(*key));
+        let with: Vec<NodeId> = unsaid.with.iter().filter_map(node_of).collect();
+        let of_type = unsaid.of_type.as_ref().and_then(node_of);
+        let reached = reached(catalog, unsaid.id, |_| true);
+        for id in (0..catalog.nodes.len()).filter(|id| *id != unsaid.id && !reached.contains(id)) {
+            let has_expressions = is_of(catalog, id, &KINDS) || catalog.parsed.contains(&id);
+            let node = catalog.node_mut(id)?;
+            let of_type = unsaid.anywhere || of_type.is_some_and(|of| node.needs.contains(&of));
+            if with.iter().any(|with| node.needs.contains(with)) || has_expressions && of_type {
+                node.needs.insert(unsaid.id);
+            }
+        }
     }
     Ok(())
 }
@@ -204,6 +240,16 @@ pub(super) async fn labels(reader: Reader<'_>, catalog: &mut Catalog) -> Result<
     for row in reader.rows(&sql).await? {
         let key = (row.oid("classoid")?, row.oid("objoid")?);
         let (provider, label) = (row.text("provider")?.to_owned(), row.text("label")?.to_owned());
+        if catalog.is_member(key) {
+            // Whether the extension says it itself is not known.
+            let (word, identity) = (row.text("word")?.to_uppercase(), row.text("identity")?);
+            let word = if word.ends_with(" COLUMN") { "COLUMN" } else { &word };
+            let label = security_label(&provider, &format!("{word} {identity}"), &label);
+            let mut node = Node::sql(LABEL_OF_EXTENSION, identity, Rank::Made, vec![label]);
+            node.needs.extend(catalog.by_key.get(&key));
+            catalog.push(node);
+            continue;
+        }
         said_of(reader, catalog, key, &row, "security label", |identity| {
             security_label(&provider, identity, &label)
         })?;
@@ -240,16 +286,6 @@ fn said_of(
     let identity = identity.unwrap_or_else(|| node.identity.clone());
     if identity.is_empty() {
         reader.ctx.warn(format!("a {what} of {} is left out", node.told()));
-        if catalog.is_member(key) {
-            // Whether the extension says it itself is not known.
-            let (word, identity) = (row.text("word")?.to_uppercase(), row.text("identity")?);
-            let word = if word.ends_with(" COLUMN") { "COLUMN" } else { &word };
-            let label = security_label(&provider, &format!("{word} {identity}"), &label);
-            let mut node = Node::sql(LABEL_OF_EXTENSION, identity, Rank::Made, vec![label]);
-            node.needs.extend(catalog.by_key.get(&key));
-            catalog.push(node);
-            continue;
-        }
     } else {
         node.comments.push(say(&identity));
     }

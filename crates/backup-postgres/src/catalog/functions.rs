@@ -1,16 +1,20 @@
 //! Functions, procedures, window functions and aggregates.
 
+use std::collections::BTreeSet;
+
 use backup_core::{Error, Result};
 
-use super::node::{Catalog, Node, Rank, class};
+use super::node::{Catalog, Dummy, Key, Node, NodeId, Rank, class};
 use super::readable::readable;
 use super::reader::{Fields, OURS, Reader};
 use crate::ddl::quote::{ident, literal, qualified};
 
 pub(super) async fn functions(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
-    let parsed = reader.since(14, "p.prosqlbody IS NOT NULL", "false");
+    let body = reader.since(14, "pg_catalog.pg_get_function_sqlbody(p.oid)", "NULL::text");
     let sql = format!(
-        "SELECT {parsed} AS parsed, p.oid, n.nspname::text AS schema, p.proname::text AS name, p.prokind::text AS kind,
+        "SELECT {body} AS body, p.pronargdefaults > 0 AS defaults,
+                CASE WHEN p.prokind <> 'a' THEN pg_catalog.pg_get_function_arguments(p.oid) END AS full_arguments,
+                COALESCE(p.proallargtypes, p.proargtypes::oid[]) || p.prorettype AS types, p.prosupport::oid AS support, p.pronamespace, p.oid, n.nspname::text AS schema, p.proname::text AS name, p.prokind::text AS kind,
                 pg_catalog.pg_get_userbyid(p.proowner)::text AS owner,
                 p.proacl::text[] AS acl, pg_catalog.acldefault('f', p.proowner)::text[] AS base,
                 pg_catalog.pg_get_function_identity_arguments(p.oid) AS arguments,
@@ -40,15 +44,53 @@ pub(super) async fn functions(reader: Reader<'_>, catalog: &mut Catalog) -> Resu
         let (kind, word) =
             if row.text("kind")? == "p" { ("procedure", "PROCEDURE") } else { ("function", "FUNCTION") };
         let statement = statement.trim_end_matches('\n');
-        let statement = if row.is("parsed")? { readable(statement) } else { statement.into() }.into_owned();
-        add(catalog, &row, kind, word, word, statement, schema, name)?;
-        if row.is("parsed")?
-            && let Some(node) = catalog.of((class::PROC, row.oid("oid")?))
-        {
-            node.since(14, "a body of SQL that the server has parsed");
+        let body = row.maybe("body")?;
+        let said = if body.is_some() { readable(statement) } else { statement.into() }.into_owned();
+        let id = add(catalog, &row, kind, word, word, said, schema, name)?;
+        if body.is_some() || row.is("defaults")? {
+            catalog.parsed.insert(id);
+        }
+        if let Some(body) = body {
+            catalog.node_mut(id)?.since(14, "a body of SQL that the server has parsed");
+            if let Some(dummy) = dummy(&row, statement, body)? {
+                catalog.dummies.insert(id, dummy);
+            }
         }
     }
+    made_with_types(reader, catalog).await?;
     if aggregates { self::aggregates(reader, catalog).await } else { Ok(()) }
+}
+
+/// What announces a function that needs itself, or what needs it: all that is said of it but its body, and the defaults of its arguments.
+fn dummy(row: &Fields, definition: &str, body: &str) -> Result<Option<Dummy>> {
+    let Some(header) = definition.strip_suffix(body.trim_end_matches('\n')) else { return Ok(None) };
+    let (full, plain) = (row.text("full_arguments")?, row.text("arguments")?);
+    let header = header.replacen(&format!("({full})"), &format!("({plain})"), 1);
+    let mut of: Vec<Key> = row.get::<Vec<u32>>("types")?.into_iter().map(|oid| (class::TYPE, oid)).collect();
+    of.extend([(class::PROC, row.oid("support")?), (class::NAMESPACE, row.oid("pronamespace")?)]);
+    let statement = format!("{}\nAS ''", header.trim_end());
+    Ok(Some(Dummy { oid: row.oid("oid")?, statement, needs: BTreeSet::new(), of }))
+}
+
+/// Functions that types have along with them, such as those that make ranges.
+async fn made_with_types(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
+    let sql = "SELECT p.oid, d.refobjid AS type, p.oid::regprocedure::text AS signature, pg_catalog.pg_get_userbyid(p.proowner)::text AS owner,
+                      p.proacl::text[] AS acl, pg_catalog.acldefault('f', p.proowner)::text[] AS base
+               FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_proc p ON p.oid = d.objid
+               WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass
+                 AND d.deptype = 'i' AND d.objid >= 16384 ORDER BY p.oid";
+    for row in reader.rows(sql).await? {
+        let (key, of) = ((class::PROC, row.oid("oid")?), (class::TYPE, row.oid("type")?));
+        catalog.alias(key, of);
+        let what = format!("FUNCTION {}", row.text("signature")?);
+        if !catalog.is_member(of)
+            && let Some(node) = catalog.of(of)
+        {
+            node.granted(&what, None, row.text("owner")?, row.get("acl")?, &row.list("base")?)?;
+        }
+        catalog.identities.insert(key, what);
+    }
+    Ok(())
 }
 
 /// `word` says what it is, `granted` what GRANT calls it.
@@ -62,7 +104,7 @@ fn add(
     statement: String,
     schema: &str,
     name: &str,
-) -> Result<()> {
+) -> Result<NodeId> {
     let owner = row.text("owner")?;
     let (name_of, arguments) = (qualified(schema, name), row.text("arguments")?);
     let signature = format!("{name_of}({arguments})");
@@ -73,8 +115,7 @@ fn add(
     // GRANT does not know the ORDER BY of an aggregate.
     let granted = format!("{granted} {name_of}({})", row.text("granted")?);
     node.granted(&granted, None, owner, row.get("acl")?, &row.list("base")?)?;
-    catalog.add((class::PROC, row.oid("oid")?), node);
-    Ok(())
+    Ok(catalog.add((class::PROC, row.oid("oid")?), node))
 }
 
 async fn aggregates(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {

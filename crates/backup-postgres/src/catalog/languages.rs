@@ -2,7 +2,7 @@
 
 use backup_core::Result;
 
-use super::node::{Catalog, Node, Rank, class};
+use super::node::{Catalog, Node, Rank, Unsaid, class};
 use super::reader::{Fields, OURS, Reader};
 use crate::ddl::quote::{ident, literal, qualified};
 
@@ -42,7 +42,7 @@ pub(super) async fn languages(reader: Reader<'_>, catalog: &mut Catalog) -> Resu
 pub(super) async fn casts(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
     let sql = "SELECT c.oid, pg_catalog.format_type(c.castsource, NULL) AS source, pg_catalog.format_type(c.casttarget, NULL) AS target,
                       CASE WHEN c.castfunc <> 0 THEN c.castfunc::oid::regprocedure::text END AS function,
-                      c.castcontext::text AS context, c.castmethod::text AS method
+                      c.castfunc::oid AS castfunc, c.castcontext::text AS context, c.castmethod::text AS method
                FROM pg_catalog.pg_cast c WHERE c.oid >= 16384
                  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_cast'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'i')
                ORDER BY source, target";
@@ -64,7 +64,11 @@ pub(super) async fn casts(reader: Reader<'_>, catalog: &mut Catalog) -> Result<(
         };
         let node =
             Node::sql("cast", &between, Rank::Objects, vec![format!("CREATE CAST {between} {how}{context}")]);
-        catalog.add(key, node.identity(format!("CAST {between}")));
+        let id = catalog.add(key, node.identity(format!("CAST {between}")));
+        // One by a function of ours is told by that, others are told by nothing.
+        let function = (class::PROC, row.oid("castfunc")?);
+        let is_told = catalog.by_key.contains_key(&function) && !catalog.is_member(function);
+        catalog.unsaid.push(Unsaid { id, with: vec![function], of_type: None, anywhere: !is_told });
     }
     Ok(())
 }

@@ -111,6 +111,7 @@ struct Asked {
 async fn ask(reader: Reader<'_>) -> Result<Asked> {
     Ok(Asked {
         sizes: contents::sizes(reader).await?,
+    depend::unsaid(&mut catalog)?;
         keys: constraints::read_keys(reader).await?,
         indexes: indexes::read(reader).await?,
     })

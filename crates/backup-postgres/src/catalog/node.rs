@@ -62,6 +62,7 @@ pub(crate) enum Rank {
     Made,
     Contents,
     Last,
+    EventTriggers,
 }
 
 /// What a node becomes.
@@ -101,6 +102,8 @@ pub(crate) struct Node {
     pub(crate) extension: Option<String>,
     pub(crate) global: Option<Global>,
     pub(crate) database: Option<DatabaseSpec>,
+    /// The node that has announced it, if that was another.
+    pub(crate) announced_by: Option<NodeId>,
 }
 
 impl Node {
@@ -123,6 +126,7 @@ impl Node {
             extension: None,
             global: None,
             database: None,
+            announced_by: None,
         }
     }
 
@@ -202,13 +206,27 @@ impl Node {
     }
 }
 
-/// A view that has the right columns and nothing in them.
+/// A view that has the right columns and nothing in them, or a function that has everything but its body.
 #[derive(Debug)]
 pub(crate) struct Dummy {
-    /// The view's.
+    /// That of what it is a dummy of.
     pub(crate) oid: u32,
     pub(crate) statement: String,
     pub(crate) needs: BTreeSet<NodeId>,
+    /// What it needs too, as far as that is in the backup.
+    pub(crate) of: Vec<Key>,
+}
+
+/// What expressions use without depending on it: a cast, or the operator class that a type has by default.
+#[derive(Debug)]
+pub(crate) struct Unsaid {
+    pub(crate) id: NodeId,
+    /// Whatever needs one of these uses it.
+    pub(crate) with: Vec<Key>,
+    /// Whatever needs this and has expressions may use it.
+    pub(crate) of_type: Option<Key>,
+    /// Whatever has expressions may use it.
+    pub(crate) anywhere: bool,
 }
 
 /// Everything that was read so far.
@@ -229,8 +247,11 @@ pub(crate) struct Catalog {
     pub(crate) shells: HashMap<u32, NodeId>,
     /// What stands behind COMMENT ON for objects that another node makes along.
     pub(crate) identities: HashMap<Key, String>,
-    /// Of each view, how it is announced where it is part of a circle.
+    /// Of each view, and of each function with a body that the server parses, how it is announced where it is part of a circle.
     pub(crate) dummies: HashMap<NodeId, Dummy>,
+    /// Functions that have expressions which the server parses when they are made.
+    pub(crate) parsed: HashSet<NodeId>,
+    pub(crate) unsaid: Vec<Unsaid>,
     /// Of each operator family, the node that adds what is of no class.
     pub(crate) loose_members: HashMap<u32, NodeId>,
     /// Of each operator class, the same of its family.

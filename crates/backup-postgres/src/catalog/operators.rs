@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use backup_core::Result;
 
-use super::node::{Catalog, Key, Node, Rank, class};
+use super::node::{Catalog, Key, Node, Rank, Unsaid, class};
 use super::reader::{OURS, Reader};
 use crate::ddl::quote::{ident, literal, qualified};
 
@@ -150,10 +150,10 @@ pub(super) async fn families_and_classes(reader: Reader<'_>, catalog: &mut Catal
          ORDER BY n.nspname, f.opfname, a.amname"
     );
     let mut loose: HashMap<u32, Vec<&Item>> = HashMap::new();
-    let mut of_class: HashMap<u32, Vec<&str>> = HashMap::new();
+    let mut of_class: HashMap<u32, Vec<&Item>> = HashMap::new();
     for item in &items {
         match item.of_class {
-            Some(class) => of_class.entry(class).or_default().push(&item.text),
+            Some(class) => of_class.entry(class).or_default().push(item),
             None => loose.entry(item.family).or_default().push(item),
         }
     }
@@ -205,12 +205,12 @@ pub(super) async fn families_and_classes(reader: Reader<'_>, catalog: &mut Catal
 async fn classes(
     reader: Reader<'_>,
     catalog: &mut Catalog,
-    items: &HashMap<u32, Vec<&str>>,
+    items: &HashMap<u32, Vec<&Item>>,
 ) -> Result<Vec<(u32, u32)>> {
     let mut families = Vec::new();
     let sql = format!(
         "SELECT c.oid, c.opcfamily, n.nspname::text AS schema, c.opcname::text AS name, a.amname::text AS method, pg_catalog.pg_get_userbyid(c.opcowner)::text AS owner,
-                c.opcdefault, pg_catalog.format_type(c.opcintype, NULL) AS type, CASE WHEN c.opckeytype <> 0 THEN pg_catalog.format_type(c.opckeytype, NULL) END AS storage,
+                c.opcdefault, c.opcintype, pg_catalog.format_type(c.opcintype, NULL) AS type, CASE WHEN c.opckeytype <> 0 THEN pg_catalog.format_type(c.opckeytype, NULL) END AS storage,
                 fn.nspname::text AS family_schema, f.opfname::text AS family
          FROM pg_catalog.pg_opclass c JOIN pg_catalog.pg_namespace n ON n.oid = c.opcnamespace JOIN pg_catalog.pg_am a ON a.oid = c.opcmethod
          JOIN pg_catalog.pg_opfamily f ON f.oid = c.opcfamily JOIN pg_catalog.pg_namespace fn ON fn.oid = f.opfnamespace
@@ -224,8 +224,8 @@ async fn classes(
         let (schema, name) = (row.text("schema")?, row.text("name")?);
         let method = ident(row.text("method")?);
         let default = if row.is("opcdefault")? { "DEFAULT " } else { "" };
-        let mut parts: Vec<String> =
-            items.get(&key.1).into_iter().flatten().map(|item| (*item).to_owned()).collect();
+        let items = items.get(&key.1).map_or(&[][..], Vec::as_slice);
+        let mut parts: Vec<String> = items.iter().map(|item| item.text.clone()).collect();
         parts.extend(row.maybe("storage")?.map(|storage| format!("STORAGE {storage}")));
         if parts.is_empty() {
             parts.push(format!("STORAGE {}", row.text("type")?));
@@ -239,7 +239,13 @@ async fn classes(
         );
         let what = format!("OPERATOR CLASS {} USING {method}", qualified(schema, name));
         let node = Node::sql("operator class", name, Rank::Objects, vec![create]).in_schema(schema);
-        catalog.add(key, node.identity(&what).owned(&what, row.text("owner")?));
+        let id = catalog.add(key, node.identity(&what).owned(&what, row.text("owner")?));
+        if row.is("opcdefault")? {
+            let operators =
+                items.iter().flat_map(|item| &item.parts).filter(|part| part.0 == class::OPERATOR);
+            let of_type = Some((class::TYPE, row.oid("opcintype")?));
+            catalog.unsaid.push(Unsaid { id, with: operators.copied().collect(), of_type, anywhere: false });
+        }
         families.push((key.1, row.oid("opcfamily")?));
     }
     Ok(families)

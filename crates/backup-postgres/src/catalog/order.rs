@@ -1,10 +1,11 @@
 //! The order of the parts: by rank, kind and name, as far as nothing comes before what it needs.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeSet, BinaryHeap, HashSet};
 
 use backup_core::{Error, Result};
 
+use super::depend::reached;
 use super::node::{Catalog, Node, NodeId, Rank};
 
 /// The ids of all nodes in their order. Raises ranks where something needs what comes late.
@@ -27,6 +28,7 @@ fn kind_order(node: &Node) -> usize {
         "collation",
         "shell type",
         "type",
+        "cast",
         "domain",
         "function",
         "procedure",
@@ -35,7 +37,6 @@ fn kind_order(node: &Node) -> usize {
         "access method",
         "operator family",
         "operator class",
-        "cast",
         "transform",
         "text search parser",
         "text search template",
@@ -115,12 +116,16 @@ fn try_order(catalog: &mut Catalog) -> Result<Vec<NodeId>, Vec<NodeId>> {
     Ok(order)
 }
 
-/// Takes a view out of a circle: it is made with its columns alone at first, and replaced when all that it needs is there.
+/// Takes a view out of a circle: it is made with its columns alone at first, and replaced when all that it needs is there. A function, if there
+/// is no view, is made without its body.
 fn break_circle(catalog: &mut Catalog, left: &[NodeId]) -> Result<()> {
     let circle = circle(catalog, left);
     // The oldest view, so that views are of the same age among each other as in the source: pg_dump goes by that.
-    let views = circle.iter().filter_map(|id| Some((catalog.dummies.get(id)?.oid, *id)));
-    if let Some((_, id)) = views.min()
+    let age = |id: &NodeId| {
+        let is_function = catalog.nodes.get(*id).is_some_and(|node| node.kind != "view");
+        Some((is_function, catalog.dummies.get(id)?.oid, *id))
+    };
+    if let Some((is_function, _, id)) = circle.iter().filter_map(age).min()
         && let Some(dummy) = catalog.dummies.remove(&id)
     {
         let node = catalog.node_mut(id)?;
@@ -129,17 +134,23 @@ fn break_circle(catalog: &mut Catalog, left: &[NodeId]) -> Result<()> {
         let super::node::Body::Sql(statements) = statements else {
             return Err(Error::internal("a view holds rows"));
         };
-        let replace = |sql: &String| sql.replacen("CREATE VIEW", "CREATE OR REPLACE VIEW", 1);
-        real.body = super::node::Body::Sql(statements.iter().map(replace).collect());
-        real.kind = "view definition";
-        real.table = Some(real.name.clone());
+        if is_function {
+            real.kind = "function definition";
+            real.body = super::node::Body::Sql(statements);
+        } else {
+            let replace = |sql: &String| sql.replacen("CREATE VIEW", "CREATE OR REPLACE VIEW", 1);
+            real.kind = "view definition";
+            real.body = super::node::Body::Sql(statements.iter().map(replace).collect());
+            real.table = Some(real.name.clone());
+        }
         real.comments.clear();
         real.owners.clear();
         real.roles.clear();
         real.needs.insert(id);
+        real.announced_by = Some(id);
         node.needs = dummy.needs;
-        catalog.push(real);
-        return Ok(());
+        let real = catalog.push(real);
+        return complete(catalog, id, real);
     }
     let names: Vec<String> = circle.iter().filter_map(|id| catalog.nodes.get(*id)).map(Node::told).collect();
     Err(Error::unsupported(format!(
@@ -147,6 +158,20 @@ fn break_circle(catalog: &mut Catalog, left: &[NodeId]) -> Result<()> {
         names.join(", ")
     ))
     .hint("please report it, with what pg_dump --schema-only says of them"))
+}
+
+/// What needs something of a circle from outside gets all of it: it may use it, or be restored with what it needs alone.
+fn complete(catalog: &mut Catalog, announced: NodeId, real: NodeId) -> Result<()> {
+    let needed = reached(catalog, real, |_| true);
+    let is_of_circle = |id: &NodeId| *id == announced || reached(catalog, *id, |_| true).contains(&announced);
+    let circle: HashSet<NodeId> = needed.iter().copied().filter(is_of_circle).collect();
+    for id in (0..catalog.nodes.len()).filter(|id| *id != real && !needed.contains(id)) {
+        let needs = &mut catalog.node_mut(id)?.needs;
+        if needs.iter().any(|needed| circle.contains(needed)) {
+            needs.insert(real);
+        }
+    }
+    Ok(())
 }
 
 /// Some nodes each of which needs the next, and the last the first.

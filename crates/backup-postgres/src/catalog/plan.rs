@@ -58,7 +58,7 @@ pub(super) fn plan(
         let mut after: Vec<PartId> =
             node.needs.iter().filter_map(|needed| ids.get(needed).copied()).collect();
         after.sort_unstable();
-        if let Some(part) = part(node, number, &mut plan.statements)? {
+        if let Some(part) = part(node, number, &ids, &mut plan.statements)? {
             ids.insert(*id, part.id);
             let is_rows = matches!(part.kind, PartKind::Rows { .. });
             plan.tables.extend(tables.get(id).filter(|_| is_rows).map(|oid| (part.id, *oid)));
@@ -69,7 +69,12 @@ pub(super) fn plan(
 }
 
 /// The part of a node; none if there is nothing to say.
-fn part(node: Node, number: u32, statements: &mut HashMap<PartId, Vec<String>>) -> Result<Option<Part>> {
+fn part(
+    node: Node,
+    number: u32,
+    ids: &HashMap<NodeId, PartId>,
+    statements: &mut HashMap<PartId, Vec<String>>,
+) -> Result<Option<Part>> {
     let mut object = Object::new(node.kind, &node.name);
     if let Some(schema) = &node.schema {
         object = object.in_schema(schema);
@@ -112,6 +117,7 @@ fn part(node: Node, number: u32, statements: &mut HashMap<PartId, Vec<String>>) 
                 since: node.since.map(|(version, what)| (version, what.to_owned())),
                 database: node.database,
             };
+                announced_by: node.announced_by.and_then(|id| ids.get(&id).copied()),
             let phase = match node.rank {
                 Rank::Globals => Phase::Globals,
                 Rank::Objects => Phase::PreData,
@@ -170,6 +176,15 @@ fn matched(
 }
 
 /// The nodes that the filter selects and what these need, and of what is made of rows that which needs nothing else; `None` is all.
+/// Adds nodes and what they need.
+fn bring(catalog: &Catalog, wanted: &mut HashSet<NodeId>, mut ahead: Vec<NodeId>) {
+    while let Some(id) = ahead.pop() {
+        if wanted.insert(id) {
+            ahead.extend(catalog.nodes.get(id).into_iter().flat_map(|node| node.needs.iter().copied()));
+        }
+    }
+}
+
 fn selected(
     ctx: &Ctx,
     catalog: &Catalog,
@@ -194,12 +209,7 @@ fn selected(
     wanted.extend(
         (0..catalog.nodes.len()).filter(|id| catalog.nodes.get(*id).is_some_and(|n| n.rank == Rank::Globals)),
     );
-    let mut ahead: Vec<NodeId> = matched.iter().copied().filter(|id| !is_made(id)).collect();
-    while let Some(id) = ahead.pop() {
-        if wanted.insert(id) {
-            ahead.extend(catalog.nodes.get(id).into_iter().flat_map(|node| node.needs.iter().copied()));
-        }
-    }
+    bring(catalog, &mut wanted, matched.iter().copied().filter(|id| !is_made(id)).collect());
     for id in matched.iter().copied().filter(is_made) {
         let Some(node) = catalog.nodes.get(id) else { continue };
         // Functions and the like come along; another table does not.
@@ -212,11 +222,15 @@ fn selected(
         }
         let mut ahead = missing;
         ahead.push(id);
-        while let Some(id) = ahead.pop() {
-            if wanted.insert(id) {
-                ahead.extend(catalog.nodes.get(id).into_iter().flat_map(|node| node.needs.iter().copied()));
-            }
-        }
+        bring(catalog, &mut wanted, ahead);
+    }
+    // What is announced is made, which may need what is announced too.
+    let is_announced =
+        |wanted: &HashSet<NodeId>, node: &Node| node.announced_by.is_some_and(|by| wanted.contains(&by));
+    while let Some(id) = (catalog.nodes.iter().enumerate())
+        .find_map(|(id, node)| (is_announced(&wanted, node) && !wanted.contains(&id)).then_some(id))
+    {
+        bring(catalog, &mut wanted, vec![id]);
     }
     // A sequence that comes along goes on where it was.
     for (id, node) in catalog.nodes.iter().enumerate() {

@@ -332,7 +332,8 @@ fn view(
             })
             .collect();
         let statement = format!("CREATE VIEW {name} AS SELECT {}", select.join(", "));
-        catalog.dummies.insert(id, Dummy { oid: relation.oid, statement, needs: BTreeSet::new() });
+        let dummy = Dummy { oid: relation.oid, statement, needs: BTreeSet::new(), of: Vec::new() };
+        catalog.dummies.insert(id, dummy);
     }
     if let Some(rule) = row.get::<Option<u32>>("rule")? {
         catalog.alias((class::REWRITE, rule), relation.key());

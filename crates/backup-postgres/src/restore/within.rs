@@ -1,7 +1,7 @@
 //! Rows, or some tables, into a database that stays as it is otherwise: one transaction of one session.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backup_core::{Content, Ctx, Existing, Part, PartId, RestoreRequest, Result};
 
@@ -9,6 +9,7 @@ use super::replace::{self, ForeignKey, Name};
 use super::{largeobjects, triggers};
 use crate::connect::Session;
 use crate::error::sql_state;
+use crate::spec::{SqlSpec, read};
 
 /// What the transaction is to leave alone.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) struct Within {
     keys: Vec<ForeignKey>,
     /// What has to be said before the transaction commits.
     at_the_end: Vec<String>,
+    /// Parts whose first statements made something.
+    made: Mutex<HashSet<PartId>>,
 }
 
 impl Within {
@@ -37,6 +40,7 @@ impl Within {
             kept: BTreeSet::new(),
             keys: Vec::new(),
             at_the_end: Vec::new(),
+            made: Mutex::default(),
         };
         let replaces = request.existing == Existing::Replace;
         if request.content == Content::DataOnly {
@@ -64,25 +68,39 @@ impl Within {
 
     /// Whether the part is of a relation that stays what it is.
     pub(super) fn keeps(&self, part: &Part) -> bool {
-        if self.asked.contains(&part.id) {
-            return false;
-        }
-        let schema = part.object.schema.clone().unwrap_or_default();
         // Every database has it, with privileges of its own.
         if part.object.kind == "schema" && part.object.name == "public" {
             return true;
         }
+        if self.asked.contains(&part.id) {
+            return false;
+        }
+        let schema = part.object.schema.clone().unwrap_or_default();
         [part.object.selected_as(), &part.object.name]
             .iter()
             .any(|name| self.kept.contains(&(schema.clone(), (*name).to_owned())))
     }
 
+    fn made(&self) -> MutexGuard<'_, HashSet<PartId>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Executes the first statement of a part. What was not asked for may be there: then it is kept, and this returns false.
     pub(super) async fn make(&self, ctx: &Ctx, session: &Session, part: &Part, sql: &str) -> Result<bool> {
         const THERE: [&str; 5] = ["42P06", "42710", "42723", "42P07", "23505"];
-        // The second half of a view that was made without its query first.
-        if self.asked.contains(&part.id) || part.object.kind == "view definition" {
+        // The second half of a function that was made without its body first, if it was made.
+        let announced_by = read::<SqlSpec>(part).ok().and_then(|spec| spec.announced_by);
+        let is_function = part.object.kind == "function definition";
+        if !self.asked.contains(&part.id)
+            && is_function
+            && !announced_by.is_some_and(|by| self.made().contains(&by))
+        {
+            return Ok(false);
+        }
+        // That of a view that was made without its query.
+        if self.asked.contains(&part.id) || part.object.kind == "view definition" || is_function {
             session.statement(ctx, sql).await?;
+            self.made().insert(part.id);
             return Ok(true);
         }
         // A function that is there is not replaced.
@@ -90,7 +108,10 @@ impl Within {
             sql.replacen("CREATE OR REPLACE ", "CREATE ", usize::from(sql.starts_with("CREATE OR REPLACE ")));
         session.execute(ctx, "SAVEPOINT one").await?;
         match session.statement(ctx, &sql).await {
-            Ok(()) => session.execute(ctx, "RELEASE SAVEPOINT one").await.map(|()| true),
+            Ok(()) => {
+                self.made().insert(part.id);
+                session.execute(ctx, "RELEASE SAVEPOINT one").await.map(|()| true)
+            }
             Err(error) if sql_state(&error).is_some_and(|code| THERE.contains(&code)) => {
                 session.execute(ctx, "ROLLBACK TO SAVEPOINT one").await?;
                 Ok(false)

@@ -27,6 +27,7 @@ pub(crate) fn everything(server: &Server, database: &str) {
 pub(crate) fn awkward(server: &Server, database: &str) {
     roles(server);
     server.psql(database, include_str!("awkward.sql"));
+    server.psql(database, include_str!("awkward_order.sql"));
     if server.major() >= 18 {
         server.psql(database, include_str!("awkward_since_18.sql"));
     }
