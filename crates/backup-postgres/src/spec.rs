@@ -23,8 +23,10 @@ pub(crate) enum Gate {
     Rows,
     /// What reads the rows of any table: the contents of materialized views.
     Contents,
-    /// What would act while others are restored: event triggers.
+    /// What would act on what is made: default privileges. And what nothing else needs.
     Last,
+    /// What would act on any statement: event triggers.
+    EventTriggers,
 }
 
 /// The spec of a part of SQL.
@@ -52,11 +54,11 @@ pub(crate) struct SqlSpec {
     /// How to create the database, in its first part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) database: Option<DatabaseSpec>,
-}
-
     /// The part that has made it without what this one says of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) announced_by: Option<PartId>,
+}
+
 /// What lies outside databases.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

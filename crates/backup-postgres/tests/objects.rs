@@ -179,6 +179,36 @@ async fn an_extension_without_its_comment_comes_back_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn event_triggers_act_on_nothing_that_is_restored() {
+    for server in server::servers() {
+        wicked::roles(&server);
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE SCHEMA s; CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;
+             ALTER DEFAULT PRIVILEGES IN SCHEMA s GRANT SELECT ON TABLES TO PUBLIC; SET client_min_messages = error;
+             CREATE SUBSCRIPTION streams CONNECTION 'host=nowhere' PUBLICATION p WITH (connect = false, slot_name = NONE, streaming = on); COMMENT ON SUBSCRIPTION streams IS 's';
+             CREATE EVENT TRIGGER a ON ddl_command_start EXECUTE FUNCTION refuse(); CREATE EVENT TRIGGER z ON ddl_command_end EXECUTE FUNCTION refuse();
+             COMMENT ON EVENT TRIGGER a IS 'all'",
+        );
+        let (manager, backup) = backed_up(&server, &source).await;
+        let told = Arc::new(Told::default());
+        let manager = manager.with_context(Ctx::new().with_progress(told.clone()));
+        let copy = restored(&server, &manager, &backup).await;
+        let (expected, found) = (server.dump(&source), server.dump(&copy));
+        for database in [&source, &copy] {
+            server.psql(
+                database,
+                "ALTER EVENT TRIGGER a DISABLE; ALTER EVENT TRIGGER z DISABLE; DROP SUBSCRIPTION streams",
+            );
+        }
+        assert_eq!(found, expected);
+        assert!(expected.contains("streaming = "), "{expected}");
+        assert_eq!(told.warnings(), [""; 0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn functions_that_need_each_other_come_along_whole_and_replace_none_that_is_there() {
     for server in server::servers() {
         let source = server.create();

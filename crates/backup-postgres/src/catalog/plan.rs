@@ -88,6 +88,7 @@ fn part(
         Rank::Rows | Rank::Made => Gate::Rows,
         Rank::Contents => Gate::Contents,
         Rank::Last => Gate::Last,
+        Rank::EventTriggers => Gate::EventTriggers,
     };
     match node.body {
         Body::Rows { columns, mut spec, size } => {
@@ -116,8 +117,8 @@ fn part(
                 tablespace: node.tablespace,
                 since: node.since.map(|(version, what)| (version, what.to_owned())),
                 database: node.database,
-            };
                 announced_by: node.announced_by.and_then(|id| ids.get(&id).copied()),
+            };
             let phase = match node.rank {
                 Rank::Globals => Phase::Globals,
                 Rank::Objects => Phase::PreData,
@@ -175,7 +176,6 @@ fn matched(
     matched
 }
 
-/// The nodes that the filter selects and what these need, and of what is made of rows that which needs nothing else; `None` is all.
 /// Adds nodes and what they need.
 fn bring(catalog: &Catalog, wanted: &mut HashSet<NodeId>, mut ahead: Vec<NodeId>) {
     while let Some(id) = ahead.pop() {
@@ -185,6 +185,7 @@ fn bring(catalog: &Catalog, wanted: &mut HashSet<NodeId>, mut ahead: Vec<NodeId>
     }
 }
 
+/// The nodes that the filter selects and what these need, and of what is made of rows that which needs nothing else; `None` is all.
 fn selected(
     ctx: &Ctx,
     catalog: &Catalog,

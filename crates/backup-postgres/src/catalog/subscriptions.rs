@@ -75,7 +75,8 @@ fn options(reader: Reader<'_>, row: &Fields) -> Result<String> {
         options.push("binary = true".to_owned());
     }
     match row.text("streaming")? {
-        "t" => options.push("streaming = on".to_owned()),
+        // Before version 16 it is a boolean.
+        "t" | "true" => options.push("streaming = on".to_owned()),
         "p" => options.push("streaming = parallel".to_owned()),
         _ if reader.version >= 180_000 => options.push("streaming = off".to_owned()),
         _ => {}

@@ -245,7 +245,7 @@ pub(super) async fn event_triggers(reader: Reader<'_>, catalog: &mut Catalog) ->
         let mut statements =
             vec![format!("CREATE {what} ON {event}{when} EXECUTE FUNCTION {}()", row.text("function")?)];
         statements.extend(enabled(row.text("evtenabled")?).map(|how| format!("ALTER {what} {how}")));
-        let mut node = Node::sql("event trigger", name, Rank::Last, statements)
+        let mut node = Node::sql("event trigger", name, Rank::EventTriggers, statements)
             .identity(&what)
             .owned(&what, row.text("owner")?);
         if row.text("event")? == "login" {

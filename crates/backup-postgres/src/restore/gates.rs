@@ -10,18 +10,19 @@ use tokio::sync::Notify;
 
 use crate::spec::{Gate, gate};
 
-const GATES: [Gate; 5] = [Gate::Globals, Gate::Objects, Gate::Rows, Gate::Contents, Gate::Last];
+const GATES: [Gate; 6] =
+    [Gate::Globals, Gate::Objects, Gate::Rows, Gate::Contents, Gate::Last, Gate::EventTriggers];
 
 /// How many parts of each gate are not restored yet.
 #[derive(Debug)]
 pub(super) struct Gates {
-    left: Mutex<[usize; 5]>,
+    left: Mutex<[usize; 6]>,
     changed: Notify,
 }
 
 impl Gates {
     pub(super) fn new(parts: &[Part]) -> Result<Self> {
-        let mut left = [0; 5];
+        let mut left = [0; 6];
         for part in parts {
             let gate = gate(part)?;
             for (count, of) in left.iter_mut().zip(GATES) {
