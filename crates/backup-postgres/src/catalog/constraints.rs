@@ -287,7 +287,9 @@ impl TableConstraints {
                     ident(&check.name),
                     check.definition
                 );
-                let is_late = !check.validated || above.contains(&relation.oid);
+                // A function may read other tables. A partition has to have it before it is attached.
+                let is_of_partitions = relation.is_partition || relation.kind == RelationKind::Partitioned;
+                let is_late = !check.validated || !is_of_partitions || above.contains(&relation.oid);
                 let rank = if is_late { Rank::Contents } else { Rank::Objects };
                 if !check.validated && relation.is_partition && !check.is_local {
                     // It comes from its parent.
@@ -324,6 +326,9 @@ impl TableConstraints {
     }
 
     /// The constraints that a table has a CHECK or a NOT NULL from, where none of its parents has validated it: those of all its ancestors.
+        for relation in &relations.all {
+            self.alias_inherited(catalog, relations, relation);
+        }
     fn not_validated_above(&self, relations: &Relations, relation: &Relation, name: &str) -> Vec<u32> {
         // The oid of a table's constraint of that name, and whether it is validated.
         let of = |relation: &Relation| {
@@ -333,6 +338,43 @@ impl TableConstraints {
         };
         let of_parents = |relation: &Relation| {
             let parents = relation.parents.iter().filter_map(|oid| relations.get(*oid));
+    /// Says which node makes the constraints that a table gets when one of its ancestors does, behind all of them.
+    fn alias_inherited(&self, catalog: &mut Catalog, relations: &Relations, relation: &Relation) {
+        let is_inherited = |check: &&Check| !check.is_local && (!relation.is_partition || !check.validated);
+        let checks = self.checks_of(relation).filter(is_inherited).map(|check| (check.oid, &check.name));
+        let is_made =
+            |of: &NotNull| relation.is_partition && of.validated && !self.is_validated_late(relation, of);
+        let is_late = |of: &&NotNull| !of.is_local && !is_made(of);
+        let not_null = self.not_null_of(relation).filter(is_late).map(|of| (of.oid, &of.name));
+        for (oid, name) in checks.chain(not_null).collect::<Vec<_>>() {
+            let made = self.oids_above(relations, relation, name).into_iter().find_map(|above| {
+                let id = *catalog.by_key.get(&(class::CONSTRAINT, above))?;
+                catalog.nodes.get(id).filter(|node| node.kind == "constraint").map(|_| id)
+            });
+            if let Some(made) = made {
+                let key = (class::CONSTRAINT, oid);
+                catalog.by_key.insert(key, made);
+                catalog
+                    .identities
+                    .insert(key, format!("CONSTRAINT {} ON {}", ident(name), relation.quoted()));
+            }
+        }
+    }
+
+    /// The constraints of that name that a table's ancestors have.
+    fn oids_above(&self, relations: &Relations, relation: &Relation, name: &str) -> Vec<u32> {
+        let (mut seen, mut ahead, mut oids) = (HashSet::new(), relation.parents.clone(), Vec::new());
+        while let Some(oid) = ahead.pop() {
+            if let Some(parent) = relations.get(oid).filter(|_| seen.insert(oid)) {
+                let checks = self.checks_of(parent).map(|check| (&check.name, check.oid));
+                let not_null = self.not_null_of(parent).map(|of| (&of.name, of.oid));
+                oids.extend(checks.chain(not_null).filter(|(of, _)| *of == name).map(|(_, oid)| oid));
+                ahead.extend(&parent.parents);
+            }
+        }
+        oids
+    }
+
             parents.filter_map(|parent| Some((parent, of(parent)?))).collect::<Vec<_>>()
         };
         let mut ahead = of_parents(relation);

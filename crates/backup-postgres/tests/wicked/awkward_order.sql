@@ -49,3 +49,24 @@ CREATE FUNCTION a_many(a numeric, b numeric) RETURNS nummultirange LANGUAGE sql 
 CREATE VIEW a_numr AS SELECT nummulti.x FROM (SELECT w.numr(1, 2, '[]') AS x) nummulti;
 COMMENT ON FUNCTION numr(numeric, numeric) IS 'of a range';
 REVOKE EXECUTE ON FUNCTION numr(numeric, numeric, text) FROM PUBLIC;
+
+-- Comments on constraints that a child gets late, and checks that read other tables.
+CREATE TABLE says_late (a int, b int);
+CREATE TABLE says_late_child () INHERITS (says_late);
+CREATE TABLE says_late_grandchild () INHERITS (says_late_child);
+ALTER TABLE says_late ADD CONSTRAINT late_check CHECK (a > 0) NOT VALID, ADD CONSTRAINT by_function CHECK (is_positive(b));
+COMMENT ON CONSTRAINT late_check ON says_late IS 'of the parent';
+COMMENT ON CONSTRAINT late_check ON says_late_child IS 'of the child';
+COMMENT ON CONSTRAINT late_check ON says_late_grandchild IS 'of its child';
+COMMENT ON CONSTRAINT by_function ON says_late_grandchild IS 'by a function';
+CREATE TABLE says_late_parts (a int) PARTITION BY LIST (a);
+CREATE TABLE says_late_part PARTITION OF says_late_parts FOR VALUES IN (1);
+ALTER TABLE says_late_parts ADD CONSTRAINT late_check CHECK (a > 0) NOT VALID;
+COMMENT ON CONSTRAINT late_check ON says_late_part IS 'of the partition';
+CREATE TABLE z_allowed (a int);
+CREATE FUNCTION is_allowed(int) RETURNS bool LANGUAGE sql STABLE AS 'SELECT EXISTS (SELECT FROM w.z_allowed WHERE a = $1)';
+INSERT INTO z_allowed VALUES (1);
+CREATE TABLE a_checked (a int CHECK (is_allowed(a)));
+CREATE TABLE a_checked_child () INHERITS (a_checked);
+INSERT INTO a_checked VALUES (1);
+INSERT INTO a_checked_child VALUES (1);

@@ -49,3 +49,7 @@ ALTER TABLE keyed ADD CONSTRAINT keyed_check CHECK (ref < 10) NOT VALID;
 ALTER TABLE keyed_2 VALIDATE CONSTRAINT keyed_check;
 ALTER TABLE keyed ADD CONSTRAINT keyed_not_null NOT NULL ref NOT VALID;
 ALTER TABLE keyed_3 VALIDATE CONSTRAINT keyed_not_null;
+ALTER TABLE says_late ADD CONSTRAINT late_not_null NOT NULL a NOT VALID;
+COMMENT ON CONSTRAINT late_not_null ON says_late_child IS 'of the child';
+ALTER TABLE says_late_child VALIDATE CONSTRAINT late_not_null;
+COMMENT ON CONSTRAINT late_not_null ON says_late_grandchild IS 'of its child';
