@@ -9,9 +9,36 @@ use super::relations::Relation;
 use super::tables::{Parts, generated, inherited_from, of_parents, parents_columns};
 use crate::ddl::quote::{ident, qualified};
 
-/// Whether a table is made by way of such a parent.
+/// Whether a table is made by way of such a parent. So is one whose parents have come to disagree, or that has come to disagree with them, in what
+/// INHERITS takes from them.
 pub(super) fn is_reordered(parts: &Parts<'_>, relation: &Relation) -> bool {
-    !relation.is_partition && !relation.parents.is_empty() && !is_in_order(parts, relation)
+    parts.reordered.contains(&relation.oid)
+}
+
+/// All such tables.
+pub(super) fn reordered(parts: &Parts<'_>) -> HashSet<u32> {
+    let is_usual = |relation: &Relation| is_in_order(parts, relation) && agrees(parts, relation);
+    let children = parts.relations.all.iter().filter(|of| !of.is_partition && !of.parents.is_empty());
+    children.filter(|relation| !is_usual(relation)).map(|relation| relation.oid).collect()
+}
+
+/// Whether all parents store a column in the same way, and what is generated is generated as they say, unless the table says it itself.
+fn agrees(parts: &Parts<'_>, relation: &Relation) -> bool {
+    let may_differ =
+        |column: &&Attribute| column.inherited && (column.generated.is_some() || relation.parents.len() > 1);
+    parts.columns_of(relation).iter().filter(may_differ).all(|column| {
+        let from = of_parents(parts, relation, column);
+        let stored = |of: &Attribute| {
+            let is_stored = |setting: &&String| {
+                setting.starts_with("SET STORAGE") || setting.starts_with("SET COMPRESSION")
+            };
+            of.settings.iter().filter(is_stored).cloned().collect::<Vec<_>>()
+        };
+        let expression = |of: &Attribute| of.default.as_ref().map(|(_, expression)| expression.clone());
+        let is_stored_alike = from.windows(2).all(|pair| matches!(pair, [a, b] if stored(a) == stored(b)));
+        let is_generated_alike = || from.iter().all(|of| expression(of) == expression(column));
+        is_stored_alike && (column.generated.is_none() || column.is_local || is_generated_alike())
+    })
 }
 
 /// Whether the parents' columns come first and in their order, as they do in a new child.

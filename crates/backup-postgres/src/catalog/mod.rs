@@ -171,7 +171,7 @@ async fn up_to_rows<'a>(
     let columns = columns::columns(reader).await?;
     let constraints = constraints::read(reader).await?;
     let (identities, sequences) = sequences::read(reader, relations).await?;
-    let parts = tables::Parts { relations, columns, constraints, identities };
+    let parts = tables::Parts::new(relations, columns, constraints, identities);
     tables::tables(reader, &mut catalog, &parts).await?;
     relations::views(reader, &mut catalog, relations, &parts.columns).await?;
     let unreadable =

@@ -25,6 +25,8 @@ pub(super) struct Identities {
 struct Identity {
     oid: u32,
     definition: String,
+    /// What has to be said when it is there: it may count in another type than its column, which its definition cannot say.
+    altered: Option<String>,
     acl: Option<Vec<String>>,
     base: Vec<String>,
 }
@@ -42,7 +44,7 @@ pub(super) struct Sequence {
 pub(super) async fn read(reader: Reader<'_>, relations: &Relations) -> Result<(Identities, Vec<Sequence>)> {
     let sql = format!(
         "SELECT c.oid, c.relpersistence::text, pg_catalog.format_type(s.seqtypid, NULL) AS type, s.seqstart, s.seqincrement, s.seqmax, s.seqmin, s.seqcache, s.seqcycle,
-                d.deptype::text AS owned, d.refobjid AS table_oid, d.refobjsubid::int2 AS attnum, a.attname::text AS column, of.relpersistence::text AS of_persistence,
+                d.deptype::text AS owned, d.refobjid AS table_oid, d.refobjsubid::int2 AS attnum, a.attname::text AS column, s.seqtypid <> a.atttypid AS other_type, of.relpersistence::text AS of_persistence,
                 c.relacl::text[] AS acl, pg_catalog.acldefault('s', c.relowner)::text[] AS base
          FROM pg_catalog.pg_sequence s JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
          LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.objsubid = 0
@@ -67,8 +69,16 @@ pub(super) async fn read(reader: Reader<'_>, relations: &Relations) -> Result<(I
                     ("u", _) => "UNLOGGED ",
                     _ => "LOGGED ",
                 };
-                let definition = format!("(SEQUENCE NAME {} {logged}{options})", relation.quoted());
-                identities.of_column.insert(place, Identity { oid, definition, acl, base });
+                let name = relation.quoted();
+                let (said, altered) = if row.get::<Option<bool>>("other_type")?.unwrap_or_default() {
+                    let altered = format!("ALTER SEQUENCE {name} AS {} {options} RESTART", row.text("type")?);
+                    (logged.trim_end(), Some(altered))
+                } else {
+                    (logged, None)
+                };
+                let options = if altered.is_some() { "" } else { &options };
+                let definition = format!("(SEQUENCE NAME {name} {said}{options})");
+                identities.of_column.insert(place, Identity { oid, definition, altered, acl, base });
             }
             (_, column) => {
                 let unlogged = if row.text("relpersistence")? == "u" { "UNLOGGED " } else { "" };
@@ -104,6 +114,11 @@ impl Identities {
         let how = if column.identity? == 'a' { "ALWAYS" } else { "BY DEFAULT" };
         let identity = self.of_column.get(&(relation.oid, column.number))?;
         Some(format!(" GENERATED {how} AS IDENTITY {}", identity.definition))
+    }
+
+    /// What has to be said of a column's identity when its table is there.
+    pub(super) fn altered(&self, relation: &Relation, column: &Attribute) -> Option<String> {
+        self.of_column.get(&(relation.oid, column.number))?.altered.clone()
     }
 
     /// Says that a table's node makes its identities' sequences along.

@@ -1,13 +1,13 @@
 //! Tables: the statements that make them, their partitions, their defaults and their rows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use backup_core::Result;
 
 use super::columns::{Attribute, foreign_options};
 use super::constraints::TableConstraints;
-use super::inherits::{above_reordered, around, is_reordered, stand_in};
-use super::node::{Catalog, Node, Rank, class};
+use super::inherits::{above_reordered, around, is_reordered, reordered, stand_in};
+use super::node::{Catalog, Node, NodeId, Rank, class};
 use super::reader::{Fields, OURS, Reader};
 use super::relations::{Relation, RelationKind, Relations, options, replica_identity};
 use super::sequences::Identities;
@@ -19,9 +19,22 @@ pub(super) struct Parts<'a> {
     pub(super) columns: HashMap<u32, Vec<Attribute>>,
     pub(super) constraints: TableConstraints,
     pub(super) identities: Identities,
+    /// Children that are made by way of a parent of a moment's.
+    pub(super) reordered: HashSet<u32>,
 }
 
-impl Parts<'_> {
+impl<'a> Parts<'a> {
+    pub(super) fn new(
+        relations: &'a Relations,
+        columns: HashMap<u32, Vec<Attribute>>,
+        constraints: TableConstraints,
+        identities: Identities,
+    ) -> Self {
+        let mut parts = Self { relations, columns, constraints, identities, reordered: HashSet::new() };
+        parts.reordered = reordered(&parts);
+        parts
+    }
+
     pub(super) fn columns_of(&self, relation: &Relation) -> &[Attribute] {
         self.columns.get(&relation.oid).map_or(&[], Vec::as_slice)
     }
@@ -96,6 +109,9 @@ fn table(catalog: &mut Catalog, parts: &Parts<'_>, relation: &Relation, row: &Fi
     if parts.columns_of(relation).iter().any(|column| column.generated == Some('v')) {
         node.since(18, "virtual generated columns");
     }
+    if relation.kind == RelationKind::Partitioned && row.maybe("method")?.is_some() {
+        node.since(17, "a partitioned table with an access method");
+    }
     if parts.constraints.has_not_null_without_inherit(relation) {
         node.since(18, "NOT NULL without inheritance");
     }
@@ -149,7 +165,9 @@ fn create(parts: &Parts<'_>, relation: &Relation, row: &Fields) -> Result<String
     if let Some(key) = row.maybe("partition_key")? {
         sql += &format!("\nPARTITION BY {key}");
     }
-    if let Some(method) = row.maybe("method")?.filter(|method| *method != "heap") {
+    // What a partitioned table says is for its partitions to come.
+    let is_said = |method: &&str| *method != "heap" || relation.kind == RelationKind::Partitioned;
+    if let Some(method) = row.maybe("method")?.filter(is_said) {
         sql += &format!("\nUSING {}", ident(method));
     }
     let storage = [row.list("reloptions")?, row.list("toast_options")?].concat();
@@ -268,6 +286,7 @@ fn unlike_parents(parts: &Parts<'_>, relation: &Relation, column: &Attribute) ->
     usual.retain(|(word, _)| !says(column, word) && of_parents.iter().any(|of| says(of, word)));
     usual.into_iter().map(|(word, usual)| format!("{word} {usual}")).collect()
 }
+    node.push_all(parts.identities.altered(relation, column));
 
 /// The defaults of each relation's columns, apart from it: their functions may need the relation.
 pub(super) fn defaults(catalog: &mut Catalog, parts: &Parts<'_>) {
@@ -287,12 +306,18 @@ pub(super) fn defaults(catalog: &mut Catalog, parts: &Parts<'_>) {
                     statements.push(format!("{alter} DROP DEFAULT"))
                 }
                 None => {}
+    // Parents whose defaults disagree have no new children together.
+    let mut children: HashMap<u32, Vec<NodeId>> = HashMap::new();
+    for relation in parts.relations.all.iter().filter(|of| !of.is_partition && of.parents.len() > 1) {
+        let Some(id) = catalog.by_key.get(&relation.key()) else { continue };
+        relation.parents.iter().for_each(|parent| children.entry(*parent).or_default().push(*id));
+    }
             }
         }
         if statements.is_empty() {
             continue;
         }
-        let node =
+        let mut node =
             parts.relations.node_of(catalog, relation, "default", &relation.name, Rank::Objects, statements);
         let id = catalog.push(node);
         for oid in oids {
@@ -310,6 +335,7 @@ pub(super) async fn privileges_of_columns(
     let mut grant =
         |relation: &Relation, column: &str, acl: Option<Vec<String>>| match catalog.of(relation.key()) {
             Some(node) => {
+        node.needs.extend(children.get(&relation.oid).into_iter().flatten());
                 let (on, name) = (format!("TABLE {}", relation.quoted()), format!("({})", ident(column)));
                 node.granted(&on, Some(&name), &relation.owner, acl, &[])
             }
