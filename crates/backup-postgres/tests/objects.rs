@@ -168,6 +168,39 @@ async fn security_labels_on_what_is_an_extensions_and_on_subscriptions_are_in_a_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn children_that_take_nulls_where_their_parents_do_not_come_into_version_18() {
+    let (newer, older): (Vec<_>, Vec<_>) =
+        server::servers().into_iter().partition(|server| server.major() >= 18);
+    for older in &older {
+        let source = older.create();
+        older.psql(
+            &source,
+            "CREATE TABLE g (a int NOT NULL, id int PRIMARY KEY); CREATE TABLE p (b int NOT NULL) INHERITS (g); CREATE TABLE c () INHERITS (p); CREATE TABLE d (own int) INHERITS (p);
+             ALTER TABLE c ALTER a DROP NOT NULL; ALTER TABLE c ALTER b DROP NOT NULL; ALTER TABLE d ALTER id DROP NOT NULL;
+             INSERT INTO c VALUES (NULL, 1, NULL); INSERT INTO d VALUES (1, 2, 3, 4)",
+        );
+        let (manager, backup) = backed_up(older, &source).await;
+        let same = restored(older, &manager, &backup).await;
+        assert_eq!(older.dump(&same), older.dump(&source));
+        for newer in &newer {
+            let told = Arc::new(Told::default());
+            let manager = manager.clone().with_context(Ctx::new().with_progress(told.clone()));
+            let copy = restored(newer, &manager, &backup).await;
+            let warnings = told.warnings();
+            assert!(
+                warnings.len() == 1 && warnings[0].contains("a column of table public.d stays NOT NULL"),
+                "{warnings:?}"
+            );
+            let columns = "SELECT attrelid::regclass, attname FROM pg_attribute JOIN pg_class c ON c.oid = attrelid AND relnamespace = 'public'::regnamespace AND relkind = 'r'
+                           WHERE attnum > 0 AND attnotnull ORDER BY 1, 2";
+            let expected = older.ask(&source, columns);
+            assert_eq!(newer.ask(&copy, columns).replace("d|id\n", ""), expected);
+            assert_eq!(newer.contents(&copy), older.contents(&source));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_extension_without_its_comment_comes_back_so() {
     for server in server::servers() {
         let source = server.create();

@@ -16,6 +16,8 @@ pub(crate) struct Attribute {
     pub(crate) declared: String,
     pub(crate) collation: Option<String>,
     pub(crate) not_null: bool,
+    /// A primary key or an identity needs it not to be null.
+    pub(crate) is_key: bool,
     /// Its expression, and the oid of the `pg_attrdef` that has it.
     pub(crate) default: Option<(u32, String)>,
     /// `s` or `v`, if it is generated.
@@ -38,7 +40,9 @@ pub(super) async fn columns(reader: Reader<'_>) -> Result<HashMap<u32, Vec<Attri
     let sql = format!(
         "SELECT a.attrelid, a.attnum, a.attname::text AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS declared,
                 CASE WHEN a.attcollation <> t.typcollation THEN {collation} END AS collation,
-                a.attnotnull, a.attidentity::text, a.attgenerated::text, a.attislocal, a.attinhcount::int4 > 0 AS inherited,
+                a.attnotnull, a.attidentity <> '' OR EXISTS (
+                  SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY (i.indkey::int2[])) AS is_key,
+                a.attidentity::text, a.attgenerated::text, a.attislocal, a.attinhcount::int4 > 0 AS inherited,
                 d.oid AS default_oid, pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS default_expression,
                 a.attstattarget::int4 AS target, CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage::text END AS storage, t.typstorage::text,
                 {compression} AS compression, a.attoptions, a.attacl::text[] AS acl,
@@ -91,6 +95,7 @@ fn attribute(row: &Fields) -> Result<Attribute> {
         declared: row.text("declared")?.to_owned(),
         collation: row.maybe("collation")?.map(str::to_owned),
         not_null: row.is("attnotnull")?,
+        is_key: row.is("is_key")?,
         default,
         generated: letter("attgenerated")?,
         identity: letter("attidentity")?,

@@ -8,7 +8,7 @@ use super::columns::Attribute;
 use super::node::{Catalog, NodeId, Rank, class, named};
 use super::reader::{Fields, OURS, Reader};
 use super::relations::{Relation, RelationKind, Relations, options};
-use crate::ddl::quote::ident;
+use crate::ddl::quote::{ident, literal};
 
 /// The CHECK and NOT NULL constraints of tables.
 #[derive(Debug, Default)]
@@ -205,16 +205,26 @@ impl TableConstraints {
     }
 
     /// NOT NULL of a column that a child inherits from `parents`, where that is no constraint with a name: as ALTER TABLE says it. The
-    /// child may have it alone, or be without it.
-    pub(super) fn flag_of_inherited(&self, column: &Attribute, parents: &[&Attribute]) -> Option<String> {
-        let of_parents = parents.iter().any(|of| of.not_null);
-        let how = match column.not_null {
-            _ if self.not_null.is_some() => return None,
-            true if !column.is_local => "SET",
-            false if of_parents => "DROP",
-            _ => return None,
-        };
-        Some(format!("ALTER COLUMN {} {how} NOT NULL", ident(&column.name)))
+    /// child may have it alone, or be without it, which version 18 lets it be only if that of its parents is not inherited: that cannot be where
+    /// it is part of a key.
+    pub(super) fn flags_of_inherited(
+        &self,
+        relation: &Relation,
+        column: &Attribute,
+        parents: &[&Attribute],
+        is_key_above: bool,
+    ) -> Vec<String> {
+        let table = relation.quoted();
+        let alter = format!("ALTER TABLE ONLY {table} ALTER COLUMN {}", ident(&column.name));
+        match column.not_null {
+            _ if self.not_null.is_some() => Vec::new(),
+            true if !column.is_local => vec![format!("{alter} SET NOT NULL")],
+            false if parents.iter().any(|of| of.not_null) => {
+                let alone = (!is_key_above).then(|| not_inherited_since_18(&table, &column.name));
+                alone.into_iter().chain([format!("{alter} DROP NOT NULL")]).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The same as a constraint with a name, which has to be said in CREATE TABLE: later the column would have that of the parent.
@@ -316,6 +326,9 @@ impl TableConstraints {
                 catalog.add((class::CONSTRAINT, constraint.oid), node);
             }
         }
+        for relation in &relations.all {
+            self.alias_inherited(catalog, relations, relation);
+        }
         for (id, above) in validations {
             let needs: Vec<_> = (above.iter())
                 .filter_map(|oid| catalog.by_key.get(&(class::CONSTRAINT, *oid)).copied())
@@ -325,19 +338,6 @@ impl TableConstraints {
         before_attach
     }
 
-    /// The constraints that a table has a CHECK or a NOT NULL from, where none of its parents has validated it: those of all its ancestors.
-        for relation in &relations.all {
-            self.alias_inherited(catalog, relations, relation);
-        }
-    fn not_validated_above(&self, relations: &Relations, relation: &Relation, name: &str) -> Vec<u32> {
-        // The oid of a table's constraint of that name, and whether it is validated.
-        let of = |relation: &Relation| {
-            let check = self.checks_of(relation).map(|check| (&check.name, check.oid, check.validated));
-            let not_null = self.not_null_of(relation).map(|of| (&of.name, of.oid, of.validated));
-            check.chain(not_null).find(|(of, ..)| *of == name).map(|(_, oid, validated)| (oid, validated))
-        };
-        let of_parents = |relation: &Relation| {
-            let parents = relation.parents.iter().filter_map(|oid| relations.get(*oid));
     /// Says which node makes the constraints that a table gets when one of its ancestors does, behind all of them.
     fn alias_inherited(&self, catalog: &mut Catalog, relations: &Relations, relation: &Relation) {
         let is_inherited = |check: &&Check| !check.is_local && (!relation.is_partition || !check.validated);
@@ -375,6 +375,16 @@ impl TableConstraints {
         oids
     }
 
+    /// The constraints that a table has a CHECK or a NOT NULL from, where none of its parents has validated it: those of all its ancestors.
+    fn not_validated_above(&self, relations: &Relations, relation: &Relation, name: &str) -> Vec<u32> {
+        // The oid of a table's constraint of that name, and whether it is validated.
+        let of = |relation: &Relation| {
+            let check = self.checks_of(relation).map(|check| (&check.name, check.oid, check.validated));
+            let not_null = self.not_null_of(relation).map(|of| (&of.name, of.oid, of.validated));
+            check.chain(not_null).find(|(of, ..)| *of == name).map(|(_, oid, validated)| (oid, validated))
+        };
+        let of_parents = |relation: &Relation| {
+            let parents = relation.parents.iter().filter_map(|oid| relations.get(*oid));
             parents.filter_map(|parent| Some((parent, of(parent)?))).collect::<Vec<_>>()
         };
         let mut ahead = of_parents(relation);
@@ -390,6 +400,24 @@ impl TableConstraints {
         }
         above
     }
+}
+
+/// Keeps the NOT NULL of a table's ancestors from being inherited, from the topmost on, where it is a constraint with a name.
+fn not_inherited_since_18(table: &str, column: &str) -> String {
+    let body = format!(
+        "DECLARE parent regclass; name name; BEGIN
+IF pg_catalog.current_setting('server_version_num')::int < 180000 THEN RETURN; END IF;
+FOR parent, name IN WITH RECURSIVE above (oid, level) AS (
+    SELECT i.inhparent, 1 FROM pg_catalog.pg_inherits i WHERE i.inhrelid = {table}::pg_catalog.regclass
+    UNION ALL SELECT i.inhparent, above.level + 1 FROM above JOIN pg_catalog.pg_inherits i ON i.inhrelid = above.oid)
+  SELECT k.conrelid, k.conname FROM above JOIN pg_catalog.pg_attribute a ON a.attrelid = above.oid AND a.attname = {column}
+  JOIN pg_catalog.pg_constraint k ON k.conrelid = above.oid AND k.contype = 'n' AND k.conkey[1] = a.attnum AND NOT k.connoinherit
+  GROUP BY k.conrelid, k.conname ORDER BY pg_catalog.max(above.level) DESC
+LOOP EXECUTE pg_catalog.format('ALTER TABLE %s ALTER CONSTRAINT %I NO INHERIT', parent, name); END LOOP; END",
+        table = literal(table),
+        column = literal(column)
+    );
+    format!("DO LANGUAGE plpgsql {}", literal(&body))
 }
 
 fn apart(

@@ -258,18 +258,35 @@ pub(super) fn inherited_from<'a>(
     of_name.map(|(parent, of)| (parent, of.number))
 }
 
+/// Whether the column is part of a key of one of the tables that it comes from.
+fn is_key_above(parts: &Parts<'_>, relation: &Relation, column: &Attribute) -> bool {
+    let (mut seen, mut ahead) = (HashSet::new(), relation.parents.clone());
+    while let Some(oid) = ahead.pop() {
+        let of_name = parts.columns.get(&oid).into_iter().flatten().find(|of| of.name == column.name);
+        if of_name.is_some_and(|of| of.is_key) {
+            return true;
+        }
+        if seen.insert(oid) {
+            ahead.extend(parts.relations.get(oid).into_iter().flat_map(|parent| &parent.parents));
+        }
+    }
+    false
+}
+
 /// What is set of a column when it is there.
 fn settings(parts: &Parts<'_>, relation: &Relation, column: &Attribute, node: &mut Node) {
     let is_inherited = !column.is_local && !relation.is_partition;
-    let not_null = (parts.constraints)
-        .flag_of_inherited(column, &of_parents(parts, relation, column))
-        .filter(|_| column.inherited && !relation.is_partition);
-    node.push_all(not_null.map(|not_null| format!("ALTER TABLE ONLY {} {not_null}", relation.quoted())));
+    if column.inherited && !relation.is_partition {
+        let of_parents = of_parents(parts, relation, column);
+        let is_key = is_key_above(parts, relation, column);
+        node.push_all(parts.constraints.flags_of_inherited(relation, column, &of_parents, is_key));
+    }
     let alter = if relation.kind == RelationKind::Foreign { "FOREIGN TABLE" } else { "TABLE" };
     let alter = format!("ALTER {alter} ONLY {} ALTER COLUMN {}", relation.quoted(), ident(&column.name));
     // That of a column of its own is in its definition.
     let identity = parts.identities.definition(relation, column).filter(|_| is_inherited);
     node.push_all(identity.map(|identity| format!("{alter} ADD{identity}")));
+    node.push_all(parts.identities.altered(relation, column));
     let settings = column.settings.iter().cloned().chain(unlike_parents(parts, relation, column));
     node.push_all(settings.map(|setting| format!("{alter} {setting}")));
 }
@@ -286,10 +303,15 @@ fn unlike_parents(parts: &Parts<'_>, relation: &Relation, column: &Attribute) ->
     usual.retain(|(word, _)| !says(column, word) && of_parents.iter().any(|of| says(of, word)));
     usual.into_iter().map(|(word, usual)| format!("{word} {usual}")).collect()
 }
-    node.push_all(parts.identities.altered(relation, column));
 
 /// The defaults of each relation's columns, apart from it: their functions may need the relation.
 pub(super) fn defaults(catalog: &mut Catalog, parts: &Parts<'_>) {
+    // Parents whose defaults disagree have no new children together.
+    let mut children: HashMap<u32, Vec<NodeId>> = HashMap::new();
+    for relation in parts.relations.all.iter().filter(|of| !of.is_partition && of.parents.len() > 1) {
+        let Some(id) = catalog.by_key.get(&relation.key()) else { continue };
+        relation.parents.iter().for_each(|parent| children.entry(*parent).or_default().push(*id));
+    }
     for relation in &parts.relations.all {
         let mut statements = Vec::new();
         let mut oids = Vec::new();
@@ -306,12 +328,6 @@ pub(super) fn defaults(catalog: &mut Catalog, parts: &Parts<'_>) {
                     statements.push(format!("{alter} DROP DEFAULT"))
                 }
                 None => {}
-    // Parents whose defaults disagree have no new children together.
-    let mut children: HashMap<u32, Vec<NodeId>> = HashMap::new();
-    for relation in parts.relations.all.iter().filter(|of| !of.is_partition && of.parents.len() > 1) {
-        let Some(id) = catalog.by_key.get(&relation.key()) else { continue };
-        relation.parents.iter().for_each(|parent| children.entry(*parent).or_default().push(*id));
-    }
             }
         }
         if statements.is_empty() {
@@ -319,6 +335,7 @@ pub(super) fn defaults(catalog: &mut Catalog, parts: &Parts<'_>) {
         }
         let mut node =
             parts.relations.node_of(catalog, relation, "default", &relation.name, Rank::Objects, statements);
+        node.needs.extend(children.get(&relation.oid).into_iter().flatten());
         let id = catalog.push(node);
         for oid in oids {
             catalog.by_key.insert((class::ATTRDEF, oid), id);
@@ -335,7 +352,6 @@ pub(super) async fn privileges_of_columns(
     let mut grant =
         |relation: &Relation, column: &str, acl: Option<Vec<String>>| match catalog.of(relation.key()) {
             Some(node) => {
-        node.needs.extend(children.get(&relation.oid).into_iter().flatten());
                 let (on, name) = (format!("TABLE {}", relation.quoted()), format!("({})", ident(column)));
                 node.granted(&on, Some(&name), &relation.owner, acl, &[])
             }

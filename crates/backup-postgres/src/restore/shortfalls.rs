@@ -23,6 +23,8 @@ const MEMBERS: &str = "operator family members";
 const NOT_THERE: [&str; 5] = ["42883", NO_TABLE, "42703", "3F000", NO_OBJECT];
 const NO_TABLE: &str = "42P01";
 const NO_OBJECT: &str = "42704";
+/// A table's definition cannot be so: here, what a parent has a child cannot be without.
+const INHERITED: &str = "42P16";
 /// Rows refer to what is not there.
 const DANGLES: &str = "23503";
 /// Rows are the same where they must not be.
@@ -38,6 +40,9 @@ pub(super) async fn statement(ctx: &Ctx, session: &Session, part: &Part, sql: &s
         MEMBERS => members(part, &error),
         KEY_STATE => key_state(part, &error),
         INDEX_OF_CONTENTS => index_of_contents(part, &error),
+        _ if sql_state(&error) == Some(INHERITED) && sql.ends_with(" DROP NOT NULL") => {
+            Some(not_null(part, &error))
+        }
         "constraint" if sql_state(&error) == Some(DANGLES) => dangling(ctx, session, part, sql, &error).await,
         _ => validators::without(ctx, session, part, sql, &error).await?,
     };
@@ -76,11 +81,6 @@ fn privileges(part: &Part, error: &Error) -> Option<String> {
     is_not_there.then(|| format!("{} are not as they were: {error}", part.object))
 }
 
-/// Only a superuser may add to them, and an extension may have brought them along.
-fn members(part: &Part, error: &Error) -> Option<String> {
-    (error.kind() == ErrorKind::PermissionDenied)
-        .then(|| format!("{} may not be as they were: only a superuser may add them", part.object))
-}
 /// Another version of an extension may not have the table, or somebody has added it to the extension.
 fn of_extension(part: &Part, error: &Error) -> Option<String> {
     (sql_state(error) == Some(NO_TABLE)).then(|| format!("{} is left out: {error}", part.object))
@@ -91,6 +91,11 @@ fn not_null(part: &Part, error: &Error) -> String {
     format!("a column of {} stays NOT NULL, as its parent has it: {error}", part.object)
 }
 
+/// Only a superuser may add to them, and an extension may have brought them along.
+fn members(part: &Part, error: &Error) -> Option<String> {
+    (error.kind() == ErrorKind::PermissionDenied)
+        .then(|| format!("{} may not be as they were: only a superuser may add them", part.object))
+}
 
 /// Only a superuser may say how triggers of keys fire, and another version may have others.
 fn key_state(part: &Part, error: &Error) -> Option<String> {
