@@ -289,3 +289,22 @@ async fn what_pg_dump_does_not_say_of_sequences_comes_back() {
         assert_eq!(server.dump(&copy), server.dump(&source));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nulls_in_arrays_stay_nulls_whatever_the_account_has_set() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE TABLE t (a text[] DEFAULT '{NULL}'); INSERT INTO t VALUES ('{1,NULL}'), ('{\"NULL\"}');
+             DO $$ BEGIN CREATE ROLE lb_odd SUPERUSER LOGIN PASSWORD 'only for tests'; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$; ALTER ROLE lb_odd SET array_nulls = off",
+        );
+        let (manager, backup) = backed_up(&server, &source).await;
+        let copy = server.create();
+        let url = server.url_text(&copy);
+        let (_, place) = url.rsplit_once('@').unwrap();
+        let url = format!("postgres://lb_odd:only%20for%20tests@{place}").parse().unwrap();
+        manager.restore(&backup, &url, RestoreOptions::default()).await.unwrap();
+        assert_eq!(server.dump(&copy), server.dump(&source));
+    }
+}

@@ -34,6 +34,7 @@ SET standard_conforming_strings = on;
 SET datestyle = ISO;
 SET intervalstyle = postgres;
 SET extra_float_digits = 3;
+SET array_nulls = on;
 SET timezone = 'UTC';
 SET lc_monetary = 'C';
 SET bytea_output = hex;

@@ -21,6 +21,7 @@ SET client_min_messages = warning;
 SET row_security = off;
 SET datestyle = ISO;
 SET intervalstyle = postgres;
+SET array_nulls = on;
 SET timezone = 'UTC';
 SET lc_monetary = 'C';
 SET default_tablespace = '';
