@@ -308,3 +308,25 @@ async fn nulls_in_arrays_stay_nulls_whatever_the_account_has_set() {
         assert_eq!(server.dump(&copy), server.dump(&source));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_materialized_view_whose_owner_sees_some_rows_is_filled_with_these() {
+    for server in server::servers() {
+        wicked::roles(&server);
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE TABLE t (a int); INSERT INTO t VALUES (1), (2), (3); ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON t USING (a > 1);
+             GRANT SELECT ON t TO lb_owner; CREATE MATERIALIZED VIEW m AS SELECT a FROM t; GRANT CREATE ON SCHEMA public TO lb_owner; ALTER MATERIALIZED VIEW m OWNER TO lb_owner; REFRESH MATERIALIZED VIEW m",
+        );
+        let (manager, backup) = backed_up(&server, &source).await;
+        let told = Arc::new(Told::default());
+        let manager = manager.with_context(Ctx::new().with_progress(told.clone()));
+        let copy = restored(&server, &manager, &backup).await;
+        assert_eq!(server.dump(&copy), server.dump(&source));
+        assert_eq!(
+            (server.ask(&copy, "SELECT a FROM m ORDER BY 1").as_str(), told.warnings()),
+            ("2\n3\n", vec![])
+        );
+    }
+}

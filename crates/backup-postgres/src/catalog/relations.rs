@@ -340,7 +340,12 @@ fn view(
         catalog.identities.insert((class::REWRITE, rule), format!("RULE \"_RETURN\" ON {name}"));
     }
     if !is_view && row.is("relispopulated")? {
-        let refresh = vec![format!("REFRESH MATERIALIZED VIEW {name}")];
+        // Its owner may see only some rows, as when somebody has filled it.
+        let refresh = vec![
+            "SET row_security = on".to_owned(),
+            format!("REFRESH MATERIALIZED VIEW {name}"),
+            "SET row_security = off".to_owned(),
+        ];
         let mut node = relations.node_of(
             catalog,
             relation,
