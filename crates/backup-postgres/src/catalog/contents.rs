@@ -98,14 +98,34 @@ pub(super) async fn rows(
     Ok(())
 }
 
-/// Roots of partition trees whose rows only the server can put into the right partition: hashes of enumerations depend on their oids.
+/// Roots of partition trees whose rows only the server can put into the right partition: hashes of enumerations depend on their oids, and so do
+/// those of what has them in it. What names an object is kept as its oid too.
 async fn rerouted(reader: Reader<'_>) -> Result<HashSet<u32>> {
-    let sql = "WITH RECURSIVE unstable AS (
-                 SELECT p.partrelid AS oid FROM pg_catalog.pg_partitioned_table p
-                 WHERE p.partstrat = 'h' AND EXISTS (SELECT FROM pg_catalog.unnest(p.partclass) x JOIN pg_catalog.pg_opclass o ON o.oid = x
-                       WHERE o.opcname = 'enum_ops' AND o.opcnamespace = 'pg_catalog'::pg_catalog.regnamespace)
-                 UNION SELECT i.inhparent FROM unstable u JOIN pg_catalog.pg_class c ON c.oid = u.oid AND c.relispartition
-                       JOIN pg_catalog.pg_inherits i ON i.inhrelid = u.oid)
-               SELECT oid FROM unstable";
-    reader.rows(sql).await?.iter().map(|row| row.oid("oid")).collect()
+    let multirange = reader.since(
+        14,
+        "UNION ALL SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngmultitypid = t.oid",
+        "",
+    );
+    let sql = format!(
+        "WITH RECURSIVE key AS (
+           SELECT p.partrelid, x.attnum, x.class FROM pg_catalog.pg_partitioned_table p
+           CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(p.partattrs::int2[]), pg_catalog.unnest(p.partclass::oid[])) AS x (attnum, class)
+           WHERE p.partstrat = 'h'),
+         held (root, type) AS (
+           SELECT k.partrelid, a.atttypid FROM key k JOIN pg_catalog.pg_attribute a ON a.attrelid = k.partrelid AND a.attnum = k.attnum
+           UNION SELECT h.root, x.type FROM held h JOIN pg_catalog.pg_type t ON t.oid = h.type CROSS JOIN LATERAL (
+             SELECT t.typelem AS type WHERE t.typelem <> 0
+             UNION ALL SELECT t.typbasetype WHERE t.typbasetype <> 0
+             UNION ALL SELECT a.atttypid FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+             UNION ALL SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid {multirange}) AS x),
+         unstable AS (
+           SELECT h.root AS oid FROM held h JOIN pg_catalog.pg_type t ON t.oid = h.type
+           WHERE t.typtype = 'e' OR t.oid < 16384 AND t.typname ~ '^reg'
+           UNION SELECT k.partrelid FROM key k JOIN pg_catalog.pg_opclass o ON o.oid = k.class
+           WHERE k.attnum = 0 AND o.opcname IN ('enum_ops', 'array_ops', 'record_ops', 'range_ops', 'multirange_ops', 'oid_ops')
+           UNION SELECT i.inhparent FROM unstable u JOIN pg_catalog.pg_class c ON c.oid = u.oid AND c.relispartition
+           JOIN pg_catalog.pg_inherits i ON i.inhrelid = u.oid)
+         SELECT oid FROM unstable"
+    );
+    reader.rows(&sql).await?.iter().map(|row| row.oid("oid")).collect()
 }

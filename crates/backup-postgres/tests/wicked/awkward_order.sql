@@ -85,3 +85,26 @@ CREATE TABLE a_checked (a int CHECK (is_allowed(a)));
 CREATE TABLE a_checked_child () INHERITS (a_checked);
 INSERT INTO a_checked VALUES (1);
 INSERT INTO a_checked_child VALUES (1);
+
+-- Hashes that are others in a copy, since oids are.
+CREATE TYPE hashed_kind AS ENUM ('a', 'b', 'c');
+CREATE TYPE hashed_row AS (n int, k hashed_kind[]);
+CREATE TYPE hashed_range AS RANGE (SUBTYPE = hashed_kind);
+CREATE DOMAIN hashed_domain AS hashed_row;
+CREATE TABLE hashed_array (k hashed_kind[]) PARTITION BY HASH (k);
+CREATE TABLE hashed_array_0 PARTITION OF hashed_array FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE hashed_array_1 PARTITION OF hashed_array FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO hashed_array SELECT ARRAY[x, y] FROM unnest(enum_range(NULL::hashed_kind)) x, unnest(enum_range(NULL::hashed_kind)) y;
+CREATE TABLE hashed_rows (n int, k hashed_domain, r hashed_range) PARTITION BY LIST (n);
+CREATE TABLE hashed_rows_all PARTITION OF hashed_rows DEFAULT PARTITION BY HASH (k, r);
+CREATE TABLE hashed_rows_0 PARTITION OF hashed_rows_all FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE hashed_rows_1 PARTITION OF hashed_rows_all FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO hashed_rows SELECT i, ROW(i, ARRAY[x])::hashed_row, hashed_range(x, NULL) FROM unnest(enum_range(NULL::hashed_kind)) x, generate_series(1, 5) i;
+CREATE TABLE hashed_names (c regclass) PARTITION BY HASH (c);
+CREATE TABLE hashed_names_0 PARTITION OF hashed_names FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE hashed_names_1 PARTITION OF hashed_names FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO hashed_names VALUES ('hashed_array'), ('hashed_rows'), ('hashed_names'), ('target'), ('indexed'), ('fk_a');
+CREATE TABLE hashed_expressions (k hashed_kind) PARTITION BY HASH ((ARRAY[k]));
+CREATE TABLE hashed_expressions_0 PARTITION OF hashed_expressions FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE hashed_expressions_1 PARTITION OF hashed_expressions FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO hashed_expressions SELECT unnest(enum_range(NULL::hashed_kind));
