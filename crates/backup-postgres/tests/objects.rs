@@ -139,6 +139,24 @@ async fn rows_that_configure_an_extension_come_behind_those_that_they_refer_to()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_replaced_stays_in_its_tablespace() {
+    for server in server::servers() {
+        server.psql(
+            "postgres",
+            "SET allow_in_place_tablespaces = on; SET client_min_messages = error;
+             SELECT 'CREATE TABLESPACE lb_space LOCATION ''''' WHERE NOT EXISTS (SELECT FROM pg_tablespace WHERE spcname = 'lb_space') \\gexec",
+        );
+        let (source, copy) = (server.create(), server.create());
+        server.psql(&source, "CREATE TABLE t (a int)");
+        server.psql("postgres", &format!("ALTER DATABASE {copy} SET TABLESPACE lb_space"));
+        let (manager, backup) = backed_up(&server, &source).await;
+        manager.restore(&backup, &server.url(&copy), RestoreOptions::default()).await.unwrap();
+        let found = "SELECT count(*) FROM t; SELECT spcname FROM pg_database d JOIN pg_tablespace s ON s.oid = dattablespace WHERE datname = current_database()";
+        assert_eq!(server.ask(&copy, found), "0\nlb_space\n");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn security_labels_on_what_is_an_extensions_and_on_subscriptions_are_in_a_backup() {
     for server in server::servers() {
         let source = server.create();

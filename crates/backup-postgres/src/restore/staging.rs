@@ -95,6 +95,9 @@ impl Staging {
         if let Some(spec) = spec {
             sql += &options(spec, session.version);
         }
+        if exists {
+            sql += &tablespace_of(ctx, session, target).await?;
+        }
         let Err(error) = session.execute(ctx, &sql).await else { return Ok(staging) };
         let error = error.during(format!("create database {}", staging.name.escape_debug()));
         if sql_state(&error).is_none() {
@@ -318,6 +321,25 @@ async fn bounded(clean: impl Future<Output = Result<()>>) -> Result<()> {
 async fn end_sessions(ctx: &Ctx, session: &Session, database: &str) -> Result<()> {
     let sql = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datname = $1 AND pid <> pg_catalog.pg_backend_pid()";
     session.rows(ctx, sql, &[&database]).await.map(drop)
+}
+
+/// What puts a new database where the one lies that it replaces.
+async fn tablespace_of(ctx: &Ctx, session: &Session, database: &str) -> Result<String> {
+    let sql =
+        "SELECT s.spcname::text AS name, pg_catalog.has_tablespace_privilege(s.oid, 'CREATE') AS allowed
+               FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace s ON s.oid = d.dattablespace
+               WHERE d.datname = $1 AND s.spcname <> 'pg_default'";
+    let rows = session.rows(ctx, sql, &[&database]).await?;
+    let Some(row) = rows.first() else { return Ok(String::new()) };
+    let name = column::<&str>(row, "name")?;
+    if column(row, "allowed")? {
+        return Ok(format!(" TABLESPACE {}", ident(name)));
+    }
+    ctx.warn(format!(
+        "the new database does not lie in tablespace {}, as the one does that it replaces: the account may not create there",
+        name.escape_debug()
+    ));
+    Ok(String::new())
 }
 
 fn options(spec: &DatabaseSpec, version: u32) -> String {
