@@ -219,6 +219,36 @@ async fn children_that_take_nulls_where_their_parents_do_not_come_into_version_1
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_and_definitions_that_are_no_utf_8_are_named() {
+    for server in server::servers() {
+        for (made, named) in [
+            (
+                "CREATE TABLE fine (a int); EXECUTE format('CREATE TABLE %I (a int)', 't' || odd)",
+                "table public.\"t\\351\"",
+            ),
+            ("EXECUTE format('COMMENT ON FUNCTION f() IS %L', odd)", "function public.f()"),
+            ("EXECUTE format('CREATE TYPE e AS ENUM (%L)', odd)", "type public.e"),
+        ] {
+            let source = server.create();
+            server.psql("postgres", &format!("DROP DATABASE {source}"));
+            server.psql("postgres", &format!("CREATE DATABASE {source} TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"));
+            let made = format!(
+                "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; DO $$ DECLARE odd text := convert_from('\\xe9', 'SQL_ASCII'); BEGIN {made}; END $$"
+            );
+            server.psql(&source, &made);
+            let mut config = BackupConfig::default();
+            config.jobs = 2;
+            let manager = BackupManager::new(config)
+                .with_registry(Registry::new().with(&backup_postgres::ENGINE))
+                .with_storage(Arc::new(MemoryStorage::new()));
+            let error = manager.backup(&server.url(&source)).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+            assert!(error.to_string().contains(named), "{error}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_extension_without_its_comment_comes_back_so() {
     for server in server::servers() {
         let source = server.create();

@@ -31,6 +31,7 @@ mod tables;
 mod triggers;
 mod types;
 mod unknown;
+mod unsayable;
 
 use std::collections::{HashMap, HashSet};
 
@@ -40,7 +41,7 @@ use futures::future::try_join;
 pub(crate) use lock::{changed, fingerprint, lock, lock_some, locking, shapes};
 pub(crate) use plan::Plan;
 pub(crate) use reader::Reader;
-pub(crate) use relations::{relations, unreadable};
+pub(crate) use relations::unreadable;
 pub(crate) use schemas::database_sql;
 pub(crate) use unknown::anything_sql;
 
@@ -52,6 +53,14 @@ use reader::Fields;
 use relations::Relations;
 use schemas::Database;
 
+/// What there is, before anything is locked.
+pub(crate) async fn relations(reader: Reader<'_>) -> Result<Relations> {
+    match relations::relations(reader).await {
+        Err(error) => Err(unsayable::named(reader, error).await),
+        relations => relations,
+    }
+}
+
 /// Reads everything that `request` may want, within the snapshot of `session`, whose tables are locked. Meanwhile `beside`, of the same
 /// snapshot, if there is one, asks what the server takes longest for.
 pub(crate) async fn read(
@@ -62,6 +71,19 @@ pub(crate) async fn read(
     request: &BackupRequest,
 ) -> Result<Plan> {
     let reader = Reader { ctx, session, version: session.version };
+    match read_all(reader, beside, relations, request).await {
+        Err(error) => Err(unsayable::named(reader, error).await),
+        plan => plan,
+    }
+}
+
+async fn read_all(
+    reader: Reader<'_>,
+    beside: Option<&Session>,
+    relations: &Relations,
+    request: &BackupRequest,
+) -> Result<Plan> {
+    let ctx = reader.ctx;
     let beside = beside.map(|session| Reader { ctx, session, version: session.version });
     let ((mut catalog, database, parts), asked) =
         try_join(Box::pin(up_to_rows(reader, relations, request)), Box::pin(ask_beside(beside))).await?;
@@ -89,6 +111,7 @@ pub(crate) async fn read(
     privileges::privileges(reader, &mut catalog).await?;
 
     depend::depend(reader, &mut catalog).await?;
+    depend::unsaid(&mut catalog)?;
     depend::domain_checks(&mut catalog)?;
     depend::contents(&mut catalog, relations)?;
     depend::on_extensions(reader, &mut catalog).await?;
@@ -111,7 +134,6 @@ struct Asked {
 async fn ask(reader: Reader<'_>) -> Result<Asked> {
     Ok(Asked {
         sizes: contents::sizes(reader).await?,
-    depend::unsaid(&mut catalog)?;
         keys: constraints::read_keys(reader).await?,
         indexes: indexes::read(reader).await?,
     })
