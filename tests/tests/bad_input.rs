@@ -221,6 +221,9 @@ fn a_target_that_is_not_empty_is_refused_and_stays_as_it_is() {
     let said = place.fails(1, &["restore", &id, "--target", "sqlite:other.db"]);
     assert!(said.contains("--drop-existing") || said.contains("drop"), "{said}");
     assert!(fs::read(place.path("other.db")).unwrap() == before);
+    let elsewhere = ["--target", "sqlite:some.db", "--target-database", "other.db"];
+    let said = place.fails(2, &[&["restore", &id, "--drop-existing"][..], &elsewhere].concat());
+    assert!(said.contains("sqlite:other.db") && !said.contains("some.db"), "{said}");
     place.fails(2, &["restore", &id, "--target", "sqlite:other.db", "--drop-existing"]);
     assert!(fs::read(place.path("other.db")).unwrap() == before);
     place.restore(&id, "other.db", &["--drop-existing", "--yes"]);

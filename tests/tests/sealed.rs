@@ -514,6 +514,45 @@ fn whatever_a_forger_writes_is_refused() {
     assert_eq!(caught, forgeries);
 }
 
+/// An archive has a manifest of its own, which nobody signs.
+#[test]
+fn an_archive_that_a_forger_made_is_refused_however_it_is_read() {
+    let place = Place::new();
+    let identity = sealed_shop(&place);
+    let archive = |place: &Place, source: &str| {
+        let source = format!("sqlite:{source}");
+        let said = place.run(&["backup", &source, "--format", "compressed", "--codec", "none", "--json"]);
+        serde_json::from_str::<Value>(&said).unwrap()["backup"]["id"].as_str().unwrap().to_owned()
+    };
+    let id = archive(&place, "source.db");
+    let his = Place::new();
+    shop(&his.path("his.db"));
+    rusqlite::Connection::open(his.path("his.db")).unwrap().execute_batch("CREATE TABLE his (a)").unwrap();
+    let his_id = archive(&his, "his.db");
+    let tar = std::fs::read(his.path(&format!("backups/files/{his_id}.tar"))).unwrap();
+    let kept = std::fs::read(place.path(&format!("backups/files/{id}.tar"))).unwrap();
+    Forger::new(&place.path("backups")).replace_archive(&id, tar, &his_id);
+    let tries: [&[&str]; 6] = [
+        &["restore", &id, "--target", "sqlite:copy.db"],
+        &["restore", &id, "--target", "sqlite:copy.db", "--skip-verification"],
+        &["export", &id, "-o", "copy.db", "--format", "sql"],
+        &["export", &id, "-o", "copy.db", "--format", "compressed"],
+        &["show", &id],
+        &["verify", &id],
+    ];
+    let codes = |expected: i32| {
+        for arguments in tries {
+            let (code, said) = elsewhere(&place, &[arguments, &["--identity", &identity]].concat());
+            assert_eq!(code, Some(expected), "{arguments:?}: {said}");
+            let made = std::fs::remove_file(place.path("copy.db")).is_ok();
+            assert_eq!(made, expected == 0 && ["restore", "export"].contains(&arguments[0]), "{arguments:?}");
+        }
+    };
+    codes(4);
+    std::fs::write(place.path(&format!("backups/files/{id}.tar")), kept).unwrap();
+    codes(0);
+}
+
 #[test]
 fn prune_frees_sealed_chunks_and_a_forged_backup_costs_no_real_one() {
     let place = Place::new();

@@ -98,8 +98,8 @@ pub struct RestoreOptions {
     pub point_in_time: Option<DateTime<Utc>>,
     /// Restore the database as it was at this position of its log.
     pub until: Option<Position>,
-    /// Do not check what is stored before the target is touched: every chunk is checked when it is read. Scripts, of which nothing else is
-    /// proven, are checked all the same.
+    /// Do not check what is stored before the target is touched: every chunk is checked when it is read. Scripts, and archives in sealed
+    /// repositories, of which nothing else is proven, are checked all the same.
     pub skip_verification: bool,
     /// The name to restore under.
     pub target_database: Option<String>,

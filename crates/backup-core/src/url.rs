@@ -42,6 +42,14 @@ impl DatabaseUrl {
         }
     }
 
+    /// The same place with another database: the last word of the path, or all of it behind a host.
+    pub fn with_database(&self, name: &str) -> Self {
+        let mut other = self.clone();
+        let start = if self.hosts.is_empty() { self.path.rfind('/').map_or(0, |slash| slash + 1) } else { 0 };
+        other.path.replace_range(start.., name);
+        other
+    }
+
     /// The value of the option `name`, the last one given.
     pub fn option(&self, name: &str) -> Option<&str> {
         self.options.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
@@ -205,6 +213,16 @@ mod tests {
         assert_eq!(name("mysql:///a%2Fb?socket=/s"), "a/b");
         assert_eq!(name("mysql:///?socket=/s"), "");
         assert_eq!("mysql://u@h/%2Fa%2Fb".parse::<DatabaseUrl>().unwrap().database(), "/a/b");
+    }
+
+    #[test]
+    fn another_database_is_at_the_same_place() {
+        let other =
+            |text: &str, name: &str| text.parse::<DatabaseUrl>().unwrap().with_database(name).to_string();
+        assert_eq!(other("postgres://u@h:1/shop?a=b", "prod"), other("postgres://u@h:1/prod?a=b", "prod"));
+        assert_eq!(other("mysql://u@h/%2Fa%2Fb", "prod"), other("mysql://u@h/prod", "prod"));
+        assert_eq!(other("mysql:///shop?socket=/s", "prod"), other("mysql:///prod?socket=/s", "prod"));
+        assert_eq!(other("sqlite:dir/to.db", "new.db"), "sqlite:dir/new.db");
     }
 
     #[test]

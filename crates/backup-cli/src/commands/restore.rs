@@ -62,8 +62,8 @@ pub(crate) struct Args {
     /// Leave out owners and grants
     #[arg(long)]
     no_owner: bool,
-    /// Do not check what is stored before the target is touched, but while it is loaded; scripts are
-    /// checked before all the same
+    /// Do not check what is stored before the target is touched, but while it is loaded; scripts, and
+    /// archives in sealed repositories, are checked before all the same
     #[arg(long)]
     skip_verification: bool,
     /// How many parts to load at once [default: the number of processors, at most 8]
@@ -78,12 +78,14 @@ impl Args {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
         let file = session.config_file()?;
         let target = session.source(&file, &self.target).await?;
+        let replaced = match &self.target_database {
+            Some(name) => target.url.with_database(name),
+            None => target.url.clone(),
+        };
         let mut backup: BackupRef = self.backup.parse()?;
         if self.drop_existing {
-            session.require_confirmation(
-                self.yes,
-                &format!("--drop-existing replaces what is in {}", target.url),
-            )?;
+            session
+                .require_confirmation(self.yes, &format!("--drop-existing replaces what is in {replaced}"))?;
         }
         let mut config = BackupConfig::default();
         target.apply(&mut config);
@@ -101,7 +103,7 @@ impl Args {
                     format!("as of {} UTC ({})", time(found.created_at), found.id)
                 }
             };
-            let question = format!("Replace what is in {} by {} {of}?", target.url, found.database);
+            let question = format!("Replace what is in {replaced} by {} {of}?", found.database);
             session.confirm(self.yes, &question).await?;
         }
         let started = Instant::now();

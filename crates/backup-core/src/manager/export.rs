@@ -52,6 +52,9 @@ impl Job<'_> {
                 Contents::Chunks(_) => self.copy(source).await,
             };
         }
+        if opened.is_proven_whole() {
+            opened.check_file(self.ctx).await?;
+        }
         match (self.format, &opened.contents) {
             (Format::Binary, _) => Err(Error::unsupported("a binary backup is not one file")
                 .hint("ask for --format compressed, or copy the repository")),

@@ -92,6 +92,12 @@ async fn open(ctx: &Ctx, repository: Repository, manifest: Manifest) -> Result<O
         if opened.header.id != header.id {
             return Err(Error::damaged(format!("its archive is that of {}", opened.header.id)));
         }
+        let said = |record: &PartRecord| (record.part.clone(), record.digest, record.segment.clone());
+        if !opened.parts.iter().map(said).eq(parts.iter().map(said)) {
+            return Err(Error::damaged(
+                "the archive's own manifest says something else than the repository's",
+            ));
+        }
         return Ok(Opened { repository: Some(repository), header, body, ..opened });
     }
     let contents = Contents::Script(ScriptFile::new(source.clone()));
@@ -150,6 +156,13 @@ impl Opened {
     /// A reader of a part. Those of a script must be asked for in the script's order.
     pub(crate) fn is_sequential(&self) -> bool {
         matches!(self.contents, Contents::Script(_))
+    }
+
+    /// Whether nothing but the hash of the whole file proves what is read of it: of a script, and of an archive in a sealed repository,
+    /// where the manifest is signed, and the archive's own lists are by nobody.
+    pub(crate) fn is_proven_whole(&self) -> bool {
+        let is_sealed = || self.repository.as_ref().is_some_and(Repository::is_sealed);
+        self.is_sequential() || (self.file.is_some() && is_sealed())
     }
 
     /// Checks the stored bytes of the single file, if it is one: against its manifest, or by the mark at its end.

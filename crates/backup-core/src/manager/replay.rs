@@ -141,9 +141,17 @@ impl Log {
             .collect()
     }
 
-    /// Checks the stored bytes of all that will be replayed.
-    pub(super) async fn check_stored(&self, ctx: &Ctx, jobs: usize) -> Result<()> {
+    /// Whether some of it is proven by nothing but the hash of a whole file.
+    pub(super) fn is_proven_whole(&self) -> bool {
+        self.backups.iter().any(|(opened, _)| opened.is_proven_whole())
+    }
+
+    /// Checks the stored bytes of all that will be replayed; if those are to be skipped, only what nothing else proves.
+    pub(super) async fn check_stored(&self, ctx: &Ctx, jobs: usize, skips: bool) -> Result<()> {
         for (opened, records) in &self.backups {
+            if skips && !opened.is_proven_whole() {
+                continue;
+            }
             let checked = opened.check_stored(ctx, records, jobs).await;
             checked.during(|| format!("check {}", opened.header.id))?;
         }

@@ -49,17 +49,20 @@ impl Job<'_> {
         let selection = select::select(records, &header.database, &self.options)?;
         let jobs =
             if opened.is_sequential() { 1 } else { self.options.jobs.unwrap_or(self.config.jobs).max(1) };
-        let is_script = opened.is_sequential();
-        if self.options.skip_verification && is_script {
+        let skips = self.options.skip_verification;
+        let is_proven_whole = opened.is_proven_whole() || log.is_proven_whole();
+        if skips && is_proven_whole {
             ctx.warn(
-                "a script is read once before it is loaded all the same: nothing else proves what is in it",
+                "scripts and sealed archives are read once before they are loaded all the same: nothing else proves what is in them",
             );
         }
-        if !self.options.skip_verification || is_script {
+        if !skips || is_proven_whole {
             ctx.emit(Event::Stage(Stage::Verify));
-            opened.check_stored(ctx, &selection.records, jobs).await?;
-            log.check_stored(ctx, self.options.jobs.unwrap_or(self.config.jobs)).await?;
         }
+        if !skips || opened.is_proven_whole() {
+            opened.check_stored(ctx, &selection.records, jobs).await?;
+        }
+        log.check_stored(ctx, self.options.jobs.unwrap_or(self.config.jobs), skips).await?;
         let source = opened.contents.parts();
         let parts: Arc<[Part]> = selection.records.iter().map(|record| source.part(record)).collect();
         let request = RestoreRequest {
@@ -94,7 +97,10 @@ impl Job<'_> {
             replayed: log.ids().cloned().collect(),
             transactions: 0,
             position: header.end,
-            target: self.target.to_string(),
+            target: match &self.options.target_database {
+                Some(name) => self.target.with_database(name).to_string(),
+                None => self.target.to_string(),
+            },
             parts: loader.parts.len() as u64,
             rows: loader.records.iter().map(PartRecord::rows).sum(),
             bytes,
