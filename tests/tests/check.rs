@@ -103,6 +103,30 @@ fn every_missing_truncated_or_flipped_object_is_named_with_the_backups_that_need
 }
 
 #[test]
+fn a_manifest_that_says_odd_things_does_not_end_a_check() {
+    let (place, ids) = place();
+    let path = place.path(&format!("backups/manifests/{}", ids[0]));
+    let manifest = fs::read(&path).unwrap();
+    let mut lines = manifest.splitn(3, |byte| *byte == b'\n');
+    let (header, _, body) = (lines.next().unwrap(), lines.next().unwrap(), lines.next().unwrap());
+    for (key, value) in [("sealed", "age"), ("codec", "brotli")] {
+        let mut odd: Value = serde_json::from_slice(header).unwrap();
+        odd["body"][key] = value.into();
+        let odd = odd.to_string();
+        let proof = format!("{{\"hash\":\"{}\",\"signature\":null}}", lifeboat::Hash32::of(odd.as_bytes()));
+        fs::write(&path, [odd.as_bytes(), b"\n", proof.as_bytes(), b"\n", body].concat()).unwrap();
+        // What is wrong with the other one is found too.
+        let chunk = chunks(&place).pop().unwrap();
+        let whole = fs::read(&chunk).unwrap();
+        fs::write(&chunk, &whole[1..]).unwrap();
+        let report = check(&place, 4, &[]);
+        assert!(affected(&report).contains(&ids[0].as_str()), "{key}: {report}");
+        assert!(affected(&report).contains(&ids[1].as_str()), "{key}: {report}");
+        fs::write(&chunk, whole).unwrap();
+    }
+}
+
+#[test]
 fn what_a_damaged_backup_still_has_is_named_and_can_be_restored() {
     let (place, ids) = place();
     // The largest chunk holds orders, and both binary backups have it.

@@ -125,7 +125,7 @@ impl Object {
 impl fmt::Display for Object {
     /// For people and logs: control characters are escaped, nothing is quoted for SQL.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", self.kind)?;
+        write!(f, "{} ", self.kind.escape_debug())?;
         if let Some(schema) = &self.schema {
             write!(f, "{}.", schema.escape_debug())?;
         }

@@ -564,6 +564,9 @@ impl BackupManager {
                 Ok(last.clone())
             }
             BackupRef::Id(start) => {
+                if let Some(whole) = headers.iter().find(|header| header.id.as_str() == start) {
+                    return Ok(whole.clone());
+                }
                 let mut found = headers.iter().filter(|header| header.id.as_str().starts_with(start));
                 match (found.next(), found.next()) {
                     (Some(header), None) => Ok(header.clone()),

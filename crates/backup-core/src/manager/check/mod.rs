@@ -77,13 +77,16 @@ impl Findings {
     }
 }
 
-/// What is wrong with an object, if this error says so; others end the check.
+/// What is wrong with an object, if this error says so; others end the check. A manifest that says another codec or sealing than this
+/// program or its repository knows is one backup's fault, and no reason to leave out all others.
 fn damage(error: Error) -> Result<String> {
     match error.kind() {
         ErrorKind::Damaged
         | ErrorKind::NotFound
         | ErrorKind::Io
         | ErrorKind::NewerFormat
+        | ErrorKind::Unsupported
+        | ErrorKind::MissingKey
         | ErrorKind::UnknownSigner => Ok(error.message()),
         _ => Err(error),
     }
