@@ -168,6 +168,34 @@ fn sum(header: &mut [u8]) {
     header[148..156].copy_from_slice(format!("{sum:07o}\0").as_bytes());
 }
 
+/// Little that is stored can be named so often that no memory holds it.
+#[test]
+fn what_is_named_again_and_again_is_refused() {
+    let (place, id) = with_backup("binary");
+    forge(&place, &id, |header, _| {
+        let list = header["lists"][0].clone();
+        header["lists"] = json!(vec![list; 10_000]);
+    });
+    is_refused(&place, &id, "a list that is named again and again");
+    for arguments in [&["verify", &id][..], &["show", &id]] {
+        assert_eq!(place.code(arguments), Some(4), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_backup_is_named_by_its_id_whatever_else_begins_with_it() {
+    let (place, id) = with_backup("binary");
+    let path = |id: &str| place.path(&format!("backups/manifests/{id}"));
+    let manifest = fs::read(path(&id)).unwrap();
+    let header = manifest.split(|byte| *byte == b'\n').next().unwrap();
+    let longer = format!("{id}-x");
+    let header = String::from_utf8(header.to_vec()).unwrap().replace(&id, &longer);
+    write_manifest(&path(&longer), &header, b"");
+    for arguments in [&["verify", &id][..], &["show", &id], &["delete", &id, "--yes"]] {
+        assert_eq!(place.code(arguments), Some(0), "{arguments:?}");
+    }
+}
+
 #[test]
 fn deep_nesting_is_an_error_and_no_overflow() {
     let mut tried = 0;

@@ -42,7 +42,7 @@ pub struct PartReader {
     said_rows: Option<u64>,
 }
 
-/// The same as [`PartReader`], for synchronous drivers: its methods block.
+/// The same as [`PartReader`], for synchronous drivers: its methods, and those that it has as a [`PartSource`], block.
 #[derive(Debug)]
 pub struct BlockingPartReader(Unfolding);
 
@@ -88,15 +88,22 @@ impl PartReader {
         unfolding.item(most)
     }
 
-    /// The next statement of a [`crate::PartKind::Sql`] part, whole.
-    pub async fn statement(&mut self) -> Result<Option<String>> {
-        let mut statement = Statement::default();
+    /// The next row or statement, whole; `None` at the end. For statements, and for rows where memory has room for any: of rows
+    /// `next` gives the pieces of large ones. Errors: `Damaged` if it is cut off, or longer than 1 GiB.
+    pub async fn next_whole(&mut self) -> Result<Option<Vec<u8>>> {
+        let mut whole = Whole::default();
         while let Some(item) = self.next().await? {
-            if let Some(whole) = statement.add(item)? {
-                return Ok(Some(whole));
+            if whole.add(item)? {
+                return Ok(Some(whole.0));
             }
         }
-        Ok(None)
+        whole.end()
+    }
+
+    /// The next statement of a [`crate::PartKind::Sql`] part, whole. Errors: as those of [`Self::next_whole`], and `Damaged` if it is
+    /// not UTF-8.
+    pub async fn statement(&mut self) -> Result<Option<String>> {
+        self.next_whole().await?.map(text).transpose()
     }
 
     /// Runs `read` on a thread that may block, with the blocking twin of this reader. If the returned future is dropped, `read`
@@ -132,17 +139,6 @@ impl BlockingPartReader {
         }
         self.0.item(0)
     }
-
-    /// See [`PartReader::statement`].
-    pub fn statement(&mut self) -> Result<Option<String>> {
-        let mut statement = Statement::default();
-        while let Some(item) = self.next()? {
-            if let Some(whole) = statement.add(item)? {
-                return Ok(Some(whole));
-            }
-        }
-        Ok(None)
-    }
 }
 
 impl PartSource for BlockingPartReader {
@@ -155,26 +151,36 @@ fn lost() -> Error {
     Error::internal("a part reader was used again after its thread was lost")
 }
 
-/// Joins the fragments of a statement.
-#[derive(Default)]
-struct Statement(Vec<u8>);
+pub(crate) fn text(statement: Vec<u8>) -> Result<String> {
+    String::from_utf8(statement).map_err(|error| Error::damaged("a statement is not UTF-8").because(error))
+}
 
-impl Statement {
-    fn add(&mut self, item: Item<'_>) -> Result<Option<String>> {
-        let whole = match item {
-            Item::Row(row) => row.to_vec(),
-            Item::Fragment { bytes, last, .. } => {
-                self.0.extend_from_slice(bytes);
-                if !last {
-                    return Ok(None);
-                }
-                std::mem::take(&mut self.0)
-            }
-            Item::Bytes(_) => return Err(Error::internal("a statement was read from a part of bytes")),
+/// The longest row or statement that is put together in memory. No server takes a longer statement, but a part that somebody made up
+/// could name the same fragment for ever.
+const WHOLE_MAX: usize = 1 << 30;
+
+/// Joins the fragments of a row or statement.
+#[derive(Default)]
+pub(crate) struct Whole(pub(crate) Vec<u8>);
+
+impl Whole {
+    /// Takes in the next item, and says whether the row or statement ends with it.
+    pub(crate) fn add(&mut self, item: Item<'_>) -> Result<bool> {
+        let (bytes, last) = match item {
+            Item::Row(bytes) => (bytes, true),
+            Item::Fragment { bytes, last, .. } => (bytes, last),
+            Item::Bytes(_) => return Err(Error::damaged("bytes stand among rows or statements")),
         };
-        String::from_utf8(whole)
-            .map(Some)
-            .map_err(|error| Error::damaged("a statement is not UTF-8").because(error))
+        if self.0.len() + bytes.len() > WHOLE_MAX {
+            return Err(Error::damaged("a row or statement is longer than 1 GiB"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(last)
+    }
+
+    /// Nothing comes any more.
+    pub(crate) fn end(self) -> Result<Option<Vec<u8>>> {
+        if self.0.is_empty() { Ok(None) } else { Err(Error::damaged("a row or statement is cut off")) }
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::ServerInfo;
 use crate::error::Result;
 use crate::part::Part;
-use crate::reader::Item;
+use crate::reader::{Item, Whole, text};
 
 /// What a script is told about the backup that it is made of.
 #[derive(Debug, Clone)]
@@ -50,6 +50,22 @@ pub trait ScriptWriter: Send + Sync {
 pub trait PartSource {
     /// The next piece; `None` at the end. Blocks.
     fn next(&mut self) -> Result<Option<Item<'_>>>;
+
+    /// The next row or statement, whole; `None` at the end. Errors: `Damaged` if it is cut off, or longer than 1 GiB.
+    fn next_whole(&mut self) -> Result<Option<Vec<u8>>> {
+        let mut whole = Whole::default();
+        while let Some(item) = self.next()? {
+            if whole.add(item)? {
+                return Ok(Some(whole.0));
+            }
+        }
+        whole.end()
+    }
+
+    /// The next statement, whole; `None` at the end. Errors: as those of [`Self::next_whole`], and `Damaged` if it is not UTF-8.
+    fn statement(&mut self) -> Result<Option<String>> {
+        self.next_whole()?.map(text).transpose()
+    }
 }
 
 /// A stretch of a script that our own restore hands to the engine as it stands.

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use backup_core::{
-    BlockingPartReader, Content, Ctx, During, Error, ErrorKind, Existing, Item, Part, PartKind, PartReader,
-    RestoreRequest, RestoreSession, Result, async_trait,
+    BlockingPartReader, Content, Ctx, During, Error, ErrorKind, Existing, Part, PartKind, PartReader,
+    PartSource, RestoreRequest, RestoreSession, Result, async_trait,
 };
 
 use crate::database::Database;
@@ -145,21 +145,10 @@ fn load_statements(staging: &Staging, input: &mut BlockingPartReader) -> Result<
 
 fn load_rows(staging: &Staging, table: &str, input: &mut BlockingPartReader) -> Result<()> {
     let prefix = Statement::row_prefix(table);
-    let (mut batch, mut long) = (String::new(), Vec::new());
-    while let Some(item) = input.next()? {
-        let values = match item {
-            Item::Row(row) => unpack(row)?,
-            Item::Fragment { bytes, last, .. } => {
-                long.extend_from_slice(bytes);
-                if !last {
-                    continue;
-                }
-                unpack(&std::mem::take(&mut long))?
-            }
-            _ => return Err(Error::internal("bytes among rows")),
-        };
+    let mut batch = String::new();
+    while let Some(row) = input.next_whole()? {
         batch += &prefix;
-        batch += &values;
+        batch += &unpack(&row)?;
         batch.push('\n');
         if batch.len() > BATCH {
             staging.append(&mut batch)?;

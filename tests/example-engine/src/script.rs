@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use backup_core::{Error, Item, Part, PartKind, PartSource, Result, Script, ScriptInfo, ScriptWriter};
+use backup_core::{Error, Part, PartKind, PartSource, Result, Script, ScriptInfo, ScriptWriter};
 
 use crate::statement::{Statement, unpack};
 
@@ -26,26 +26,11 @@ impl ScriptWriter for KvScript {
             PartKind::Rows { .. } => Some(Statement::row_prefix(&part.object.name)),
             _ => None,
         };
-        let mut long = Vec::new();
-        while let Some(item) = source.next()? {
-            let whole = match item {
-                Item::Row(row) => row,
-                Item::Fragment { bytes, first, last } => {
-                    if first {
-                        long.clear();
-                    }
-                    long.extend_from_slice(bytes);
-                    if !last {
-                        continue;
-                    }
-                    &long
-                }
-                _ => return Err(Error::internal("kv plans no parts of bytes")),
-            };
+        while let Some(whole) = source.next_whole()? {
             match &prefix {
-                None => script.statement(|script| script.write_all(whole).map_err(write_failed))?,
+                None => script.statement(|script| script.write_all(&whole).map_err(write_failed))?,
                 Some(prefix) => {
-                    let values = unpack(whole)?;
+                    let values = unpack(&whole)?;
                     script.statement(|script| write!(script, "{prefix}{values}").map_err(write_failed))?;
                 }
             }

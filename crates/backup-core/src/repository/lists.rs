@@ -1,6 +1,8 @@
 //! Chunk lists: which chunks a backup is made of, in clear (the ids are keyed), so that whoever cannot read a
 //! backup can still copy, check and prune it.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use super::id::Hash32;
@@ -89,7 +91,12 @@ pub(super) fn encode(entries: &[ChunkEntry]) -> (ListRecord, Bytes) {
 /// Reads and checks the lists that `records` name.
 pub(crate) async fn load(storage: &dyn Storage, records: &[ListRecord]) -> Result<Vec<ChunkEntry>> {
     let mut entries = Vec::new();
+    let mut seen = HashSet::new();
     for record in records {
+        // No backup names a chunk twice; one that somebody made up could name one list for ever.
+        if !seen.insert(record.id) {
+            return Err(Error::damaged(format!("it names the chunk list {} twice", record.id)));
+        }
         // A manifest that somebody made up may say any number.
         let chunks = (record.chunks as usize).min(LIST_MAX);
         let list = storage.get_at_most(&key(&record.id)?, (MAGIC.len() + ENTRY * chunks) as u64).await?;

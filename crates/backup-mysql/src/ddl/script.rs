@@ -99,7 +99,7 @@ fn statements(part: &Part, source: &mut dyn PartSource, script: &mut Script<'_>)
     if made_from == SqlSpec::Database {
         say(script, UNIQUE)?;
     }
-    while let Some(sql) = next(source)? {
+    while let Some(sql) = source.next_whole()? {
         let Some(context) = made_from.context() else {
             script.statement(|script| write(script, &sql))?;
             say(script, ";\n")?;
@@ -186,28 +186,6 @@ fn piece(literals: &mut Literals<'_>, source: &mut dyn PartSource) -> Result<boo
         }
         Some(_) => Err(Error::internal("something else stands among the rows")),
     }
-}
-
-/// The next statement, whole. It need not be UTF-8.
-fn next(source: &mut dyn PartSource) -> Result<Option<Vec<u8>>> {
-    let mut whole = Vec::new();
-    while let Some(item) = source.next()? {
-        let last = match item {
-            Item::Row(sql) => {
-                whole.extend_from_slice(sql);
-                true
-            }
-            Item::Fragment { bytes, last, .. } => {
-                whole.extend_from_slice(bytes);
-                last
-            }
-            _ => return Err(Error::internal("something else stands among the statements")),
-        };
-        if last {
-            return Ok(Some(whole));
-        }
-    }
-    Ok(None)
 }
 
 fn say(script: &mut Script<'_>, text: &str) -> Result<()> {

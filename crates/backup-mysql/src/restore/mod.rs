@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex as Cell, PoisonError};
 
 use backup_core::{
-    Content, Ctx, During, Error, ErrorKind, Item, Part, PartKind, PartReader, RestoreRequest, RestoreSession,
+    Content, Ctx, During, Error, ErrorKind, Part, PartKind, PartReader, RestoreRequest, RestoreSession,
     Result, RowLayout, async_trait,
 };
 use tokio::sync::{Mutex, OnceCell};
@@ -158,7 +158,7 @@ impl Restore {
             return self.view(ctx, part, session, made_from, (*invalid, stand_ins), input).await;
         }
         let mut inserted = 0;
-        while let Some(sql) = statement(input).await? {
+        while let Some(sql) = input.next_whole().await? {
             match &made_from {
                 None => {
                     let done = session.connection.execute_bytes(ctx, &sql).await?;
@@ -365,23 +365,6 @@ impl Restore {
 async fn take_back(target: &Target, accounts: &Accounts, config: &Config) -> Result<()> {
     let (target, accounts) = (target.take_back(config).await, accounts.take_back(config).await);
     target.and(accounts)
-}
-
-/// The next statement, whole. It need not be UTF-8.
-async fn statement(input: &mut PartReader) -> Result<Option<Vec<u8>>> {
-    let mut whole = Vec::new();
-    while let Some(item) = input.next().await? {
-        let (bytes, last) = match item {
-            Item::Row(bytes) => (bytes, true),
-            Item::Fragment { bytes, last, .. } => (bytes, last),
-            _ => return Err(Error::internal("something else stands among the statements")),
-        };
-        whole.extend_from_slice(bytes);
-        if last {
-            return Ok(Some(whole));
-        }
-    }
-    Ok(None)
 }
 
 impl Drop for Restore {

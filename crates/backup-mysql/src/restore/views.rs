@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use backup_core::{Ctx, Part, PartReader, Result};
 
+use super::Restore;
 use super::session::Session;
-use super::{Restore, statement};
 use crate::catalog::spec::SqlSpec;
 use crate::catalog::stand_in::StandIns;
 use crate::error::code;
@@ -28,7 +28,7 @@ impl Restore {
     ) -> Result<()> {
         self.target.note_made(part, made_from);
         let mut statements = Vec::new();
-        while let Some(sql) = statement(input).await? {
+        while let Some(sql) = input.next_whole().await? {
             statements.push(sql);
         }
         // Beside what is there nothing is put aside, nor stands in for anything.

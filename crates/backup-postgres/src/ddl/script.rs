@@ -95,32 +95,11 @@ fn write(script: &mut Script<'_>, bytes: &[u8]) -> Result<()> {
 
 /// Each statement as the server or we have written it, and the semicolon behind it.
 fn statements(source: &mut dyn PartSource, script: &mut Script<'_>) -> Result<()> {
-    while let Some(first) = source.next()? {
-        let mut sql = Vec::new();
-        let mut ended = take(first, &mut sql)?;
-        while !ended {
-            let next = source.next()?.ok_or_else(|| Error::damaged("a statement is cut off"))?;
-            ended = take(next, &mut sql)?;
-        }
+    while let Some(sql) = source.next_whole()? {
         script.statement(|script| write(script, &sql))?;
         say(script, ";\n")?;
     }
     Ok(())
-}
-
-/// Appends an item, and says whether its row ends there.
-fn take(item: Item<'_>, to: &mut Vec<u8>) -> Result<bool> {
-    match item {
-        Item::Row(row) => {
-            to.extend_from_slice(row);
-            Ok(true)
-        }
-        Item::Fragment { bytes, last, .. } => {
-            to.extend_from_slice(bytes);
-            Ok(last)
-        }
-        _ => Err(Error::damaged("a part of rows holds something else")),
-    }
 }
 
 /// Rows as the server sent them, each ended by a newline.

@@ -4,4 +4,3 @@ pub(crate) mod float;
 pub(crate) mod literal;
 pub(crate) mod quote;
 pub(crate) mod script;
-pub(crate) mod statement;

@@ -8,7 +8,7 @@ use backup_core::{
 };
 use rusqlite::Connection;
 
-use super::{float, literal, statement};
+use super::{float, literal};
 use crate::backup::spec;
 use crate::catalog::plan::{SEQUENCES, SqlSpec};
 use crate::catalog::table::RowsSpec;
@@ -41,7 +41,7 @@ impl ScriptWriter for SqliteScript {
         match &part.kind {
             PartKind::Sql => {
                 let made_from: Option<SqlSpec> = spec(part).ok();
-                while let Some(sql) = statement::next(source)? {
+                while let Some(sql) = source.statement()? {
                     let sql = for_the_shell(part, made_from.as_ref(), sql);
                     script.statement(|script| say(script, &sql))?;
                     end(script, &sql)?;

@@ -15,7 +15,6 @@ use crate::catalog::plan::{SEQUENCES, SqlSpec};
 use crate::catalog::settings::{Encoding, WRITE_AHEAD};
 use crate::catalog::table::RowsSpec;
 use crate::connect::open;
-use crate::ddl::statement;
 use crate::error::Doing;
 use crate::rows::write::Target;
 
@@ -147,7 +146,7 @@ impl Loading {
         if made_from.is_none() {
             self.need(&part.object.name)?;
         }
-        while let Some(sql) = statement::next(source)? {
+        while let Some(sql) = source.statement()? {
             if sql == WRITE_AHEAD {
                 self.write_ahead = true;
                 continue;

@@ -68,23 +68,8 @@ impl RestoreSession for FakeRestore {
             }
             return Ok(());
         }
-        let mut long = Vec::new();
-        while let Some(item) = input.next().await? {
-            let row = match item {
-                Item::Row(row) => row,
-                Item::Fragment { bytes, first, last } => {
-                    if first {
-                        long.clear();
-                    }
-                    long.extend_from_slice(bytes);
-                    if !last {
-                        continue;
-                    }
-                    &long
-                }
-                _ => return Err(Error::internal("bytes among rows")),
-            };
-            let row = parse_json(text(row)?)?;
+        while let Some(row) = input.next_whole().await? {
+            let row = parse_json(text(&row)?)?;
             self.apply(&[Change::Insert(part.object.name.clone(), row)])?;
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use backup_core::{Error, Item, Part, PartKind, PartSource, Result, Script, ScriptInfo, ScriptWriter};
+use backup_core::{Error, Part, PartKind, PartSource, Result, Script, ScriptInfo, ScriptWriter};
 
 use super::database::{Change, json, parse};
 
@@ -20,24 +20,9 @@ impl ScriptWriter for FakeScript {
     }
 
     fn part(&self, part: &Part, source: &mut dyn PartSource, script: &mut Script<'_>) -> Result<()> {
-        let mut long = Vec::new();
-        while let Some(item) = source.next()? {
-            let whole = match item {
-                Item::Row(row) => row,
-                Item::Fragment { bytes, first, last } => {
-                    if first {
-                        long.clear();
-                    }
-                    long.extend_from_slice(bytes);
-                    if !last {
-                        continue;
-                    }
-                    &long
-                }
-                _ => return Err(Error::internal("a fake database has no parts of bytes")),
-            };
+        while let Some(whole) = source.next_whole()? {
             let text =
-                std::str::from_utf8(whole).map_err(|error| Error::damaged("not text").because(error))?;
+                std::str::from_utf8(&whole).map_err(|error| Error::damaged("not text").because(error))?;
             let statement = match part.kind {
                 PartKind::Rows { .. } => json(&Change::Insert(part.object.name.clone(), parse(text)?))?,
                 _ => text.to_owned(),
