@@ -111,7 +111,7 @@ fn implied(made_from: &SqlSpec) -> Vec<Want> {
     wants
 }
 
-fn named(objects: &BTreeSet<String>) -> String {
+pub(super) fn named(objects: &BTreeSet<String>) -> String {
     let named: Vec<_> = objects.iter().take(NAMED).map(String::as_str).collect();
     let more = objects.len().saturating_sub(NAMED);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };

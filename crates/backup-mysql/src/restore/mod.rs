@@ -1,10 +1,12 @@
 //! One running restore, in place: a MySQL database cannot be renamed. Nothing is touched before the first part is loaded.
 
 mod accounts;
+mod allowed;
 mod carry;
 mod contents;
 mod definers;
 mod lost;
+mod otherwise;
 mod session;
 mod some;
 mod target;
@@ -90,6 +92,7 @@ impl Restore {
         let mut connection = Connection::open(ctx, &config, false).await?;
         let source = request.source.as_ref().map(|source| Version::parse(&source.version));
         let translation = carry::check(ctx, &mut connection, source.as_ref(), parts).await?;
+        allowed::check(ctx, &mut connection, parts, request.no_owner).await?;
         let here = &connection.version;
         let is_unique = source.as_ref().is_some_and(|source| source.compares_like(here))
             && !translation.as_ref().is_some_and(Translation::compares_otherwise);
@@ -237,6 +240,8 @@ impl Restore {
                 if let Some(kinds) = made_from.kinds().filter(|_| sql.starts_with(b"INSERT")) {
                     let rows = Some(said::rows(&sql));
                     said::check(ctx, &mut session.connection, kinds, &sql, done, rows).await?;
+                } else {
+                    otherwise::tell(ctx, &mut session.connection, &sql, done).await?;
                 }
                 let is_lost = matches!(made_from, SqlSpec::Uncounted(_))
                     && sql.starts_with(b"UPDATE")

@@ -248,6 +248,9 @@ impl Target<'_> {
                     done.warnings
                 )));
             }
+            if done.warnings == MOST_WARNINGS {
+                self.tell_unshown(connection).await?;
+            }
             for row in &warnings {
                 let field = |i: usize| row.get(i).cloned().flatten().unwrap_or_default();
                 let (level, number, message) = (field(0), field(1), field(2));
@@ -261,6 +264,18 @@ impl Target<'_> {
             }
         }
         Ok(warned)
+    }
+
+    /// The server answers with no greater number, and shows no more: what it changed may stand behind what is of generated columns.
+    async fn tell_unshown(&self, connection: &mut Connection) -> Result<()> {
+        let all = Reading::new(connection.row(self.ctx, "SHOW COUNT(*) WARNINGS").await?).number()?;
+        if all > MOST_WARNINGS {
+            self.ctx.warn(format!(
+                "table {}: the server warned {all} times of what is loaded and shows {MOST_WARNINGS}, all of generated columns: whether it changed a value as well is not known",
+                self.table.escape_debug()
+            ));
+        }
+        Ok(())
     }
 
     /// Whether it took as many rows as were sent, and changed no values.
@@ -285,6 +300,8 @@ const OF_EXPRESSIONS: [&[u8]; 6] = [b"1292", b"1365", b"1411", b"1441", b"1916",
 const NO_TEXT: &[u8] = b"1300";
 /// A value that is no date, or no number where an expression needs one.
 const NO_DATE: &[u8] = b"1292";
+/// As many as a server counts in an answer, and keeps (`max_error_count`).
+const MOST_WARNINGS: u64 = 65_535;
 /// Data truncated.
 const TRUNCATED: &[u8] = b"1265";
 /// MySQL 9 does not like tables of two engines in one transaction, nor in one session.

@@ -1,12 +1,15 @@
 //! Servers that make something else of the same statement: older ones, and those that are set otherwise. A proxy lets a server seem to be one.
 
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
-use backup_core::{BackupRef, Content, DatabaseUrl, ErrorKind, Format, RestoreOptions};
+use backup_core::{BackupRef, Content, Ctx, DatabaseUrl, ErrorKind, Format, Progress, RestoreOptions};
 use backup_testkit::proxy::{From, Proxy, Then};
+use backup_testkit::told::Told;
 
+use crate::private::Private;
 use crate::server::Server;
-use crate::{address, backup, by_way_of, changing, manager_of, on, storage};
+use crate::{address, backup, by_way_of, changing, manager, manager_of, on, replacing, storage};
 
 on! {
     a_backup_of_mysql_5_7_comes_back_with_its_collations_and_without_its_modes: mysql;
@@ -15,6 +18,7 @@ on! {
     values_that_do_not_fit_are_refused_whatever_the_format: mariadb mariadb11 mysql;
     values_that_are_no_members_come_back_whatever_the_format: mariadb mariadb11 mysql;
     the_encryption_of_a_database_comes_back: mysql;
+    warnings_that_the_server_does_not_show_are_told: mysql;
 }
 
 fn replace(said: &mut [u8], what: &[u8], instead: &[u8]) {
@@ -163,4 +167,108 @@ async fn the_encryption_of_a_database_comes_back(server: Server) {
     let encryption =
         "SELECT DEFAULT_ENCRYPTION FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = DATABASE()";
     assert_eq!(server.ask(Some(&target.path), encryption), "YES\n");
+}
+
+/// As many as hide a warning that matters. MariaDB does not warn of what is generated.
+async fn warnings_that_the_server_does_not_show_are_told(server: Server) {
+    let source = server.empty();
+    let statements = [
+        "CREATE TABLE t (id INT PRIMARY KEY, s VARCHAR(9), g INT AS (s + 0) STORED)",
+        "SET SESSION sql_mode = '', cte_max_recursion_depth = 100000",
+        "INSERT INTO t (id, s) WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 66000) SELECT i, 'x' FROM n",
+    ];
+    server.run(Some(&source.path), &statements.map(str::to_owned));
+    let (storage, made) = backup(&source).await;
+    let (target, told) = (server.empty(), Arc::<Told>::default());
+    let manager =
+        manager(&storage).with_context(Ctx::new().with_progress(Arc::clone(&told) as Arc<dyn Progress>));
+    manager.restore(&made, &target, RestoreOptions::default()).await.unwrap();
+    assert_eq!(server.ask(Some(&target.path), "SELECT COUNT(*), SUM(g) FROM t"), "66000\t0\n");
+    assert!(told.has("table t: the server warned 66000 times"), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_the_target_does_not_take_is_told() {
+    let Some(program) = Private::program() else { return };
+    let Some(server) = Server::find("mariadb") else { return };
+    let mut private = Private::new(
+        "CREATE USER IF NOT EXISTS me@'%' IDENTIFIED BY 'secret';\nGRANT ALL ON *.* TO me@'%';\n",
+        &[],
+    );
+    let source = server.empty();
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let sql = format!(
+        "CREATE TABLE `else ``where` (a INT) ENGINE=MyISAM DATA DIRECTORY='{}'",
+        directory.path().display()
+    );
+    server.run(Some(&source.path), &[sql]);
+    let (storage, made) = backup(&source).await;
+    private.start(&program, &["--skip-symbolic-links"]);
+    let told = Arc::<Told>::default();
+    let manager =
+        manager(&storage).with_context(Ctx::new().with_progress(Arc::clone(&told) as Arc<dyn Progress>));
+    let mut options = RestoreOptions::default();
+    options.create_database = true;
+    manager.restore(&made, &private.url("me:secret@127.0.0.1:PORT/short"), options).await.unwrap();
+    assert!(told.has("table else `where is made otherwise than it was"), "{told:?}");
+}
+
+/// What a server refuses of the last things that are made is refused first.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_target_will_not_let_happen_at_the_end_is_said_at_the_start() {
+    let Some(program) = Private::program() else { return };
+    let Some(server) = Server::find("mariadb") else { return };
+    let mut private = Private::new(
+        "CREATE USER IF NOT EXISTS me@'%' IDENTIFIED BY 'secret', poor@'%' IDENTIFIED BY 'secret', setter@'%' IDENTIFIED BY 'secret';\n\
+         GRANT ALL ON *.* TO me@'%';\nGRANT ALL ON late.* TO poor@'%', setter@'%';\nGRANT SET USER ON *.* TO setter@'%';\n",
+        &[],
+    );
+    private.start(&program, &["--log-bin", "--server-id=1"]);
+    let source = server.empty();
+    let late = |what: &str| {
+        server.run(Some(&source.path), &[what.to_owned()]);
+    };
+    late("CREATE TABLE t (a INT)");
+    let at = private.url("me:secret@127.0.0.1:PORT/late");
+    let restored = async |account: &str, no_owner: bool| {
+        let (storage, made) = backup(&source).await;
+        let told = Arc::<Told>::default();
+        let manager =
+            manager(&storage).with_context(Ctx::new().with_progress(Arc::clone(&told) as Arc<dyn Progress>));
+        let mut options = replacing();
+        (options.create_database, options.no_owner) = (true, no_owner);
+        let mut url = at.clone();
+        url.user = Some(account.to_owned());
+        (manager.restore(&made, &url, options).await, told)
+    };
+    assert!(restored("poor", false).await.0.is_ok());
+    // By SUPER, with a word of warning; and by nobody else.
+    late("CREATE FUNCTION f () RETURNS INT DETERMINISTIC RETURN 1");
+    let (done, told) = restored("me", false).await;
+    assert!(done.is_ok() && told.has("is one of these not"), "{done:?}");
+    let error = restored("setter", false).await.0.unwrap_err();
+    assert!(error.message().contains("lets only SUPER") && error.message().contains(".f"), "{error}");
+    private.start(&program, &[]);
+    assert!(restored("setter", false).await.0.is_ok());
+    let error = restored("poor", false).await.0.unwrap_err();
+    assert!(error.message().contains("may not make what acts as others"), "{error}");
+    assert!(restored("poor", true).await.0.is_ok());
+    // A time zone that only the source knows.
+    let zone = format!("Lifeboat/{}", std::process::id());
+    late(&format!(
+        "INSERT INTO mysql.time_zone (Use_leap_seconds) VALUES ('N'); SET @id = LAST_INSERT_ID(); \
+         INSERT INTO mysql.time_zone_name VALUES ('{zone}', @id); \
+         INSERT INTO mysql.time_zone_transition_type VALUES (@id, 0, 3600, 0, 'LBT')"
+    ));
+    late(&format!("SET time_zone = '{zone}'; CREATE EVENT e ON SCHEDULE EVERY 1 YEAR DO SELECT 1"));
+    let error = restored("me", false).await.0.unwrap_err();
+    assert!(error.message().contains(&format!("no time zone {zone} (event ")), "{error}");
+    late("DROP EVENT e");
+    late(&format!(
+        "SELECT Time_zone_id INTO @id FROM mysql.time_zone_name WHERE Name = '{zone}'; \
+         DELETE FROM mysql.time_zone_transition_type WHERE Time_zone_id = @id; \
+         DELETE FROM mysql.time_zone_name WHERE Time_zone_id = @id; \
+         DELETE FROM mysql.time_zone WHERE Time_zone_id = @id"
+    ));
 }
