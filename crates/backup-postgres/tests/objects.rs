@@ -322,6 +322,37 @@ async fn functions_that_need_each_other_come_along_whole_and_replace_none_that_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cast_comes_along_with_what_uses_it_and_with_nothing_else() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE CAST (date AS int) WITHOUT FUNCTION; CREATE TYPE mood AS ENUM ('sad'); CREATE CAST (mood AS bytea) WITH INOUT; CREATE CAST (text AS mood) WITH INOUT AS IMPLICIT;
+             CREATE TABLE t (a text DEFAULT 'x', d date CHECK (d > '2020-01-01')); CREATE TABLE u (a int DEFAULT '2020-01-01'::date::int);
+             CREATE TABLE m (m mood); CREATE VIEW v AS SELECT m::bytea FROM m; CREATE TABLE w (m mood DEFAULT 'sad'::text)",
+        );
+        let (manager, backup) = backed_up(&server, &source).await;
+        for (asked, casts) in [
+            ("t", ""),
+            ("u", "date integer"),
+            ("m", "text mood"),
+            ("v", "mood bytea,text mood"),
+            ("w", "text mood"),
+        ] {
+            for there in ["", "CREATE TABLE other (a int)"] {
+                let target = server.create();
+                server.psql(&target, there);
+                let mut options = RestoreOptions::default();
+                options.tables = vec![asked.parse().unwrap()];
+                manager.restore(&backup, &server.url(&target), options).await.unwrap();
+                let found = "SELECT string_agg(format('%s %s', castsource::regtype, casttarget::regtype), ',' ORDER BY castsource::regtype::text) FROM pg_cast WHERE oid >= 16384";
+                assert_eq!(server.ask(&target, found).trim(), casts, "{asked}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_pg_dump_does_not_say_of_sequences_comes_back() {
     const HELD: &str = "SELECT seqrelid::regclass, seqtypid::regtype, seqstart, seqmin, seqmax, seqincrement FROM pg_sequence ORDER BY seqrelid::regclass::text";
     for server in server::servers() {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use backup_core::Result;
 
-use super::node::{Catalog, Key, Node, NodeId, Rank, class};
+use super::node::{By, Catalog, Key, Node, NodeId, Rank, class};
 use super::reader::{Fields, Reader};
 use super::relations::{RelationKind, Relations};
 use crate::ddl::quote::{ident, literal, qualified};
@@ -77,7 +77,8 @@ pub(super) async fn depend(reader: Reader<'_>, catalog: &mut Catalog) -> Result<
     Ok(())
 }
 
-/// Gives what has expressions that which these use and `pg_depend` does not tell of, as far as that does not need them itself.
+/// Gives what has expressions that which these use and `pg_depend` does not tell of, as far as that does not need them itself, or they can be
+/// announced.
 pub(super) fn unsaid(catalog: &mut Catalog) -> Result<()> {
     const KINDS: [&str; 8] = [
         "domain",
@@ -90,20 +91,53 @@ pub(super) fn unsaid(catalog: &mut Catalog) -> Result<()> {
         "materialized view contents",
     ];
     for unsaid in std::mem::take(&mut catalog.unsaid) {
-        let node_of = |key: &Key| catalog.by_key.get(key).copied().filter(|_| !catalog.is_member(*key));
-        let with: Vec<NodeId> = unsaid.with.iter().filter_map(node_of).collect();
-        let of_type = unsaid.of_type.as_ref().and_then(node_of);
-        let reached = reached(catalog, unsaid.id, |_| true);
-        for id in (0..catalog.nodes.len()).filter(|id| *id != unsaid.id && !reached.contains(id)) {
+        let ours = |key: &&Key| !catalog.is_member(**key);
+        let with: Vec<NodeId> =
+            unsaid.with.iter().filter(ours).filter_map(|key| catalog.by_key.get(key)).copied().collect();
+        let its_own = reached(catalog, unsaid.id, |_| true);
+        let is_late = |id: &NodeId| catalog.nodes.get(*id).is_some_and(|node| node.rank > Rank::Objects);
+        let may_use_it = match unsaid.by {
+            By::Type(key) => needing(catalog, key, false),
+            By::WayOf(key) => needing(catalog, key, true),
+            // What may be any is not made late because of it.
+            By::Nothing if !its_own.iter().any(is_late) => (0..catalog.nodes.len()).collect(),
+            By::Nothing | By::Never => HashSet::new(),
+        };
+        for id in (0..catalog.nodes.len()).filter(|id| *id != unsaid.id) {
+            let is_circle = its_own.contains(&id);
+            let can_be_announced = catalog.dummies.contains_key(&id);
             let has_expressions = is_of(catalog, id, &KINDS) || catalog.parsed.contains(&id);
             let node = catalog.node_mut(id)?;
-            let of_type = unsaid.anywhere || of_type.is_some_and(|of| node.needs.contains(&of));
-            if with.iter().any(|with| node.needs.contains(with)) || has_expressions && of_type {
+            let uses_it = with.iter().any(|with| node.needs.contains(with));
+            if uses_it && (!is_circle || can_be_announced)
+                || has_expressions
+                    && may_use_it.contains(&id)
+                    && !is_circle
+                    && node.says(unsaid.said.as_deref())
+            {
                 node.needs.insert(unsaid.id);
             }
         }
     }
     Ok(())
+}
+
+/// What needs the node of `key`, and, if that is asked for, what needs such in its turn.
+fn needing(catalog: &Catalog, key: Key, by_way_of_others: bool) -> HashSet<NodeId> {
+    let mut needing = HashSet::new();
+    let mut ahead: Vec<NodeId> = catalog.by_key.get(&key).copied().into_iter().collect();
+    if !by_way_of_others {
+        let of = |id: &NodeId| needs(catalog, *id).any(|needed| ahead.contains(&needed));
+        return (0..catalog.nodes.len()).filter(of).collect();
+    }
+    let mut needed_by: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
+    for id in 0..catalog.nodes.len() {
+        needs(catalog, id).for_each(|needed| needed_by.entry(needed).or_default().push(id));
+    }
+    while let Some(id) = ahead.pop() {
+        ahead.extend(needed_by.get(&id).into_iter().flatten().filter(|by| needing.insert(**by)));
+    }
+    needing
 }
 
 /// No check can be added to a domain when a column is of an array of it, or of a row: it comes before the tables of such columns, but for those

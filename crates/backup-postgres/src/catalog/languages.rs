@@ -2,7 +2,8 @@
 
 use backup_core::Result;
 
-use super::node::{Catalog, Node, Rank, Unsaid, class};
+use super::node::{By, Catalog, Node, NodeId, Rank, Unsaid, class};
+use super::operators::FIRST_OURS;
 use super::reader::{Fields, OURS, Reader};
 use crate::ddl::quote::{ident, literal, qualified};
 
@@ -42,7 +43,7 @@ pub(super) async fn languages(reader: Reader<'_>, catalog: &mut Catalog) -> Resu
 pub(super) async fn casts(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
     let sql = "SELECT c.oid, pg_catalog.format_type(c.castsource, NULL) AS source, pg_catalog.format_type(c.casttarget, NULL) AS target,
                       CASE WHEN c.castfunc <> 0 THEN c.castfunc::oid::regprocedure::text END AS function,
-                      c.castfunc::oid AS castfunc, c.castcontext::text AS context, c.castmethod::text AS method
+                      c.castfunc::oid AS castfunc, c.castsource, c.casttarget, c.castcontext::text AS context, c.castmethod::text AS method
                FROM pg_catalog.pg_cast c WHERE c.oid >= 16384
                  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_cast'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'i')
                ORDER BY source, target";
@@ -65,12 +66,26 @@ pub(super) async fn casts(reader: Reader<'_>, catalog: &mut Catalog) -> Result<(
         let node =
             Node::sql("cast", &between, Rank::Objects, vec![format!("CREATE CAST {between} {how}{context}")]);
         let id = catalog.add(key, node.identity(format!("CAST {between}")));
-        // One by a function of ours is told by that, others are told by nothing.
-        let function = (class::PROC, row.oid("castfunc")?);
-        let is_told = catalog.by_key.contains_key(&function) && !catalog.is_member(function);
-        catalog.unsaid.push(Unsaid { id, with: vec![function], of_type: None, anywhere: !is_told });
+        catalog.unsaid.push(used_cast(catalog, id, &row)?);
     }
     Ok(())
+}
+
+/// How it is told that an expression uses a cast. The server says that it depends on the cast's function, or else on the type that it results in.
+fn used_cast(catalog: &Catalog, id: NodeId, row: &Fields) -> Result<Unsaid> {
+    let function = (class::PROC, row.oid("castfunc")?);
+    let is_told = catalog.by_key.contains_key(&function) && !catalog.is_member(function);
+    let (source, target) = ((class::TYPE, row.oid("castsource")?), (class::TYPE, row.oid("casttarget")?));
+    let by = match (is_told, source.1 >= FIRST_OURS, target.1 >= FIRST_OURS) {
+        (true, ..) => By::Never,
+        (false, _, true) => By::Type(target),
+        (false, true, false) => By::WayOf(source),
+        (false, false, false) => By::Nothing,
+    };
+    // One that nobody has to ask for is not said. What is behind the first word of a type may have a number in it.
+    let word = row.text("target")?.split(' ').next().unwrap_or_default();
+    let said = (row.text("context")? == "e").then(|| format!("::{word}"));
+    Ok(Unsaid { id, with: vec![function], by, said })
 }
 
 pub(super) async fn transforms(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {

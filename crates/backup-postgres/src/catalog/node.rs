@@ -193,6 +193,17 @@ impl Node {
         statements.into_iter().for_each(|statement| self.push(statement));
     }
 
+    /// Whether the statements that make it have this text, if there is one.
+    pub(crate) fn says(&self, text: Option<&str>) -> bool {
+        match (&self.body, text) {
+            (_, None) => true,
+            (Body::Sql(statements), Some(text)) => {
+                statements.iter().any(|statement| statement.contains(text))
+            }
+            (Body::Rows { .. }, Some(_)) => false,
+        }
+    }
+
     /// Adds a comment.
     pub(crate) fn comment(&mut self, identity: &str, text: &str) {
         self.comments.push(format!("COMMENT ON {identity} IS {}", literal(text)));
@@ -223,10 +234,23 @@ pub(crate) struct Unsaid {
     pub(crate) id: NodeId,
     /// Whatever needs one of these uses it.
     pub(crate) with: Vec<Key>,
-    /// Whatever needs this and has expressions may use it.
-    pub(crate) of_type: Option<Key>,
-    /// Whatever has expressions may use it.
-    pub(crate) anywhere: bool,
+    /// What else may use it, of what has expressions.
+    pub(crate) by: By,
+    /// What is in the statements of those, if they say it.
+    pub(crate) said: Option<String>,
+}
+
+/// By what an expression is known that may use what it does not depend on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum By {
+    /// It needs this type.
+    Type(Key),
+    /// It needs this type, or what does.
+    WayOf(Key),
+    /// It may be any.
+    Nothing,
+    /// There is none.
+    Never,
 }
 
 /// Everything that was read so far.

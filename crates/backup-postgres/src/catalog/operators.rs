@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use backup_core::Result;
 
-use super::node::{Catalog, Key, Node, Rank, Unsaid, class};
+use super::node::{By, Catalog, Key, Node, Rank, Unsaid, class};
 use super::reader::{OURS, Reader};
 use crate::ddl::quote::{ident, literal, qualified};
 
@@ -100,7 +100,7 @@ pub(super) async fn operators(reader: Reader<'_>, catalog: &mut Catalog) -> Resu
 }
 
 /// Oids before this one are the system's.
-const FIRST_OURS: u32 = 16384;
+pub(super) const FIRST_OURS: u32 = 16384;
 
 /// An operator or a support function of a family, as CREATE OPERATOR CLASS and ALTER OPERATOR FAMILY say it.
 struct Item {
@@ -243,8 +243,8 @@ async fn classes(
         if row.is("opcdefault")? {
             let operators =
                 items.iter().flat_map(|item| &item.parts).filter(|part| part.0 == class::OPERATOR);
-            let of_type = Some((class::TYPE, row.oid("opcintype")?));
-            catalog.unsaid.push(Unsaid { id, with: operators.copied().collect(), of_type, anywhere: false });
+            let by = By::Type((class::TYPE, row.oid("opcintype")?));
+            catalog.unsaid.push(Unsaid { id, with: operators.copied().collect(), by, said: None });
         }
         families.push((key.1, row.oid("opcfamily")?));
     }

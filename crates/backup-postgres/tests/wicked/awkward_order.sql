@@ -49,6 +49,13 @@ CREATE FUNCTION a_many(a numeric, b numeric) RETURNS nummultirange LANGUAGE sql 
 CREATE VIEW a_numr AS SELECT nummulti.x FROM (SELECT w.numr(1, 2, '[]') AS x) nummulti;
 COMMENT ON FUNCTION numr(numeric, numeric) IS 'of a range';
 REVOKE EXECUTE ON FUNCTION numr(numeric, numeric, text) FROM PUBLIC;
+CREATE TYPE casts_itself AS (a int);
+CREATE FUNCTION of_itself(casts_itself) RETURNS int LANGUAGE sql RETURN 1;
+CREATE CAST (casts_itself AS int) WITH FUNCTION of_itself(casts_itself);
+CREATE OR REPLACE FUNCTION of_itself(casts_itself) RETURNS int LANGUAGE sql RETURN CASE WHEN ($1).a > 0 THEN (ROW(($1).a - 1)::w.casts_itself)::int ELSE 0 END;
+CREATE VIEW a_late_view AS SELECT id, value, count(*) FROM target GROUP BY id;
+CREATE CAST (a_late_view AS text) WITH INOUT;
+CREATE VIEW a_late_cast AS SELECT v::text AS t FROM a_late_view v;
 
 -- Parents that have come to disagree, and identities that count further than their columns.
 CREATE TABLE disagrees_1 (a text, b text DEFAULT 'one', d int);
