@@ -28,6 +28,7 @@ mod secret;
 mod select;
 mod single_file;
 pub mod storage;
+mod turn;
 mod url;
 mod writer;
 
@@ -61,5 +62,6 @@ pub use retention::{Decision, Reason, Retention, RetentionPlan, RetentionPolicy,
 pub use rows::{RowDigest, RowLayout, TaggedRow};
 pub use script::{PartSource, Place, PlaceKind, Script, ScriptInfo, ScriptWriter};
 pub use secret::Secret;
+pub use turn::{Turn, Turns};
 pub use url::DatabaseUrl;
 pub use writer::{BlockingPartWriter, PartWriter};

@@ -40,7 +40,7 @@ pub struct BackupRequest {
     /// error.
     pub skip_unreadable: bool,
     /// Parts are dumped in the order of the plan, at most `jobs` at once, and what a later one writes may only be taken when the earlier ones have
-    /// ended: into a script.
+    /// ended: into a script. What all parts share, a connection say, then goes to them in that order too (see [`crate::Turns`]).
     pub in_order: bool,
 }
 

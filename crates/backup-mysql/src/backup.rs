@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 
 use backup_core::{
     BackupRequest, BackupSession, Ctx, During, Error, ErrorKind, LogPoint, Object, Part, PartKind,
-    PartWriter, Phase, Result, async_trait,
+    PartWriter, Phase, Result, Turn, Turns, async_trait,
 };
 use tokio::sync::{MutexGuard, Semaphore, SemaphorePermit};
 
@@ -22,7 +22,6 @@ use crate::keep::Keepers;
 use crate::rows::read::{self, Read};
 use crate::snapshot::{self, LET_GO, Snapshot};
 use crate::statements;
-use crate::turn::{Turn, Turns};
 use crate::witness::{Tables, Witness};
 
 /// The snapshot and what was asked for.

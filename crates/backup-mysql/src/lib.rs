@@ -30,7 +30,6 @@ mod restore;
 mod rows;
 mod snapshot;
 mod statements;
-mod turn;
 mod witness;
 
 use std::sync::Arc;

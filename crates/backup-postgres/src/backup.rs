@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use backup_core::{
     BackupRequest, BackupSession, Ctx, Error, ErrorKind, LogPoint, Object, Part, PartKind, PartWriter,
-    Result, async_trait,
+    Result, Turns, async_trait,
 };
 use futures::future::try_join;
 use tokio::sync::{self, Semaphore, SemaphorePermit};
@@ -31,8 +31,8 @@ const RESTRICT: &str =
     "SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_settings
  WHERE name = 'restrict_nonsystem_relation_kind'";
 
-/// Whose turn it is to read a part.
-enum Turn<'a> {
+/// Who reads a part.
+enum Idle<'a> {
     Main(sync::MutexGuard<'a, Option<Session>>),
     Worker(SemaphorePermit<'a>),
 }
@@ -55,6 +55,10 @@ pub(crate) struct Backup {
     /// The others that are idle, and how many these are.
     workers: Mutex<Vec<Session>>,
     free: Semaphore,
+    /// Whether the main one reads only what is left to it: where parts are taken in by their order, one that waits for that would keep it
+    /// from those before.
+    spares_main: bool,
+    turns: Turns,
     plan: Plan,
     left_out: Vec<Object>,
     ahead: Ahead,
@@ -80,8 +84,11 @@ impl Backup {
         main.execute(ctx, RESTRICT).await?;
         let other = Session::open(ctx, config).await?;
         let snapshot = Snapshot::take(ctx, &main, &other).await?;
-        let mut sessions = Vec::with_capacity(request.jobs);
-        for _ in 1..request.jobs.max(1) {
+        let jobs = request.jobs.max(1);
+        let spares_main = request.in_order && jobs > 1;
+        let workers = if spares_main { jobs } else { jobs - 1 };
+        let mut sessions = Vec::with_capacity(workers);
+        for _ in 0..workers {
             let session = Session::open(ctx, config).await?;
             session.execute(ctx, RESTRICT).await?;
             let sql = format!(
@@ -91,7 +98,7 @@ impl Backup {
             session.execute(ctx, &sql).await?;
             sessions.push(session);
         }
-        let reader = Reader { ctx, session: &main, version: main.version };
+        let reader = Reader::new(ctx, &main);
         let relations = catalog::relations(reader).await?;
         let (mut request, mut left_out) = (request.clone(), Vec::new());
         if request.skip_unreadable {
@@ -110,7 +117,7 @@ impl Backup {
             match sessions.first() {
                 // Of the same snapshot.
                 Some(session) => {
-                    let reader = Reader { ctx, session, version: session.version };
+                    let reader = Reader::new(ctx, session);
                     catalog::fingerprint(reader).await.map(Some)
                 }
                 None => Ok(None),
@@ -131,7 +138,7 @@ impl Backup {
         {
             return plan.map(|_| None);
         }
-        let now = catalog::fingerprint(Reader { ctx, session: &other, version: other.version }).await?;
+        let now = catalog::fingerprint(Reader::new(ctx, &other)).await?;
         if before != now {
             return Ok(None);
         }
@@ -142,7 +149,11 @@ impl Backup {
         let ahead = Ahead::new(&plan.parts);
         let place = snapshot.place;
         let workers = Mutex::new(sessions);
-        Ok(Some(Self { place, main, workers, free, plan, left_out, ahead, unlocked }))
+        let turns = Turns::default();
+        if request.in_order {
+            turns.plan(plan.parts.iter().map(|part| part.id));
+        }
+        Ok(Some(Self { place, main, workers, free, spares_main, turns, plan, left_out, ahead, unlocked }))
     }
 
     fn workers(&self) -> MutexGuard<'_, Vec<Session>> {
@@ -158,7 +169,7 @@ impl Backup {
     /// Locks the tables of parts for as long as they are read, where they are not locked all the while. Of several tables none is waited
     /// for, since others may wait for those that are locked already.
     async fn lock(&self, ctx: &Ctx, session: &Session, parts: &[&Part]) -> Result<()> {
-        let reader = Reader { ctx, session, version: session.version };
+        let reader = Reader::new(ctx, session);
         catalog::lock_some(reader, &self.tables(parts), parts.len() == 1).await
     }
 
@@ -206,12 +217,12 @@ impl Backup {
     }
 
     /// Waits for a session that is idle.
-    async fn turn(&self, ctx: &Ctx) -> Result<Turn<'_>> {
+    async fn idle(&self, ctx: &Ctx) -> Result<Idle<'_>> {
         ctx.run(async {
             tokio::select! {
                 biased;
-                permit = self.free.acquire() => permit.map(Turn::Worker).map_err(|_| Self::lost()),
-                main = self.main.lock() => Ok(Turn::Main(main)),
+                permit = self.free.acquire() => permit.map(Idle::Worker).map_err(|_| Self::lost()),
+                main = self.main.lock(), if !self.spares_main => Ok(Idle::Main(main)),
             }
         })
         .await
@@ -260,7 +271,7 @@ impl Backup {
     /// An error that names the tables of the backup that are not what they were in the snapshot.
     async fn refuse_changed(&self, ctx: &Ctx, shapes: &HashMap<u32, i64>, config: &Config) -> Result<()> {
         let fresh = Session::open(ctx, config).await?;
-        let now = catalog::shapes(Reader { ctx, session: &fresh, version: fresh.version }).await?;
+        let now = catalog::shapes(Reader::new(ctx, &fresh)).await?;
         let is_changed =
             |part: &&Part| self.plan.tables.get(&part.id).is_some_and(|oid| shapes.get(oid) != now.get(oid));
         let mut names: Vec<String> = self.plan.parts.iter().filter(is_changed).map(rows::table).collect();
@@ -291,6 +302,7 @@ impl BackupSession for Backup {
     }
 
     async fn dump(&self, ctx: &Ctx, part: &Part, out: &mut PartWriter) -> Result<()> {
+        let turn = self.turns.begin(part.id);
         if !matches!(part.kind, PartKind::Rows { .. }) {
             for statement in self.plan.statements.get(&part.id).into_iter().flatten() {
                 out.statement(statement).await?;
@@ -300,9 +312,9 @@ impl BackupSession for Backup {
         if let Some(rows) = self.ahead.take(part.id) {
             return rows.write_to(out).await;
         }
-        let mut read = match self.turn(ctx).await? {
-            Turn::Main(main) => self.read_by_main(ctx, main, part, out).await?,
-            Turn::Worker(_permit) => {
+        let mut read = match self.idle(ctx).await? {
+            Idle::Main(main) => self.read_by_main(ctx, main, part, out).await?,
+            Idle::Worker(_permit) => {
                 let session = self.workers().pop().ok_or_else(Self::lost)?;
                 let read = self.read(ctx, &session, false, part, out).await?;
                 self.workers().push(session);
@@ -310,6 +322,7 @@ impl BackupSession for Backup {
             }
         };
         if matches!(read, Read::LeftToMain) {
+            turn.comes(ctx).await?;
             let main = ctx.run(async { Ok(self.main.lock().await) }).await?;
             read = self.read_by_main(ctx, main, part, out).await?;
         }

@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use backup_core::storage::{MemoryStorage, Storage};
 use backup_core::{
-    BackupConfig, BackupManager, BackupRef, Ctx, DatabaseUrl, ErrorKind, Event, Format, Progress, Registry,
-    RestoreOptions,
+    BackupConfig, BackupManager, BackupOptions, BackupRef, Ctx, DatabaseUrl, ErrorKind, Event, Format,
+    Progress, Registry, RestoreOptions,
 };
 use backup_testkit::proxy::{From, Proxy, Then};
 use tokio_postgres::NoTls;
@@ -217,6 +218,98 @@ async fn whoever_waits_to_alter_tables_keeps_no_session_from_reading_them() {
             .await
             .unwrap();
         assert!(server.dump(&copy) == expected, "on {}", server.major());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_ends_while_others_wait_to_alter_its_tables() {
+    for server in server::servers() {
+        let source = server.create();
+        // More than is rendered ahead of its turn.
+        let tables: String = (0..4)
+            .map(|i| {
+                format!(
+                    "CREATE TABLE large_{i} AS SELECT x, repeat(md5(x::text), 40) AS y FROM generate_series(1, 12000) x;"
+                )
+            })
+            .collect();
+        server.psql(&source, &tables);
+        let expected = server.dump(&source);
+        let server = Arc::new(server);
+        for jobs in [2, 3] {
+            let altering = Arc::new(Altering {
+                server: Arc::clone(&server),
+                database: source.clone(),
+                tables: vec!["large_0", "large_1", "large_2"],
+                waiting: Mutex::default(),
+            });
+            let storage = storage();
+            let ctx = Ctx::new().with_progress(Arc::clone(&altering) as Arc<dyn Progress>);
+            // That it is to be a script is said for this one alone.
+            let mut options = BackupOptions::default();
+            options.format = Some(Format::Sql);
+            let manager = manager(&storage, Format::Binary, jobs);
+            let url = server.url(&source);
+            let watched = manager.clone().with_context(ctx);
+            let backup = watched.backup_with(&url, options);
+            let backup = tokio::time::timeout(Duration::from_secs(60), backup).await;
+            for waiting in std::mem::take(&mut *altering.waiting.lock().unwrap()) {
+                waiting.join().unwrap();
+            }
+            let backup = backup.unwrap_or_else(|_| panic!("the backup does not end")).unwrap();
+            let copy = server.create();
+            let backup = BackupRef::from(&backup.id);
+            manager.restore(&backup, &server.url(&copy), RestoreOptions::default()).await.unwrap();
+            assert!(server.dump(&copy) == expected, "{jobs} jobs on {}", server.major());
+            server.psql(
+                &source,
+                "ALTER TABLE large_0 DROP late; ALTER TABLE large_1 DROP late; ALTER TABLE large_2 DROP late",
+            );
+        }
+    }
+}
+
+/// Has somebody replace the rows of a table when these are about to be read, unless that would have to wait.
+struct Refilling {
+    server: Arc<Server>,
+    database: String,
+    asked: AtomicUsize,
+}
+
+impl Progress for Refilling {
+    fn event(&self, event: Event<'_>) {
+        if matches!(event, Event::Planned { .. }) && self.asked.fetch_add(1, Ordering::SeqCst) == 0 {
+            let refill = "DO $$ BEGIN SET LOCAL lock_timeout = '300ms'; TRUNCATE conf; INSERT INTO conf VALUES (7); EXCEPTION WHEN lock_not_available THEN NULL; END $$";
+            self.server.psql(&self.database, refill);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tables_that_an_extension_is_configured_by_are_locked_like_others() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE TABLE conf (x int); INSERT INTO conf VALUES (1), (2), (3); ALTER EXTENSION plpgsql ADD TABLE conf;
+             UPDATE pg_extension SET extconfig = ARRAY['conf'::regclass::oid], extcondition = ARRAY[''] WHERE extname = 'plpgsql'",
+        );
+        let server = Arc::new(server);
+        for jobs in [1, 2] {
+            let refilling = Arc::new(Refilling {
+                server: Arc::clone(&server),
+                database: source.clone(),
+                asked: AtomicUsize::new(0),
+            });
+            let ctx = Ctx::new().with_progress(Arc::clone(&refilling) as Arc<dyn Progress>);
+            let manager = manager(&storage(), Format::Binary, jobs).with_context(ctx);
+            let backup = manager.backup(&server.url(&source)).await.unwrap();
+            assert!(refilling.asked.load(Ordering::SeqCst) > 0);
+            let backup = manager.get_backup(&BackupRef::from(&backup.id)).await.unwrap();
+            let rows: Vec<_> =
+                backup.tables.iter().map(|table| (table.table.name.as_str(), table.digest.rows)).collect();
+            assert_eq!(rows, [("conf", 3)], "{jobs} jobs on {}", server.major());
+        }
     }
 }
 

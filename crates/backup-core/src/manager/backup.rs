@@ -100,7 +100,7 @@ impl Job<'_> {
             content: self.options.content,
             globals: self.options.globals,
             skip_unreadable: self.options.skip_unreadable,
-            in_order: self.config.format == Format::Sql,
+            in_order: self.options.format.unwrap_or(self.config.format) == Format::Sql,
         };
         // Before the database holds locks and a snapshot for us. A single file shares nothing with other backups, but for what an earlier
         // run of it may have left.

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use backup_core::{BackupRequest, Error, ErrorKind, Result};
+use backup_core::{BackupRequest, Content, Error, ErrorKind, Result};
 
 use super::reader::Reader;
 use super::relations::{Relation, RelationKind, Relations};
-use crate::ddl::quote::literal;
+use crate::ddl::quote::{literal, qualified};
 
 /// How many tables are locked by one statement.
 const BATCH: usize = 500;
@@ -26,15 +26,18 @@ pub(crate) async fn lock(
             && (request.filter.is_everything()
                 || request.filter.selects(Some(database), Some(&relation.schema), name))
     };
-    let tables: Vec<&Relation> = relations.all.iter().filter(selected).collect();
+    let mut tables: Vec<(u32, String)> =
+        relations.all.iter().filter(selected).map(|table| (table.oid, table.quoted())).collect();
+    if request.content != Content::SchemaOnly {
+        tables.extend(of_extensions(reader, request, database).await?);
+    }
     // Others need locks too: half of the room is left to them.
     if tables.len() > room(reader).await? / 2 {
         return Ok(false);
     }
     reader.session.execute(reader.ctx, "SAVEPOINT locks").await?;
     for batch in tables.chunks(BATCH) {
-        let names: Vec<String> = batch.iter().map(|table| format!("ONLY {}", table.quoted())).collect();
-        let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "));
+        let Some(sql) = locking(batch, true) else { continue };
         match reader.session.execute(reader.ctx, &sql).await {
             Ok(()) => {}
             Err(error) if error.message().contains("(SQLSTATE 53200)") => {
@@ -45,7 +48,7 @@ pub(crate) async fn lock(
         }
         // What a name means now, not what it meant when the snapshot was taken.
         let values: Vec<String> =
-            batch.iter().map(|table| format!("({}::oid, {})", table.oid, literal(&table.quoted()))).collect();
+            batch.iter().map(|(oid, name)| format!("({oid}::oid, {})", literal(name))).collect();
         let sql = format!(
             "SELECT x.name FROM (VALUES {}) AS x (oid, name) WHERE pg_catalog.to_regclass(x.name)::oid IS DISTINCT FROM x.oid LIMIT 1",
             values.join(", ")
@@ -56,6 +59,26 @@ pub(crate) async fn lock(
         }
     }
     Ok(true)
+}
+
+/// The tables of extensions whose rows are in the backup.
+async fn of_extensions(
+    reader: Reader<'_>,
+    request: &BackupRequest,
+    database: &str,
+) -> Result<Vec<(u32, String)>> {
+    let sql = "SELECT DISTINCT c.oid, n.nspname::text AS schema, c.relname::text AS name
+               FROM pg_catalog.pg_extension e CROSS JOIN LATERAL pg_catalog.unnest(e.extconfig) AS x (relation)
+               JOIN pg_catalog.pg_class c ON c.oid = x.relation JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+               WHERE c.relkind IN ('r', 'p') ORDER BY 2, 3";
+    let mut tables = Vec::new();
+    for row in reader.rows(sql).await? {
+        let (schema, name) = (row.text("schema")?, row.text("name")?);
+        if request.filter.is_everything() || request.filter.selects(Some(database), Some(schema), name) {
+            tables.push((row.oid("oid")?, qualified(schema, name)));
+        }
+    }
+    Ok(tables)
 }
 
 /// For how many tables the server's lock table has room, all sessions together.

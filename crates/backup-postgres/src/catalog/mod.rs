@@ -70,7 +70,7 @@ pub(crate) async fn read(
     relations: &Relations,
     request: &BackupRequest,
 ) -> Result<Plan> {
-    let reader = Reader { ctx, session, version: session.version };
+    let reader = Reader::new(ctx, session);
     match read_all(reader, beside, relations, request).await {
         Err(error) => Err(unsayable::named(reader, error).await),
         plan => plan,
@@ -84,7 +84,7 @@ async fn read_all(
     request: &BackupRequest,
 ) -> Result<Plan> {
     let ctx = reader.ctx;
-    let beside = beside.map(|session| Reader { ctx, session, version: session.version });
+    let beside = beside.map(|session| Reader::new(ctx, session));
     let ((mut catalog, database, parts), asked) =
         try_join(Box::pin(up_to_rows(reader, relations, request)), Box::pin(ask_beside(beside))).await?;
     let Asked { sizes, keys, indexes } = match asked {

@@ -20,9 +20,15 @@ pub(super) fn collation(oid: &str) -> String {
 /// The session that reads the catalogs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader<'a> {
-    pub(crate) ctx: &'a Ctx,
-    pub(crate) session: &'a Session,
-    pub(crate) version: u32,
+    pub(super) ctx: &'a Ctx,
+    pub(super) session: &'a Session,
+    pub(super) version: u32,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(ctx: &'a Ctx, session: &'a Session) -> Self {
+        Self { ctx, session, version: session.version }
+    }
 }
 
 impl Reader<'_> {
