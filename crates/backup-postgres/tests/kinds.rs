@@ -35,14 +35,31 @@ fn seen_by(server: &Server, source: &str, role: &str) -> DatabaseUrl {
     format!("postgres://{role}:only%20for%20tests@{place}").parse().unwrap()
 }
 
+/// A copy by way of a backup of which nothing is to be told, and what the restore tells.
+async fn copied(server: &Server, source: &str) -> (String, Vec<String>) {
+    let told = Arc::new(Told::default());
+    let manager = manager().with_context(Ctx::new().with_progress(told.clone()));
+    manager.backup(&server.url(source)).await.unwrap();
+    assert_eq!(told.warnings(), [""; 0]);
+    let copy = server.create();
+    manager.restore(&BackupRef::Latest, &server.url(&copy), RestoreOptions::default()).await.unwrap();
+    (copy, told.warnings())
+}
+
+/// The database as somebody has it who may make databases and no more.
+fn restorer(server: &Server, database: &str) -> DatabaseUrl {
+    let url = seen_by(server, database, "lb_restorer");
+    server.psql(
+        "postgres",
+        &format!("ALTER ROLE lb_restorer CREATEDB; ALTER DATABASE {database} OWNER TO lb_restorer"),
+    );
+    url
+}
+
 /// A new database, into which somebody restored what was backed up last who may make databases and no more.
 async fn restored_by_no_superuser(server: &Server, manager: &BackupManager) -> String {
     let copy = server.create();
-    let url = seen_by(server, &copy, "lb_restorer");
-    server.psql(
-        "postgres",
-        &format!("ALTER ROLE lb_restorer CREATEDB; ALTER DATABASE {copy} OWNER TO lb_restorer"),
-    );
+    let url = restorer(server, &copy);
     let mut options = RestoreOptions::default();
     options.no_owner = true;
     manager.restore(&BackupRef::Latest, &url, options).await.unwrap();
@@ -121,6 +138,14 @@ async fn what_may_not_be_read_is_left_out_where_that_is_asked_for_and_named() {
         assert_eq!(found.trim(), "2|1");
         let found = "SELECT nextval('counts'), nextval('hidden'), string_agg(oid::text, ' ' ORDER BY oid) FROM pg_largeobject_metadata";
         assert_eq!(server.ask(&copy, found).trim(), "42|1|4710 4712 4713");
+        // The rows alone leave out the same.
+        let mut options = BackupOptions::default();
+        (options.skip_unreadable, options.content) = (true, Content::DataOnly);
+        let mut rows = manager.backup_with(&url, options).await.unwrap().left_out;
+        let mut named = named.to_vec();
+        named.sort_unstable();
+        rows.sort_unstable();
+        assert_eq!(rows, named);
         server.psql(&source, "DROP OWNED BY lb_forbidden");
     }
 }
@@ -381,13 +406,7 @@ async fn how_a_trigger_fires_that_a_copy_does_not_have_is_told() {
             "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (a int REFERENCES a); ALTER TABLE b DISABLE TRIGGER ALL;
              UPDATE pg_trigger SET tgfoid = '\"RI_FKey_setnull_upd\"'::regproc WHERE tgrelid = 'b'::regclass AND tgfoid = '\"RI_FKey_check_upd\"'::regproc",
         );
-        let told = Arc::new(Told::default());
-        let manager = manager().with_context(Ctx::new().with_progress(told.clone()));
-        manager.backup(&server.url(&source)).await.unwrap();
-        assert_eq!(told.warnings(), [""; 0]);
-        let copy = server.create();
-        manager.restore(&BackupRef::Latest, &server.url(&copy), RestoreOptions::default()).await.unwrap();
-        let warnings = told.warnings();
+        let (copy, warnings) = copied(&server, &source).await;
         assert!(
             warnings.len() == 1 && warnings[0].contains("public.b") && warnings[0].contains("setnull_upd"),
             "{warnings:?}"
@@ -410,13 +429,7 @@ async fn keys_and_indexes_that_rows_break_are_told_and_do_not_keep_all_else_from
              CREATE TABLE c (x int); INSERT INTO c VALUES (1); CREATE MATERIALIZED VIEW old AS SELECT x FROM c; CREATE UNIQUE INDEX once ON old (x);
              ALTER MATERIALIZED VIEW old CLUSTER ON once; COMMENT ON INDEX once IS 'once'; INSERT INTO c VALUES (1)",
         );
-        let told = Arc::new(Told::default());
-        let manager = manager().with_context(Ctx::new().with_progress(told.clone()));
-        manager.backup(&server.url(&source)).await.unwrap();
-        assert_eq!(told.warnings(), [""; 0]);
-        let copy = server.create();
-        manager.restore(&BackupRef::Latest, &server.url(&copy), RestoreOptions::default()).await.unwrap();
-        let warnings = told.warnings();
+        let (copy, warnings) = copied(&server, &source).await;
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         for (name, row) in [("b_a_fkey", "(a)=(7)"), ("public.once", "(x)=(1)")] {
             assert!(
@@ -458,21 +471,38 @@ async fn options_that_a_validator_refuses_which_came_after_them_come_back() {
         server.psql(
             &source,
             "CREATE FOREIGN DATA WRAPPER w OPTIONS (any 'x'); CREATE SERVER s FOREIGN DATA WRAPPER w OPTIONS (\"no such\" 'x', host 'h');
-             CREATE SERVER other FOREIGN DATA WRAPPER w OPTIONS (\"no such\" 'y'); CREATE USER MAPPING FOR PUBLIC SERVER s OPTIONS (colour 'red');
+             CREATE SERVER other FOREIGN DATA WRAPPER w OPTIONS (\"no such\" 'y'); CREATE USER MAPPING FOR PUBLIC SERVER s OPTIONS (colour 'hidden');
              CREATE FOREIGN TABLE f (a int OPTIONS (of 'column')) SERVER s OPTIONS (of 'table');
              CREATE FOREIGN TABLE g (a int) SERVER other OPTIONS (of 'table');
              SET client_min_messages = error; ALTER FOREIGN DATA WRAPPER w VALIDATOR postgresql_fdw_validator",
         );
-        let told = Arc::new(Told::default());
-        let manager = manager().with_context(Ctx::new().with_progress(told.clone()));
-        manager.backup(&server.url(&source)).await.unwrap();
-        assert_eq!(told.warnings(), [""; 0]);
-        let copy = server.create();
-        manager.restore(&BackupRef::Latest, &server.url(&copy), RestoreOptions::default()).await.unwrap();
-        let warnings = told.warnings();
+        let (copy, warnings) = copied(&server, &source).await;
         for name in ["server s ", "server other ", "user mapping public s ", "public.f ", "public.g "] {
             assert!(warnings.iter().any(|warning| warning.contains(name)), "{name}: {warnings:?}");
         }
+        // It could be a password.
+        assert!(warnings.iter().all(|warning| !warning.contains("hidden")), "{warnings:?}");
         assert_eq!(server.dump(&copy), server.dump(&source));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_fails_is_told_without_the_password_in_it() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "SET client_min_messages = error; CREATE SUBSCRIPTION s CONNECTION 'password=hidden' PUBLICATION p WITH (connect = false, slot_name = NONE)",
+        );
+        let manager = manager();
+        let backup = manager.backup(&server.url(&source)).await;
+        server.psql(&source, "DROP SUBSCRIPTION s");
+        backup.unwrap();
+        let copy = server.create();
+        let url = restorer(&server, &copy);
+        let mut options = RestoreOptions::default();
+        options.no_owner = true;
+        let error = manager.restore(&BackupRef::Latest, &url, options).await.unwrap_err().to_string();
+        assert!(error.contains("CREATE SUBSCRIPTION") && !error.contains("hidden"), "{error}");
     }
 }

@@ -40,7 +40,9 @@ pub(super) fn plan(
         let wanted = match (&node.body, request.content) {
             (_, Content::All) => true,
             (Body::Sql(_), Content::SchemaOnly) | (Body::Rows { .. }, Content::DataOnly) => true,
-            (Body::Sql(_), Content::DataOnly) | (Body::Rows { .. }, Content::SchemaOnly) => false,
+            // What is not read of it has no part of its own.
+            (Body::Sql(_), Content::DataOnly) => catalog.unreadable.contains(id),
+            (Body::Rows { .. }, Content::SchemaOnly) => false,
         };
         if !wanted || selected.as_ref().is_some_and(|selected| !selected.contains(id)) {
             continue;

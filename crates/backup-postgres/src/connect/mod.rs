@@ -214,10 +214,7 @@ impl Session {
     /// Executes what must be one statement: the server refuses text that is several.
     pub(crate) async fn statement(&self, ctx: &Ctx, sql: &str) -> Result<()> {
         let executed = self.run(ctx, self.client.execute_typed(sql, &[])).await;
-        executed.map(drop).map_err(|error| {
-            let start: String = sql.chars().take(80).collect();
-            error.during(format!("execute {}", start.escape_debug()))
-        })
+        executed.map(drop).map_err(|error| error.during(format!("execute {}", told(sql).escape_debug())))
     }
 
     /// The same outside of a transaction, where it left nothing if another session of ours was in its way, which is no reason to give up.
@@ -256,6 +253,11 @@ impl Session {
         &self.client
     }
 
+    /// Its number on the server.
+    pub(crate) fn process(&self) -> Option<i32> {
+        self.process
+    }
+
     /// Whether a statement may be running, even though nobody waits for its end any more.
     pub(crate) fn is_busy(&self) -> bool {
         self.busy.load(Ordering::SeqCst)
@@ -279,6 +281,14 @@ impl Drop for Session {
         }
         self.connection.abort();
     }
+}
+
+/// How a statement begins, as far as that can be told: up to the first text in it, which may be a password.
+fn told(sql: &str) -> &str {
+    const MOST: usize = 80;
+    let most = sql.char_indices().nth(MOST).map_or(sql.len(), |(end, _)| end);
+    let end = sql.find(['\'', '$']).map_or(most, |text| text.min(most));
+    sql.get(..end).unwrap_or_default().trim_end()
 }
 
 /// Asks the server to cancel what a session is doing. If it cannot be reached, it finds the connection closed by itself.
@@ -397,6 +407,27 @@ pub(crate) fn column<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, na
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_statement_no_text_is_told() {
+        let long = format!("CREATE TABLE {} (x int)", "ö".repeat(90));
+        for (sql, start) in [
+            ("ALTER ROLE a PASSWORD 'SCRAM-SHA-256$4096:x'", "ALTER ROLE a PASSWORD"),
+            (
+                "CREATE SUBSCRIPTION \"odd\" CONNECTION 'password=x' PUBLICATION p",
+                "CREATE SUBSCRIPTION \"odd\" CONNECTION",
+            ),
+            (
+                "CREATE USER MAPPING FOR u SERVER s OPTIONS (password E'x')",
+                "CREATE USER MAPPING FOR u SERVER s OPTIONS (password E",
+            ),
+            ("DO $$ BEGIN END $$", "DO"),
+            ("DROP TABLE t", "DROP TABLE t"),
+            (&long, &format!("CREATE TABLE {}", "ö".repeat(67))),
+        ] {
+            assert_eq!(told(sql), start);
+        }
+    }
 
     #[test]
     fn a_version_whose_catalogs_are_not_known_is_refused_by_name() {
