@@ -142,6 +142,12 @@ impl Error {
         self
     }
 
+    /// Says what came of setting things right behind it, which failed as well.
+    #[must_use]
+    pub fn afterwards(self, state: &Self) -> Self {
+        Self::new(self.kind(), format!("{self}; and afterwards: {state}")).because(self)
+    }
+
     /// The class.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

@@ -125,10 +125,7 @@ impl Job<'_> {
                 // What the target is like now is what matters most.
                 match session.abort(ctx).await {
                     Ok(()) => Err(error),
-                    Err(state) => {
-                        let message = format!("{error}; and afterwards: {state}");
-                        Err(Error::new(error.kind(), message).because(error))
-                    }
+                    Err(state) => Err(error.afterwards(&state)),
                 }
             }
         }

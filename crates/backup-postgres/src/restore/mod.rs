@@ -5,7 +5,9 @@ mod gates;
 mod globals;
 mod largeobjects;
 mod preflight;
+mod publish;
 mod replace;
+mod sequences;
 mod shortfalls;
 mod staging;
 mod triggers;
@@ -28,6 +30,7 @@ use crate::rows;
 use crate::spec::{SqlSpec, gate, read};
 use gates::Gates;
 use globals::Globals;
+use publish::Unpublished;
 use turns::Turns;
 use within::Within;
 
@@ -98,25 +101,23 @@ impl Restore {
             }
             Err(error) => return Err(error),
         };
-        let (mut spec, mut exists) = (wanted.database.clone(), false);
+        let (mut spec, mut there) = (wanted.database.clone(), None);
         if let Some(session) = existing {
             let is_empty = preflight::is_empty(ctx, &session).await?;
             if request.content == Content::DataOnly || request.partial && !is_empty {
                 return Self::within(ctx, session, &request, &parts, globals).await;
             }
             if !is_empty && request.existing == Existing::Refuse {
-                let message = format!("database {} holds something already", target.escape_debug());
-                return Err(Error::new(ErrorKind::TargetNotEmpty, message)
-                    .hint("add --drop-existing to replace it when the restore is complete"));
+                return Err(preflight::not_empty(&target));
             }
-            preflight::refuse_held(ctx, &admin, &target).await?;
+            preflight::refuse_held(ctx, &admin, &target, &target).await?;
             if is_empty {
                 // Somebody made it as it should be.
                 spec = Some(preflight::database(ctx, &session).await?);
             }
-            exists = true;
+            there = Some(request.existing);
         }
-        let staging = Staging::create(ctx, &admin, admin_config, &target, exists, spec.as_ref()).await?;
+        let staging = Staging::create(ctx, &admin, admin_config, &target, there, spec.as_ref()).await?;
         let mut restore = Self {
             gates: Gates::new(&parts)?,
             turns: Turns::new(&parts)?,
@@ -128,8 +129,7 @@ impl Restore {
             place: Place::Staging(Box::new(staging)),
         };
         if let Err(error) = restore.connect(ctx, request.jobs.max(1)).await {
-            restore.give_up().await?;
-            return Err(error);
+            return Err(restore.give_up_after(error).await);
         }
         Ok(restore)
     }
@@ -235,6 +235,14 @@ impl Restore {
         Ok(())
     }
 
+    /// Leaves the target as it was. If that fails, the error that was the reason says so too.
+    async fn give_up_after(&mut self, error: Error) -> Error {
+        match self.give_up().await {
+            Ok(()) => error,
+            Err(state) => error.afterwards(&state),
+        }
+    }
+
     /// Leaves the target as it was.
     async fn give_up(&mut self) -> Result<()> {
         let sessions = std::mem::take(&mut *self.idle());
@@ -285,7 +293,8 @@ impl RestoreSession for Restore {
 
     async fn finish(mut self: Box<Self>, ctx: &Ctx) -> Result<()> {
         let sessions = std::mem::take(&mut *self.idle());
-        match &self.place {
+        // Whoever does not wait for the end does not know what it was, and is to clean nothing up.
+        match std::mem::replace(&mut self.place, Place::Left) {
             Place::Left => Ok(()),
             Place::Within(within) => {
                 for session in sessions {
@@ -295,12 +304,14 @@ impl RestoreSession for Restore {
             }
             Place::Staging(staging) => {
                 drop(sessions);
-                if let Err(error) = staging.publish(ctx).await {
-                    self.give_up().await?;
-                    return Err(error);
+                match staging.publish(ctx).await {
+                    Ok(()) => Ok(()),
+                    Err(Unpublished { error, is_as_it_was: false }) => Err(error),
+                    Err(Unpublished { error, is_as_it_was: true }) => {
+                        self.place = Place::Staging(staging);
+                        Err(self.give_up_after(error).await)
+                    }
                 }
-                self.place = Place::Left;
-                Ok(())
             }
         }
     }

@@ -1,12 +1,12 @@
 //! What is looked at before anything is touched.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
-use backup_core::{Ctx, Error, ErrorKind, Part, PartKind, RestoreRequest, Result, RowLayout};
+use backup_core::{Ctx, Error, ErrorKind, Part, PartId, PartKind, RestoreRequest, Result, RowLayout};
 
 use super::globals::Globals;
 use crate::connect::{Session, column};
-use crate::spec::{DatabaseSpec, Global, POLICY_OF_EXTENSION, SqlSpec, gate, read};
+use crate::spec::{DatabaseSpec, Gate, Global, POLICY_OF_EXTENSION, SqlSpec, gate, read};
 
 /// How many things are named.
 const NAMED: usize = 20;
@@ -28,8 +28,8 @@ pub(super) struct Wanted {
 /// Reads the specs of all parts, and refuses those that are not PostgreSQL's.
 pub(super) fn wanted(parts: &[Part], request: &RestoreRequest) -> Result<Wanted> {
     let mut wanted = Wanted::default();
+    refuse_circles(parts)?;
     for part in parts {
-        gate(part)?;
         let fits = match &part.kind {
             PartKind::Sql => true,
             PartKind::Rows { layout, .. } => *layout == RowLayout::CopyText,
@@ -56,6 +56,24 @@ pub(super) fn wanted(parts: &[Part], request: &RestoreRequest) -> Result<Wanted>
     wanted.roles = &wanted.roles - &wanted.own_roles;
     wanted.tablespaces = &wanted.tablespaces - &wanted.own_tablespaces;
     Ok(wanted)
+}
+
+/// Refuses parts that come after one of a later gate: each would wait for the other, and the restore for ever.
+fn refuse_circles(parts: &[Part]) -> Result<()> {
+    let gates: HashMap<PartId, Gate> =
+        parts.iter().map(|part| Ok((part.id, gate(part)?))).collect::<Result<_>>()?;
+    for part in parts {
+        let own = gates.get(&part.id);
+        if let Some(late) = part.after.iter().find(|after| gates.get(*after) > own) {
+            let what = parts.iter().find(|part| part.id == *late).map(|part| part.object.to_string());
+            let what = what.unwrap_or_default();
+            return Err(Error::damaged(format!(
+                "{} is to be restored both before and after {what}",
+                part.object
+            )));
+        }
+    }
+    Ok(())
 }
 
 impl Wanted {
@@ -151,8 +169,15 @@ pub(super) async fn database(ctx: &Ctx, session: &Session) -> Result<DatabaseSpe
     })
 }
 
-/// Refuses to replace a database that others hold on to.
-pub(super) async fn refuse_held(ctx: &Ctx, session: &Session, database: &str) -> Result<()> {
+/// The error that names a target which is to be empty and is not.
+pub(super) fn not_empty(target: &str) -> Error {
+    let message = format!("database {} holds something already", target.escape_debug());
+    Error::new(ErrorKind::TargetNotEmpty, message)
+        .hint("add --drop-existing to replace it when the restore is complete")
+}
+
+/// Refuses to replace a database that others hold on to; it is told as `target`.
+pub(super) async fn refuse_held(ctx: &Ctx, session: &Session, database: &str, target: &str) -> Result<()> {
     let sql = "SELECT 'replication slot ' || slot_name::text AS what FROM pg_catalog.pg_replication_slots WHERE database = $1
                UNION ALL SELECT 'a subscription' FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid WHERE d.datname = $1
                UNION ALL SELECT 'prepared transaction ' || gid FROM pg_catalog.pg_prepared_xacts WHERE database = $1
@@ -165,7 +190,7 @@ pub(super) async fn refuse_held(ctx: &Ctx, session: &Session, database: &str) ->
     if held.is_empty() {
         return Ok(());
     }
-    let message = format!("{} cannot be replaced: {}", database.escape_debug(), held.join(", "));
+    let message = format!("{} cannot be replaced: {}", target.escape_debug(), held.join(", "));
     Err(Error::new(ErrorKind::Locked, message).hint("drop what holds it, and run it again"))
 }
 

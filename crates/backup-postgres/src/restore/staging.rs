@@ -2,26 +2,22 @@
 
 use std::time::Duration;
 
-use backup_core::{Ctx, Error, ErrorKind, Result};
+use backup_core::{Ctx, Error, ErrorKind, Existing, Result};
 
 use super::globals::Globals;
 use crate::config::Config;
 use crate::connect::{Session, column};
-use crate::ddl::acl;
 use crate::ddl::quote::{ident, literal};
 use crate::error::sql_state;
-use crate::scratch::is_scratch;
 use crate::spec::DatabaseSpec;
 
-/// The connection limit of an unfinished database, and of one that was replaced: only what has it is ever dropped. CREATE DATABASE sets
+/// The connection limit of an unfinished database, and of one that was replaced: only what has it is dropped by a later restore. CREATE DATABASE sets
 /// it, so no moment is without it. (It is the text `life` as a number, and more than any server has connections.)
-const MARK: i32 = 0x6c69_6665;
+pub(super) const MARK: i32 = 0x6c69_6665;
 /// The connection limit by which the server says that dropping a database was begun and did not end: nobody can connect to it.
 const INVALID: i32 = -2;
 /// Databases that every server has.
 pub(crate) const ADMINISTERED_FROM: [&str; 2] = ["postgres", "template1"];
-/// How long is tried to end the sessions of a database that is replaced.
-const ENDING: Duration = Duration::from_secs(30);
 /// How long cleaning up may take.
 const CLEANING: Duration = Duration::from_secs(60);
 /// What is behind the name of a database that is being restored.
@@ -33,11 +29,12 @@ const NAME: usize = 63;
 #[derive(Debug, Clone)]
 pub(crate) struct Staging {
     /// A configuration that connects to no database of concern.
-    admin: Config,
-    name: String,
-    target: String,
-    replaced: String,
-    exists: bool,
+    pub(super) admin: Config,
+    pub(super) name: String,
+    pub(super) target: String,
+    pub(super) replaced: String,
+    /// If there is a target, what may become of what is in it: it was empty, or is to be replaced.
+    pub(super) existing: Option<Existing>,
 }
 
 /// A session with a database of the server that is not `target`.
@@ -70,7 +67,7 @@ impl Staging {
             name: with_suffix(target, RESTORING),
             target: target.to_owned(),
             replaced: with_suffix(target, "-lifeboat-replaced"),
-            exists: false,
+            existing: None,
         }
     }
 
@@ -78,31 +75,33 @@ impl Staging {
         &self.target
     }
 
-    /// Creates the new database. `exists` says that there is one of the target's name.
+    /// Creates the new database. `existing` says what may become of one of the target's name, if there is one.
     pub(super) async fn create(
         ctx: &Ctx,
         session: &Session,
         admin: Config,
         target: &str,
-        exists: bool,
+        existing: Option<Existing>,
         spec: Option<&DatabaseSpec>,
     ) -> Result<Self> {
         let mut staging = Self::named(admin, target);
-        staging.exists = exists;
+        staging.existing = existing;
         staging.drop_stale(ctx, session).await?;
         let mut sql =
             format!("CREATE DATABASE {} TEMPLATE template0 CONNECTION LIMIT {MARK}", ident(&staging.name));
         if let Some(spec) = spec {
             sql += &options(spec, session.version);
         }
-        if exists {
+        if existing.is_some() {
             sql += &tablespace_of(ctx, session, target).await?;
         }
         let Err(error) = session.execute(ctx, &sql).await else { return Ok(staging) };
         let error = error.during(format!("create database {}", staging.name.escape_debug()));
         if sql_state(&error).is_none() {
             // It may be there all the same.
-            staging.drop_database(&Globals::default()).await?;
+            if let Err(state) = staging.drop_database(&Globals::default()).await {
+                return Err(error.afterwards(&state));
+            }
             if session.is_busy() {
                 return Err(error.hint("the server may still be creating it: the next restore drops it"));
             }
@@ -188,16 +187,17 @@ impl Staging {
     /// Drops the new database, whatever is connected to it, and what was made for it.
     pub(super) async fn drop_database(&self, globals: &Globals) -> Result<()> {
         let ctx = Ctx::new();
-        let drop = async {
-            let session = self.drop_by_force(&ctx, &self.name).await?;
-            globals.take_back(&ctx, &session).await
-        };
-        bounded(Box::pin(drop)).await.map_err(|error| {
+        let dropped = bounded(Box::pin(self.drop_by_force(&ctx, &self.name))).await;
+        let session = dropped.map_err(|error| {
             let state = format!(
-                "the target is as it was, but the unfinished database {} is still there",
+                "the target is as it was, but the unfinished database {} may still be there",
                 self.name.escape_debug()
             );
             error.during(state).hint("the next restore drops it")
+        })?;
+        bounded(Box::pin(globals.take_back(&ctx, &session))).await.map_err(|error| {
+            let state = "the target is as it was, but some of the roles and tablespaces that were made may still be there";
+            error.during(state)
         })
     }
 
@@ -220,89 +220,6 @@ impl Staging {
         session.execute(ctx, &format!("DROP DATABASE IF EXISTS {}{force}", ident(name))).await?;
         Ok(session)
     }
-
-    /// Puts the new database in the target's place, in one transaction.
-    pub(super) async fn publish(&self, ctx: &Ctx) -> Result<()> {
-        let session = Session::open(ctx, &self.admin).await?;
-        // The marks change hands with the names: what is replaced is what the next restore drops, should this one not get to it.
-        let (new, old) = (ident(&self.name), ident(&self.target));
-        let limit = match self.exists {
-            true => self.inherit(ctx, &session).await?,
-            // It may be left behind.
-            false if is_scratch(&self.target) => MARK,
-            false => -1,
-        };
-        let mut swap = format!("BEGIN; ALTER DATABASE {new} CONNECTION LIMIT {limit}; ");
-        if self.exists {
-            let replaced = ident(&self.replaced);
-            swap += &format!(
-                "ALTER DATABASE {old} CONNECTION LIMIT {MARK}; ALTER DATABASE {old} RENAME TO {replaced}; "
-            );
-        }
-        swap += &format!("ALTER DATABASE {new} RENAME TO {old}; COMMIT");
-        let ender = Session::open(ctx, &self.admin).await?;
-        let deadline = tokio::time::Instant::now() + ENDING;
-        // From here on it is not cancelled: what was done would not be known.
-        let to_the_end = Ctx::new();
-        loop {
-            ctx.check()?;
-            // The first renaming keeps new sessions out and waits some seconds for those that are there.
-            let end = async {
-                for database in [&self.target, &self.name] {
-                    end_sessions(&to_the_end, &ender, database).await?;
-                }
-                Ok(())
-            };
-            let (ended, swapped) = tokio::join!(end, session.execute(&to_the_end, &swap));
-            match ended.and(swapped) {
-                Ok(()) => break,
-                Err(error) if error.kind() == ErrorKind::Locked && tokio::time::Instant::now() < deadline => {
-                    session.execute(&to_the_end, "ROLLBACK").await?;
-                }
-                Err(error) => {
-                    return Err(error.during(format!(
-                        "put the new database in the place of {}",
-                        self.target.escape_debug()
-                    )));
-                }
-            }
-        }
-        if self.exists {
-            let drop = format!("DROP DATABASE {}", ident(&self.replaced));
-            if let Err(error) = session.execute(&to_the_end, &drop).await {
-                ctx.warn(format!(
-                    "the replaced database is still there as {}: {error}",
-                    self.replaced.escape_debug()
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives the new database what belongs to the place and not to what is in it, owner and privileges, and returns the connection limit
-    /// that it is to have.
-    async fn inherit(&self, ctx: &Ctx, session: &Session) -> Result<i32> {
-        let sql = "SELECT pg_catalog.pg_get_userbyid(d.datdba)::text AS owner, d.datacl::text[] AS acl,
-                          pg_catalog.acldefault('d', d.datdba)::text[] AS base, d.datconnlimit
-                   FROM pg_catalog.pg_database d WHERE d.datname = $1";
-        let rows = session.rows(ctx, sql, &[&self.target]).await?;
-        let Some(row) = rows.first() else { return Ok(-1) };
-        let (owner, name) = (column::<&str>(row, "owner")?, ident(&self.name));
-        let mut statements = vec![format!("ALTER DATABASE {name} OWNER TO {}", ident(owner))];
-        if let Some(items) = column::<Option<Vec<String>>>(row, "acl")? {
-            let on = format!("DATABASE {name}");
-            let granted = acl::Granted { on: &on, column: None, owner };
-            let base = column::<Vec<String>>(row, "base")?;
-            statements.extend(acl::statements(granted, &items, &base, &mut Default::default())?);
-        }
-        for statement in statements {
-            session
-                .execute(ctx, &statement)
-                .await
-                .map_err(|error| error.during("keep what belonged to the database that is replaced"))?;
-        }
-        column(row, "datconnlimit")
-    }
 }
 
 /// Whether a database of this connection limit is one of ours that nobody needs.
@@ -311,15 +228,21 @@ pub(crate) fn is_marked(limit: i32) -> bool {
 }
 
 /// Waits so long as cleaning up may take.
-async fn bounded(clean: impl Future<Output = Result<()>>) -> Result<()> {
+async fn bounded<T>(clean: impl Future<Output = Result<T>>) -> Result<T> {
     match tokio::time::timeout(CLEANING, clean).await {
         Ok(cleaned) => cleaned,
         Err(_) => Err(Error::new(ErrorKind::TimedOut, "the server does not answer")),
     }
 }
 
-async fn end_sessions(ctx: &Ctx, session: &Session, database: &str) -> Result<()> {
-    let sql = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datname = $1 AND pid <> pg_catalog.pg_backend_pid()";
+/// Ends the sessions of a database that the account may end: not those of superusers, unless it is one. The server's own, which clean up, are
+/// nobody's, and give way.
+pub(super) async fn end_sessions(ctx: &Ctx, session: &Session, database: &str) -> Result<()> {
+    let sql = "SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a
+               JOIN pg_catalog.pg_roles u ON u.oid = a.usesysid JOIN pg_catalog.pg_roles me ON me.rolname = CURRENT_USER
+               WHERE a.datname = $1 AND a.pid <> pg_catalog.pg_backend_pid()
+                 AND (me.rolsuper OR NOT u.rolsuper AND (pg_catalog.pg_has_role(u.oid, 'USAGE')
+                                                         OR pg_catalog.pg_has_role('pg_signal_backend'::pg_catalog.name, 'USAGE')))";
     session.rows(ctx, sql, &[&database]).await.map(drop)
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use backup_core::{Content, Ctx, Existing, Part, PartId, RestoreRequest, Result};
 
 use super::replace::{self, ForeignKey, Name};
-use super::{largeobjects, triggers};
+use super::{largeobjects, sequences, triggers};
 use crate::connect::Session;
 use crate::error::sql_state;
 use crate::spec::{SqlSpec, read};
@@ -52,6 +52,7 @@ impl Within {
             } else {
                 replace::refuse_rows(ctx, session, parts).await?;
             }
+            sequences::begin_anew(ctx, session, parts).await?;
             largeobjects::make_room(ctx, session, parts, replaces).await?;
             return Ok(within);
         }
