@@ -2,6 +2,7 @@
 
 mod accounts;
 mod allowed;
+mod alone;
 mod carry;
 mod contents;
 mod definers;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use backup_core::{Content, Ctx, Error, ErrorKind, Existing, Part, RestoreRequest, Result};
 use tokio::sync::Mutex;
 
+use super::alone::Alone;
 use super::contents::{self, MARKER, Named};
 use super::session::Session;
 use super::some;
@@ -27,6 +28,8 @@ const TAKE_BACK: Duration = Duration::from_secs(120);
 
 /// ER_NO_SUCH_THREAD: the connection to be killed ended by itself.
 const NO_SUCH_THREAD: u16 = 1094;
+/// ER_DB_CREATE_EXISTS, ER_TABLE_EXISTS_ERROR.
+const IS_THERE: [u16; 2] = [1007, 1050];
 
 /// What the restore does to the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,11 +42,27 @@ enum Mode {
     Rows,
 }
 
+/// What of the target is this restore's, and is taken back.
+#[derive(Debug, Clone, Copy, Default)]
+struct Own {
+    /// It has made the database, or was not told that it has not.
+    database: bool,
+    /// The same of its marker.
+    marker: bool,
+    /// Nobody had put anything into it meanwhile: all that is in it.
+    contents: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Target {
     mode: Mode,
+    /// No other restore is at work in it.
+    alone: Alone,
     replace: bool,
     existed: bool,
+    /// An earlier restore has left its marker.
+    was_marked: bool,
+    own: Cell<Own>,
     has_infile: bool,
     /// The names of all that is restored, where it is not everything.
     names: BTreeSet<String>,
@@ -79,6 +98,8 @@ impl Target {
             );
             return Err(Error::unsupported(what).hint("restore under another name (--target-database)"));
         }
+        let alone = Alone::of(ctx, Connection::open(ctx, config, false).await?, database).await?;
+        alone.check(ctx, &mut connection).await?;
         let defaults = defaults(ctx, &mut connection, database).await?;
         let existed = defaults.is_some();
         let mode = match request.content {
@@ -113,7 +134,8 @@ impl Target {
             Mode::Rows => filled(ctx, &mut connection, database, &there, parts).await?,
         };
         let left = some::left(ctx, &mut connection, database, &there).await?;
-        if mode == Mode::Whole && there.contains(&("TABLE", MARKER.to_owned())) && !replace {
+        let was_marked = there.contains(&("TABLE", MARKER.to_owned()));
+        if mode == Mode::Whole && was_marked && !replace {
             ctx.warn("what an earlier restore left incomplete in the target is dropped");
             replace = true;
         }
@@ -145,8 +167,11 @@ impl Target {
         connection.close().await;
         Ok(Self {
             mode,
+            alone,
             replace: !in_the_way.is_empty(),
             existed,
+            was_marked,
+            own: Cell::default(),
             has_infile,
             names,
             in_the_way,
@@ -208,31 +233,100 @@ impl Target {
         }
     }
 
+    fn own(&self) -> Own {
+        *self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_own(&self, note: impl FnOnce(&mut Own)) {
+        note(&mut self.own.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// Makes the database if need be, marks it, and drops what is to be replaced.
     pub(super) async fn make_ready(&self, ctx: &Ctx, config: &Config) -> Result<()> {
         let mut connection = Connection::open(ctx, config, false).await?;
+        self.alone.check(ctx, &mut connection).await?;
         self.note(connection.id);
         self.touched.store(true, Ordering::SeqCst);
-        let database = identifier(&config.database);
+        let name = config.database.as_str();
+        let database = identifier(name);
         if !self.existed {
-            connection.define(ctx, format!("CREATE DATABASE {database}").as_bytes()).await?;
+            let make = ("the database", format!("CREATE DATABASE {database}"));
+            self.make_own(ctx, &mut connection, make, |own, is_ours| own.database = is_ours).await?;
         }
-        if self.mode == Mode::Whole {
-            let marker = format!("CREATE TABLE IF NOT EXISTS {database}.{} (a INT)", identifier(MARKER));
-            connection.define(ctx, marker.as_bytes()).await?;
-        }
-        some::mark(ctx, &mut connection, &config.database, &self.names).await?;
+        let in_the_way = match self.mode {
+            Mode::Whole => self.mark(ctx, &mut connection, name).await?,
+            Mode::Some => self.in_the_way.clone(),
+            Mode::Rows => {
+                self.are_still_empty(ctx, &mut connection, name).await?;
+                self.in_the_way.clone()
+            }
+        };
+        self.note_own(|own| own.contents = true);
+        some::mark(ctx, &mut connection, name, &self.names).await?;
         if self.mode == Mode::Rows {
             connection.execute(ctx, "SET SESSION foreign_key_checks = 0").await?;
-            for (_, table) in &self.in_the_way {
+            for (_, table) in &in_the_way {
                 connection.execute(ctx, &format!("DELETE FROM {database}.{}", identifier(table))).await?;
             }
         } else {
-            let objects = self.in_the_way.iter().filter(|(_, name)| name != MARKER);
-            contents::drop_all(ctx, &mut connection, &config.database, objects).await?;
+            contents::drop_all(ctx, &mut connection, name, in_the_way.iter()).await?;
         }
         connection.close().await;
         Ok(())
+    }
+
+    /// Marks the database, and looks again what is in it: between the first look and now anybody may have made something.
+    async fn mark(&self, ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<BTreeSet<Named>> {
+        // A server may want every table to have a primary key.
+        let marker = format!("{}.{} (a INT PRIMARY KEY)", identifier(database), identifier(MARKER));
+        if self.was_marked {
+            connection.define(ctx, format!("CREATE TABLE IF NOT EXISTS {marker}").as_bytes()).await?;
+        } else {
+            let make = ("the mark of a restore", format!("CREATE TABLE {marker}"));
+            self.make_own(ctx, connection, make, |own, is_ours| own.marker = is_ours).await?;
+        }
+        let mut there = contents::read(ctx, connection, database).await?;
+        there.remove(&("TABLE", MARKER.to_owned()));
+        match there.first() {
+            Some((kind, name)) if !self.replace => {
+                let (kind, name) = (kind.to_ascii_lowercase(), name.escape_debug());
+                Err(came(&format!("a {kind} {name} in the target")))
+            }
+            _ => Ok(there),
+        }
+    }
+
+    /// An error if one of the tables that had no rows has some now.
+    async fn are_still_empty(&self, ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<()> {
+        let filled: BTreeSet<_> = self.in_the_way.iter().map(|(_, name)| name).collect();
+        for table in self.names.iter().filter(|name| !filled.contains(name)) {
+            if has_rows(ctx, connection, database, table).await? {
+                return Err(came(&format!("rows in table {} of the target", table.escape_debug())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what is taken back again, unless it was somebody else who made it: then `note` is told so.
+    async fn make_own(
+        &self,
+        ctx: &Ctx,
+        connection: &mut Connection,
+        (what, sql): (&str, String),
+        note: impl Fn(&mut Own, bool),
+    ) -> Result<()> {
+        self.note_own(|own| note(own, true));
+        let made = connection.define(ctx, sql.as_bytes()).await;
+        let refusal = made.as_ref().err().and_then(code);
+        if refusal.is_some() {
+            self.note_own(|own| note(own, false));
+        }
+        match made {
+            Err(error) if refusal.is_some_and(|code| IS_THERE.contains(&code)) => {
+                Err(came(what).because(error))
+            }
+            made => made.map(|_| ()),
+        }
     }
 
     /// Makes an object in the session that it was made in, the collation of its database included.
@@ -284,11 +378,15 @@ impl Target {
     /// The restore is complete.
     pub(super) async fn complete(&self, ctx: &Ctx, session: &mut Session, database: &str) -> Result<()> {
         session.plain(ctx).await?;
+        // Had it been lost, somebody else could have replaced what is there.
+        self.alone.check(ctx, &mut session.connection).await?;
         if self.mode == Mode::Whole {
             session.connection.define(ctx, format!("DROP TABLE {}", identifier(MARKER)).as_bytes()).await?;
-            return Ok(());
+        } else {
+            some::unmark(ctx, &mut session.connection, database, &self.names).await?;
         }
-        some::unmark(ctx, &mut session.connection, database, &self.names).await
+        self.alone.release(ctx).await;
+        Ok(())
     }
 
     /// Makes the target what it was, or says what it is now.
@@ -300,7 +398,9 @@ impl Target {
         };
         let taken_back = tokio::time::timeout(TAKE_BACK, self.undo(config)).await;
         match taken_back {
-            Ok(Ok(())) if self.replace => Err(state("what it held is gone, as was asked for".to_owned())),
+            Ok(Ok(())) if self.replace && self.own().contents => {
+                Err(state("what it held is gone, as was asked for".to_owned()))
+            }
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 Err(state(format!("what was restored could not be taken back: {error}")).because(error))
@@ -313,13 +413,52 @@ impl Target {
         let ctx = Ctx::new();
         let mut connection = Connection::open(&ctx, config, false).await?;
         self.stop_others(&ctx, &mut connection).await?;
+        let database = config.database.as_str();
+        if !self.alone.is_held(&ctx, &mut connection).await? {
+            self.alone.again(&ctx, &mut connection, database).await?;
+            self.is_still_ours(&ctx, &mut connection, database).await?;
+        }
+        self.undo_alone(&ctx, &mut connection, database).await?;
+        connection.close().await;
+        self.alone.release(&ctx).await;
+        Ok(())
+    }
+
+    /// An error if the mark is gone: another restore has been here since ours was not kept alone any more, and what is there is its.
+    async fn is_still_ours(&self, ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<()> {
+        let there = contents::read(ctx, connection, database).await?;
+        let own = self.own();
+        let is_ours = match self.mode {
+            Mode::Whole => !own.contents || there.contains(&("TABLE", MARKER.to_owned())),
+            _ => {
+                let marked = some::left(ctx, connection, database, &there).await?;
+                self.names.iter().all(|name| marked.contains(name))
+            }
+        };
+        if is_ours {
+            return Ok(());
+        }
+        let what = "the connection was lost that kept other restores away, and one has been at work since";
+        Err(Error::new(ErrorKind::Connect, what))
+    }
+
+    async fn undo_alone(&self, ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<()> {
         let stand_ins = self.stand_ins.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for name in stand_ins {
-            connection.execute(&ctx, &drop_database(&name)).await?;
+            connection.execute(ctx, &drop_database(&name)).await?;
         }
-        let database = config.database.as_str();
-        if !self.existed {
-            connection.execute(&ctx, &format!("DROP DATABASE IF EXISTS {}", identifier(database))).await?;
+        let own = self.own();
+        if !own.contents && own.marker {
+            let marker = format!("DROP TABLE IF EXISTS {}.{}", identifier(database), identifier(MARKER));
+            connection.define(ctx, marker.as_bytes()).await?;
+        }
+        // What somebody else has put into it meanwhile stays.
+        let is_ours = own.contents || contents::read(ctx, connection, database).await?.is_empty();
+        if own.database && is_ours {
+            connection.execute(ctx, &format!("DROP DATABASE IF EXISTS {}", identifier(database))).await?;
+            return Ok(());
+        }
+        if !own.contents {
             return Ok(());
         }
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -327,17 +466,17 @@ impl Target {
             // Its marker stays: the next restore into it may drop what is left.
             Mode::Whole if self.replace => {}
             Mode::Whole => {
-                let there = contents::read(&ctx, &mut connection, database).await?;
-                contents::drop_all(&ctx, &mut connection, database, there.iter()).await?;
+                let there = contents::read(ctx, connection, database).await?;
+                contents::drop_all(ctx, connection, database, there.iter()).await?;
                 // Who changed nothing may not be allowed to.
-                let now = defaults(&ctx, &mut connection, database).await?;
+                let now = defaults(ctx, connection, database).await?;
                 if let Some(before) = self.defaults.as_ref().filter(|before| Some(*before) != now.as_ref()) {
-                    connection.execute(&ctx, before).await?;
+                    connection.execute(ctx, before).await?;
                 }
             }
-            Mode::Some => contents::drop_all(&ctx, &mut connection, database, made.iter()).await?,
+            Mode::Some => contents::drop_all(ctx, connection, database, made.iter()).await?,
             Mode::Rows => {
-                connection.execute(&ctx, "SET SESSION foreign_key_checks = 0").await?;
+                connection.execute(ctx, "SET SESSION foreign_key_checks = 0").await?;
                 for (_, table) in made.iter().filter(|(kind, _)| *kind == "TABLE") {
                     let full_name = format!("{}.{}", identifier(database), identifier(table));
                     // What is not one of the target's tables was made for the moment.
@@ -346,15 +485,14 @@ impl Target {
                     } else {
                         format!("DROP TABLE IF EXISTS {full_name}")
                     };
-                    connection.execute(&ctx, &sql).await?;
+                    connection.execute(ctx, &sql).await?;
                 }
             }
         }
         // What was replaced is not what it was: so it stays marked.
         if !self.replace {
-            some::unmark(&ctx, &mut connection, database, &self.names).await?;
+            some::unmark(ctx, connection, database, &self.names).await?;
         }
-        connection.close().await;
         Ok(())
     }
 
@@ -394,6 +532,12 @@ impl Target {
     }
 }
 
+/// Somebody has made something since the target was looked at.
+fn came(what: &str) -> Error {
+    Error::new(ErrorKind::TargetNotEmpty, format!("somebody has made {what} since the restore began"))
+        .hint("see what it is, and restore again")
+}
+
 /// The statement that gives the database the defaults that it has; nothing if there is no such database.
 async fn defaults(ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<Option<String>> {
     let of = text(database);
@@ -429,12 +573,16 @@ async fn filled(
             let missing = format!("the target has no table {}", table.escape_debug());
             return Err(Error::new(ErrorKind::NotFound, missing).hint("restore the schema too"));
         }
-        let sql = format!("SELECT 1 FROM {}.{} LIMIT 1", identifier(database), identifier(table));
-        if !connection.rows(ctx, &sql).await?.is_empty() {
+        if has_rows(ctx, connection, database, table).await? {
             filled.insert(named);
         }
     }
     Ok(filled)
+}
+
+async fn has_rows(ctx: &Ctx, connection: &mut Connection, database: &str, table: &str) -> Result<bool> {
+    let sql = format!("SELECT 1 FROM {}.{} LIMIT 1", identifier(database), identifier(table));
+    Ok(!connection.rows(ctx, &sql).await?.is_empty())
 }
 
 /// What a part makes, if that is something that can be dropped by itself.

@@ -39,7 +39,7 @@ impl Restore {
             let made = match view {
                 Some(view) => {
                     let view = self.orphans.adopt(part, made_from, view.clone());
-                    self.make(ctx, session, made_from, view).await
+                    self.make_noted(ctx, session, part, made_from, view).await
                 }
                 None => Ok(()),
             };

@@ -31,7 +31,7 @@ fn replace(said: &mut [u8], what: &[u8], instead: &[u8]) {
 }
 
 /// A server whose sessions begin with these settings.
-fn set_to(server: &Server, settings: &'static str) -> Proxy {
+pub(crate) fn set_to(server: &Server, settings: &'static str) -> Proxy {
     const SAID: &str = "wait_timeout = 604800, net_write_timeout = 604800, net_read_timeout = 604800";
     let instead = format!("{settings:<width$}", width = SAID.len());
     Proxy::start(address(server), move |_| {
