@@ -8,6 +8,7 @@ pub(crate) mod quote;
 pub(crate) mod raw;
 pub(crate) mod script;
 pub(crate) mod translate;
+pub(crate) mod trigger;
 pub(crate) mod value;
 pub(crate) mod view;
 

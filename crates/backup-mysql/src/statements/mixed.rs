@@ -9,6 +9,7 @@ use crate::catalog::context::Context;
 use crate::connect::Connection;
 use crate::ddl::quote::{bytes, identifier, text};
 use crate::ddl::raw;
+use crate::ddl::trigger::in_any_database;
 
 const COMMENT: &str = "COMMENT '";
 
@@ -77,7 +78,8 @@ pub(super) async fn event(
     in_one(ctx, connection, raw, &islands, object, context).await
 }
 
-/// The definition of a trigger. MySQL prints its name in UTF-8, MariaDB in the character set of the rest.
+/// The definition of a trigger, for whatever database it is made in. MySQL prints its name and its table's in UTF-8, MariaDB in the character set
+/// of the rest.
 pub(super) async fn trigger(
     ctx: &Ctx,
     connection: &mut Connection,
@@ -85,11 +87,13 @@ pub(super) async fn trigger(
     object: &Object,
     context: &Context,
 ) -> Result<Vec<u8>> {
-    let name = format!(" TRIGGER {} ", identifier(&object.name)).into_bytes();
-    if object.name.is_ascii() || context.is_utf8() || place(&raw, &name).is_none() {
-        return Ok(raw);
-    }
-    in_one(ctx, connection, raw, &[name], object, context).await
+    let table = object.table.as_deref().unwrap_or_default();
+    let name = format!(" TRIGGER {} ", identifier(&object.name));
+    let of = format!(" ON {} FOR EACH ROW", identifier(table));
+    let mut islands: Vec<_> = [name, of].into_iter().map(String::into_bytes).collect();
+    islands.retain(|island| !island.is_ascii() && !context.is_utf8() && place(&raw, island).is_some());
+    let raw = in_one(ctx, connection, raw, &islands, object, context).await?;
+    in_any_database(&raw, &context.charset).ok_or_else(|| strange(object))
 }
 
 /// `raw` with its comment, which is behind the words `before` and which `sql` asks for, as it has to be said where no backslash escapes:
@@ -125,9 +129,7 @@ async fn in_one(
 ) -> Result<Vec<u8>> {
     let (mut sql, mut rest) = (Vec::with_capacity(raw.len()), raw.as_slice());
     for island in islands {
-        let at = place(rest, island).filter(|_| !island.is_empty()).ok_or_else(|| {
-            Error::unsupported(format!("the server prints {object} in a way that lifeboat cannot take apart"))
-        })?;
+        let at = place(rest, island).filter(|_| !island.is_empty()).ok_or_else(|| strange(object))?;
         let (before, behind) = rest.split_at(at);
         let (island, behind) = behind.split_at(island.len());
         sql.extend_from_slice(before);
@@ -136,6 +138,10 @@ async fn in_one(
     }
     sql.extend_from_slice(rest);
     Ok(sql)
+}
+
+fn strange(object: &Object) -> Error {
+    Error::unsupported(format!("the server prints {object} in a way that lifeboat cannot take apart"))
 }
 
 /// What is in UTF-8 in the character set of the session that it was made in, as the server itself knows it.

@@ -70,7 +70,45 @@ async fn a_schema_alone_has_no_rows(server: Server) {
     }
 }
 
+/// Of triggers that say which database they are for, which was that of the source.
+async fn triggers_come_into_the_copy_and_not_into_the_source(server: Server) {
+    let source = server.empty();
+    let name = &source.path;
+    let statements = [
+        "CREATE TABLE orders (id INT PRIMARY KEY)".to_owned(),
+        "CREATE TABLE seen (what VARCHAR(9))".to_owned(),
+        format!(
+            "CREATE TRIGGER {name}.t1 BEFORE INSERT ON {name}.orders FOR EACH ROW INSERT INTO seen VALUES ('t1')"
+        ),
+        format!(
+            "CREATE TRIGGER IF NOT EXISTS `{name}` . `t2` AFTER INSERT ON /* . */ `{name}`.`orders`\nFOR EACH ROW INSERT INTO seen VALUES ('t2')"
+        ),
+        "CREATE TRIGGER IF NOT EXISTS t3 BEFORE DELETE ON orders FOR EACH ROW INSERT INTO seen VALUES ('t3')"
+            .to_owned(),
+        "SET sql_mode = 'ANSI_QUOTES'".to_owned(),
+        format!(
+            "CREATE TRIGGER \"{name}\".\"t4\" AFTER DELETE ON \"{name}\".\"orders\" FOR EACH ROW INSERT INTO seen VALUES ('t4')"
+        ),
+    ];
+    server.run(Some(name), &statements);
+    // Names that the session's character set says otherwise than ours.
+    let latin1 = b"SET NAMES latin1; CREATE TABLE `t\xf6l` (a INT); CREATE TRIGGER `t5\xe4` BEFORE INSERT ON `t\xf6l` FOR EACH ROW INSERT INTO seen VALUES ('\xe4');";
+    server.feed(Some(name), latin1, &["--binary-mode"]);
+    let used = "INSERT INTO orders VALUES (1); DELETE FROM orders; INSERT INTO töl VALUES (1);";
+    let seen = "SELECT GROUP_CONCAT(HEX(CONVERT(what USING utf8mb4)) ORDER BY HEX(CONVERT(what USING utf8mb4))) FROM seen";
+    for format in [Format::Binary, Format::Sql] {
+        let storage = storage();
+        let made = manager_of(&storage, format).backup(&source).await.unwrap();
+        let target = server.empty();
+        manager(&storage).restore(&(&made.id).into(), &target, RestoreOptions::default()).await.unwrap();
+        server.feed(Some(&target.path), used.as_bytes(), &["--binary-mode"]);
+        assert_eq!(server.ask(Some(&target.path), seen), "7431,7432,7433,7434,C3A4\n", "{format:?}");
+        assert_eq!(server.ask(Some(name), "SELECT COUNT(*) FROM seen"), "0\n");
+    }
+}
+
 on! {
+    triggers_come_into_the_copy_and_not_into_the_source: mariadb mariadb11 mysql;
     only_what_takes_the_same_name_is_replaced: mariadb mysql;
     what_was_there_is_not_dropped_when_taken_back: mariadb mysql;
     a_schema_alone_has_no_rows: mariadb mariadb11;
