@@ -355,12 +355,12 @@ impl Plan<'_> {
             return self.rows_of_partitions(table, &columns, partitions, subtracts);
         }
         let slices = if size::is_small(rows) {
-            vec![Slice { condition: None, bytes: rows * 16 * table.columns.len() as u64 }]
+            vec![Slice::whole(rows * 16 * table.columns.len() as u64)]
         } else {
             let size = size::estimate(ctx, connection, table).await?;
             match &uncounted {
                 // Not all of its rows are read as such, so what ranges find could not be counted.
-                Some(_) => vec![Slice { condition: None, bytes: size.bytes }],
+                Some(_) => vec![Slice::whole(size.bytes)],
                 None => split::slices(ctx, connection, table, size, self.part_size).await?,
             }
         };
@@ -381,10 +381,14 @@ impl Plan<'_> {
             }
             other_rows = Some(refused.others);
         }
-        let slices_by_collation =
-            slices.len() > 1 && table.key.iter().any(|column| !column.collation.is_empty());
+        let slices_by_collation = slices.len() > 1
+            && slices.iter().any(|slice| slice.condition.is_some())
+            && table.key.iter().any(|column| !column.collation.is_empty());
         for slice in slices {
-            let whole = table.select();
+            let whole = match &slice.partition {
+                Some(partition) => table.select_of_partition(partition),
+                None => table.select(),
+            };
             let numbered = uncounted.as_ref().map(|(_, others)| others);
             let conditions = slice.condition.iter().chain(&other_rows).chain(numbered);
             let conditions: Vec<_> = conditions.map(|condition| format!("({condition})")).collect();

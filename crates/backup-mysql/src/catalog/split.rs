@@ -2,16 +2,17 @@
 //! two of them, which it looks up in the index and which reads no rows.
 //!
 //! Parts go from one bound up to the next, in the server's own order of the values, and the server is asked whether the bounds are in that
-//! order. So every row is in one part, wherever the bounds are.
+//! order. So every row is in one part, wherever the bounds are. Of a partitioned table parts are partitions: by a condition the server would look for
+//! a row only where it belongs.
 
-use backup_core::{Ctx, Result};
+use backup_core::{Ctx, Error, ErrorKind, Result};
 
 use super::Reading;
 use super::scale::{self, Stretch};
 use super::size::Size;
 use super::table::{KeyColumn, Table};
 use crate::connect::Connection;
-use crate::ddl::quote::identifier;
+use crate::ddl::quote::{identifier, text};
 
 /// About how many bytes of rows a part has at most, and so twice what it has at least.
 pub(crate) const PART: u64 = 32 << 20;
@@ -36,9 +37,17 @@ struct Range {
 /// Some rows of a table.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Slice {
-    /// What tells them from others: a condition.
+    /// What tells them from others, if that is a condition or a partition.
     pub(super) condition: Option<String>,
+    pub(super) partition: Option<String>,
     pub(super) bytes: u64,
+}
+
+impl Slice {
+    /// All of them.
+    pub(super) fn whole(bytes: u64) -> Self {
+        Self { condition: None, partition: None, bytes }
+    }
 }
 
 /// The parts of a table that is of this size, in the order of its key.
@@ -49,9 +58,15 @@ pub(super) async fn slices(
     size: Size,
     part: u64,
 ) -> Result<Vec<Slice>> {
-    let whole = Slice { condition: None, bytes: size.bytes };
+    let whole = Slice::whole(size.bytes);
     let columns = table.key.as_slice();
-    if !table.splits() || (size.bytes <= part && !size.has_more) {
+    if size.bytes <= part && !size.has_more {
+        return Ok(vec![whole]);
+    }
+    if table.splits_by_partitions() {
+        return partitions(ctx, connection, table, part).await;
+    }
+    if !table.splits() {
         return Ok(vec![whole]);
     }
     let mut splitting = Splitting { ctx, connection, table, columns, most: 0, questions: 0 };
@@ -69,10 +84,35 @@ pub(super) async fn slices(
     let counts = bounds.iter().map(|(_, rows)| *rows).chain([last]);
     let slices = starts.zip(ends).zip(counts).map(|((from, to), rows)| Slice {
         condition: condition(columns, from, to),
+        partition: None,
         // At least so large that it is dumped by itself, whatever the server thinks.
         bytes: rows.saturating_mul(size.row_bytes).max(part / 4),
     });
     Ok(slices.collect())
+}
+
+/// A table partition by partition, or by what these are parted into.
+async fn partitions(ctx: &Ctx, connection: &mut Connection, table: &Table, part: u64) -> Result<Vec<Slice>> {
+    let sql = format!(
+        "SELECT COALESCE(SUBPARTITION_NAME, PARTITION_NAME), COALESCE(DATA_LENGTH, 0) FROM information_schema.PARTITIONS \
+         WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {} ORDER BY PARTITION_ORDINAL_POSITION, SUBPARTITION_ORDINAL_POSITION",
+        text(&table.name)
+    );
+    let mut slices = Vec::new();
+    for row in connection.rows(ctx, &sql).await? {
+        let mut row = Reading::new(row);
+        let (partition, bytes) = (row.text()?, row.number()?);
+        // What the server thinks of its size makes no difference to what is read.
+        slices.push(Slice { condition: None, partition: Some(partition), bytes: bytes.max(part / 4) });
+    }
+    if slices.is_empty() {
+        let name = table.name.escape_debug();
+        return Err(Error::new(
+            ErrorKind::Database,
+            format!("the server does not say which partitions table {name} has"),
+        ));
+    }
+    Ok(slices)
 }
 
 struct Splitting<'a> {

@@ -82,10 +82,10 @@ impl Table {
         format!("SELECT {} FROM {}", self.selected(), self.from())
     }
 
-    /// The query for the rows of a partition.
+    /// The query for the rows of a partition, whether they belong there or not.
     pub(crate) fn select_of_partition(&self, partition: &str) -> String {
-        let (table, partition) = (identifier(&self.name), identifier(partition));
-        format!("SELECT {} FROM {table} PARTITION ({partition})", self.selected())
+        let from = self.from_which(&format!(" PARTITION ({})", identifier(partition)));
+        format!("SELECT {} FROM {from}", self.selected())
     }
 
     fn selected(&self) -> String {
@@ -94,10 +94,13 @@ impl Table {
 
     /// What stands behind FROM. An InnoDB table is read in the order of its primary key, whatever other keys it has.
     pub(crate) fn from(&self) -> String {
-        let all = if self.versioned { " FOR SYSTEM_TIME ALL" } else { "" };
+        self.from_which(if self.versioned { " FOR SYSTEM_TIME ALL" } else { "" })
+    }
+
+    fn from_which(&self, rows: &str) -> String {
         let force =
             if self.engine == Engine::InnoDb && self.has_primary_key { " FORCE INDEX (PRIMARY)" } else { "" };
-        format!("{}{all}{force}", identifier(&self.name))
+        format!("{}{rows}{force}", identifier(&self.name))
     }
 
     /// Finds its foreign keys in its statement: to an account of few privileges MariaDB does not say elsewhere which there are.
@@ -120,9 +123,15 @@ impl Table {
         Ok(())
     }
 
-    /// Whether it can be read in ranges of its primary key.
+    /// Whether it can be read in ranges of its primary key. A row that is in a partition not its own would be in none: the server
+    /// does not look there for it.
     pub(crate) fn splits(&self) -> bool {
-        self.engine == Engine::InnoDb && !self.key.is_empty() && !self.versioned
+        self.engine == Engine::InnoDb && !self.key.is_empty() && !self.versioned && !self.is_partitioned
+    }
+
+    /// Whether it can be read partition by partition.
+    pub(crate) fn splits_by_partitions(&self) -> bool {
+        self.engine == Engine::InnoDb && self.is_partitioned && !self.versioned
     }
 }
 

@@ -38,6 +38,8 @@ pub(super) async fn of(
         return Err(refused(table, "it is system-versioned"));
     }
     let number = Reading::new(row).text()?;
+    // Said so that the server looks into all partitions, whatever belongs there.
+    let counted = format!("COALESCE({name})");
     let selected = |column: &Column| match column.name == *counter {
         true => number.clone(),
         false => column.selected(),
@@ -48,10 +50,10 @@ pub(super) async fn of(
     let uncounted = Uncounted {
         columns: table.columns.iter().map(|column| column.kind).collect(),
         insert: format!("INSERT INTO {of} ({}) VALUES\n", names.join(",")),
-        select: format!("SELECT {} FROM {from} WHERE {name} IS NULL", selected.join(",")),
+        select: format!("SELECT {} FROM {from} WHERE {counted} IS NULL", selected.join(",")),
         update: format!("UPDATE {of} SET {name} = NULL WHERE {name} = {number}"),
     };
-    Ok(Some((uncounted, format!("{name} IS NOT NULL"))))
+    Ok(Some((uncounted, format!("{counted} IS NOT NULL"))))
 }
 
 /// Rows without a number that nothing would bring back without one.

@@ -317,12 +317,62 @@ async fn bounds_stay_where_they_were(kind: &str) {
     }
 }
 
+/// Where the server would not look for it by its key, either.
+async fn a_row_in_a_partition_that_is_not_its_own_is_read(kind: &str) {
+    let Some(server) = Server::find(kind) else { return };
+    let source = server.empty();
+    let rows: Vec<_> = (0..900).map(|i| format!("({i}, REPEAT('x', 100))")).collect();
+    let fill = |table: &str| format!("INSERT INTO {table} VALUES {}", rows.join(", "));
+    let mut statements = vec![
+        "CREATE TABLE parted (id INT PRIMARY KEY, c TEXT) PARTITION BY RANGE (id) \
+         (PARTITION a VALUES LESS THAN (300), PARTITION `b``` VALUES LESS THAN (600), PARTITION c VALUES LESS THAN MAXVALUE)".to_owned(),
+        "CREATE TABLE hashed (id INT PRIMARY KEY, c TEXT) PARTITION BY RANGE (id) SUBPARTITION BY HASH (id) SUBPARTITIONS 2 \
+         (PARTITION a VALUES LESS THAN (300), PARTITION b VALUES LESS THAN MAXVALUE)".to_owned(),
+        fill("parted"),
+        fill("hashed"),
+    ];
+    // Older ones look before they exchange anything.
+    let version = server.version();
+    if !server.is_mariadb() || version >= (11, 4) {
+        statements.extend(
+            [
+                "CREATE TABLE aside LIKE parted",
+                "ALTER TABLE aside REMOVE PARTITIONING",
+                "INSERT INTO aside SELECT * FROM parted WHERE id >= 600",
+                "INSERT INTO aside VALUES (-7, 'lost')",
+                "ALTER TABLE parted EXCHANGE PARTITION c WITH TABLE aside WITHOUT VALIDATION",
+                "DROP TABLE aside",
+            ]
+            .map(str::to_owned),
+        );
+    }
+    statements.push("ANALYZE TABLE parted, hashed".to_owned());
+    server.run(Some(&source.path), &statements);
+    let url = url(&server, &source);
+    let parts = parts(&url).await;
+    assert_eq!((parts["parted"].len(), parts["hashed"].len()), (3, 4), "{parts:#?}");
+    let mut config = BackupConfig::default();
+    (config.format, config.jobs) = (Format::Binary, 2);
+    let manager = BackupManager::new(config)
+        .with_registry(Registry::new().with(&backup_mysql::ENGINE))
+        .with_storage(Arc::new(MemoryStorage::new()));
+    let backup = manager.backup(&url).await.unwrap();
+    let target = server.empty();
+    manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+    assert!(server.dump(&target.path) == server.dump(&source.path));
+}
+
 macro_rules! on {
     ($($server:ident)*) => {$(
         mod $server {
             #[tokio::test(flavor = "multi_thread")]
             async fn every_row_is_in_one_part() {
                 super::every_row_is_in_one_part(stringify!($server)).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn a_row_in_a_partition_that_is_not_its_own_is_read() {
+                super::a_row_in_a_partition_that_is_not_its_own_is_read(stringify!($server)).await;
             }
 
             #[tokio::test(flavor = "multi_thread")]
