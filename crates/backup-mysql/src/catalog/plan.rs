@@ -131,6 +131,7 @@ pub(crate) async fn plan(
         database,
         part_size: readers.config.part_size,
         needs: HashMap::new(),
+        values: HashMap::new(),
         wants,
         left_out,
     };
@@ -153,17 +154,20 @@ pub(crate) async fn plan(
             let made = plan.sql(Phase::PreData, plan.object("sequence", name), &SqlSpec::Sequence, [])?;
             plan.needs.insert(name.clone(), Needs { made: Some(made), ..Needs::default() });
         }
-        plan.tables(&tables, &counts)?;
+        plan.tables(ctx, &tables, &counts, &objects.unselected)?;
     }
     if request.content != Content::SchemaOnly {
+        // Ahead of the rows of tables that count by them, which never come alone.
+        for name in &objects.sequences {
+            let after = plan.needs.get(name).and_then(|needs| needs.made);
+            let value =
+                plan.sql(Phase::Data, plan.object("sequence", name), &SqlSpec::SequenceValue, after)?;
+            plan.values.insert(name.clone(), value);
+        }
         for table in &tables {
             ctx.check()?;
             plan.rows(ctx, readers.of(&table.name)?, table, counts.get(&table.name).copied().unwrap_or(0))
                 .await?;
-        }
-        for name in &objects.sequences {
-            let after = plan.needs.get(name).and_then(|needs| needs.made);
-            plan.sql(Phase::Data, plan.object("sequence", name), &SqlSpec::SequenceValue, after)?;
         }
     }
     if request.content != Content::DataOnly {
@@ -231,6 +235,8 @@ struct Plan<'a> {
     /// About how large a part of a large table may be.
     part_size: u64,
     needs: HashMap<String, Needs>,
+    /// What sets each sequence to where it is.
+    values: HashMap<String, PartId>,
     wants: Wants,
     left_out: Vec<Object>,
 }
@@ -258,7 +264,13 @@ impl Plan<'_> {
         Ok(id)
     }
 
-    fn tables(&mut self, tables: &[Table], counts: &HashMap<String, u64>) -> Result<()> {
+    fn tables(
+        &mut self,
+        ctx: &Ctx,
+        tables: &[Table],
+        counts: &HashMap<String, u64>,
+        unselected: &BTreeSet<String>,
+    ) -> Result<()> {
         // A merge table is made of others, which must be there.
         let (merged, others): (Vec<_>, Vec<_>) =
             tables.iter().partition(|table| table.engine == Engine::Rowless);
@@ -278,8 +290,16 @@ impl Plan<'_> {
                 foreign_keys: mistyped.map(|key| key.name.clone()).collect(),
                 counts_by_rows: is_archive && counts.get(&table.name).is_some_and(|rows| *rows > 0),
             };
-            let mut after = self.sequences_of(table);
+            let mut after: Vec<_> =
+                self.sequences_of(table).filter_map(|name| self.needs.get(&name)?.made).collect();
             for name in self.lost_sequences_of(table) {
+                if unselected.contains(&name) {
+                    ctx.warn(format!(
+                        "table {} counts by sequence {}, which was not selected",
+                        table.name.escape_debug(),
+                        name.escape_debug()
+                    ));
+                }
                 let object = self.object("sequence", &name).of_table(&table.name);
                 let lost = SqlSpec::LostSequence { is_over: false };
                 after.push(self.sql(Phase::PreData, object, &lost, [])?);
@@ -300,14 +320,11 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// The sequences that the defaults of a table count by.
-    fn sequences_of(&self, table: &Table) -> Vec<PartId> {
+    /// Names in the defaults of a table: the sequences that they count by are among them.
+    fn sequences_of(&self, table: &Table) -> impl Iterator<Item = String> {
         let defaults = table.columns.iter().filter_map(|column| column.default.as_deref());
-        let names = defaults.flat_map(|default| tokens(default).filter_map(Token::name).collect::<Vec<_>>());
-        let mut parts: Vec<_> = names.filter_map(|name| self.needs.get(&name)?.made).collect();
-        parts.sort_unstable();
-        parts.dedup();
-        parts
+        let names = defaults.flat_map(|default| tokens(default).filter_map(Token::name));
+        names.collect::<BTreeSet<_>>().into_iter()
     }
 
     /// Sequences that the defaults of a table count by and that are not there.
@@ -364,8 +381,7 @@ impl Plan<'_> {
                 None => split::slices(ctx, connection, table, size, self.part_size).await?,
             }
         };
-        let mut after: Vec<_> =
-            self.needs.get(&table.name).and_then(|needs| needs.made).into_iter().collect();
+        let mut after = self.before_rows(table);
         let mut other_rows = None;
         if let Some(refused) = momentary::of(ctx, connection, table).await? {
             let object = self.object("history", &table.name).of_table(&table.name);
@@ -430,7 +446,7 @@ impl Plan<'_> {
         partitions: Vec<String>,
         subtracts: bool,
     ) -> Result<()> {
-        let mut before = self.needs.get(&table.name).and_then(|needs| needs.made);
+        let mut before = self.before_rows(table);
         for partition in partitions {
             let object = self.object("partition", &table.name).of_table(&table.name);
             let aside = format!("lifeboat_partition_{}", self.next_id()?);
@@ -456,9 +472,17 @@ impl Plan<'_> {
             self.parts.push(rows);
             let exchanged = self.sql(Phase::Data, object, &spec, [after])?;
             self.needs.entry(table.name.clone()).or_default().rows.push(exchanged);
-            before = Some(exchanged);
+            before = vec![exchanged];
         }
         Ok(())
+    }
+
+    /// What the rows of a table come after: the table, and the values of sequences that it counts by, without which it would count from their
+    /// starts again.
+    fn before_rows(&self, table: &Table) -> Vec<PartId> {
+        let made = self.needs.get(&table.name).and_then(|needs| needs.made);
+        let values = self.sequences_of(table).filter_map(|name| self.values.get(&name).copied());
+        made.into_iter().chain(values).collect()
     }
 
     fn keys(&mut self, tables: &[Table]) -> Result<()> {

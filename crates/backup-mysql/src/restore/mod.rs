@@ -6,8 +6,8 @@ mod alone;
 mod carry;
 mod contents;
 mod definers;
-mod lost;
 mod otherwise;
+mod sequences;
 mod session;
 mod some;
 mod target;
@@ -183,6 +183,10 @@ impl Restore {
                     let sql = raw::to_text(sql)?;
                     session.plain(ctx).await?;
                     histograms::make(ctx, &mut session.connection, &part.object, &sql).await?;
+                Some(SqlSpec::Sequence) if self.target.keeps(&part.object.name) => {}
+                Some(SqlSpec::SequenceValue) if self.target.keeps(&part.object.name) => {
+                    sequences::advance(ctx, part, session, sql).await?;
+                }
                 }
                 Some(SqlSpec::Grants { account }) => self.accounts.grant_later(account, sql),
                 Some(SqlSpec::Event { .. }) => self.events.lock().await.push((part.clone(), sql)),

@@ -66,6 +66,8 @@ pub(super) struct Target {
     has_infile: bool,
     /// The names of all that is restored, where it is not everything.
     names: BTreeSet<String>,
+    /// Sequences that are there, and come along only for what counts by them: others may do so too.
+    kept: BTreeSet<String>,
     /// What has to go before anything is restored.
     in_the_way: BTreeSet<Named>,
     /// The defaults of the database as they were: a statement.
@@ -116,8 +118,25 @@ impl Target {
         }
         let there = contents::read(ctx, &mut connection, database).await?;
         let mut replace = request.existing == Existing::Replace;
-        let wanted: Vec<Named> =
-            parts.iter().filter_map(|part| made_by(part, &spec::<SqlSpec>(part).ok()?)).collect();
+        let left = some::left(ctx, &mut connection, database, &there).await?;
+        let folds = connection.row(ctx, "SELECT @@lower_case_table_names").await?;
+        let folds = Reading::new(folds).number()? > 0;
+        let mut kept = BTreeSet::new();
+        for part in parts.iter().filter(|part| request.partial && !request.asked.contains(&part.id)) {
+            let named = ("SEQUENCE", part.object.name.clone());
+            let is_there = |there: &Named| there.0 == "SEQUENCE" && is_same(there, &named, folds);
+            let is_sequence = matches!(spec(part), Ok(SqlSpec::Sequence | SqlSpec::SequenceValue));
+            let is_theirs = !left.contains(&named.1) && there.iter().any(is_there);
+            if is_sequence && (is_theirs || mode == Mode::Rows) {
+                kept.insert(named.1);
+            }
+        }
+        let is_kept = |part: &Part| part.object.kind == "sequence" && kept.contains(&part.object.name);
+        let wanted: Vec<Named> = parts
+            .iter()
+            .filter(|part| !is_kept(part))
+            .filter_map(|part| made_by(part, &spec::<SqlSpec>(part).ok()?))
+            .collect();
         let names: BTreeSet<String> = match mode {
             Mode::Whole => BTreeSet::new(),
             Mode::Some => wanted.iter().map(|(_, name)| name.clone()).collect(),
@@ -126,14 +145,11 @@ impl Target {
         let in_the_way: BTreeSet<Named> = match mode {
             Mode::Whole => there.clone(),
             Mode::Some => {
-                let folds = connection.row(ctx, "SELECT @@lower_case_table_names").await?;
-                let folds = Reading::new(folds).number()? > 0;
                 let is_wanted = |named: &&Named| wanted.iter().any(|wanted| is_same(named, wanted, folds));
                 there.iter().filter(is_wanted).cloned().collect()
             }
             Mode::Rows => filled(ctx, &mut connection, database, &there, parts).await?,
         };
-        let left = some::left(ctx, &mut connection, database, &there).await?;
         let was_marked = there.contains(&("TABLE", MARKER.to_owned()));
         if mode == Mode::Whole && was_marked && !replace {
             ctx.warn("what an earlier restore left incomplete in the target is dropped");
@@ -174,6 +190,7 @@ impl Target {
             own: Cell::default(),
             has_infile,
             names,
+            kept,
             in_the_way,
             defaults,
             connections: Cell::default(),
@@ -190,6 +207,11 @@ impl Target {
 
     pub(super) fn is_whole(&self) -> bool {
         self.mode == Mode::Whole
+    }
+
+    /// Whether a sequence stays as it is, but goes on to where it is in the backup.
+    pub(super) fn keeps(&self, sequence: &str) -> bool {
+        self.kept.contains(sequence)
     }
 
     pub(super) fn is_touched(&self) -> bool {

@@ -1,6 +1,6 @@
 //! What is restored beside other things leaves them alone, and what is asked for alone comes alone.
 
-use backup_core::{Content, ErrorKind, Format, RestoreOptions};
+use backup_core::{BackupOptions, Content, ErrorKind, Format, RestoreOptions};
 
 use super::server::Server;
 use super::{backup, manager, manager_of, on, replacing, storage};
@@ -107,8 +107,59 @@ async fn triggers_come_into_the_copy_and_not_into_the_source(server: Server) {
     }
 }
 
+/// What a table counts by goes on from where it was; and one that is there never goes back.
+async fn a_sequence_comes_with_the_table_that_counts_by_it(server: Server) {
+    let source = server.empty();
+    let statements = [
+        "CREATE SEQUENCE s INCREMENT 2 CACHE 5",
+        "CREATE TABLE orders (id INT PRIMARY KEY DEFAULT NEXT VALUE FOR s, a INT)",
+        "INSERT INTO orders (a) VALUES (1), (2), (3)",
+    ];
+    server.run(Some(&source.path), &statements.map(str::to_owned));
+    let (good, made) = backup(&source).await;
+    let mut options = RestoreOptions::default();
+    options.tables = vec!["orders".parse().unwrap()];
+    let next = |database: &str| {
+        server.run(Some(database), &["INSERT INTO orders (a) VALUES (4)".to_owned()]);
+        server.ask(Some(database), "SELECT id FROM orders WHERE a = 4").trim().parse::<i32>().unwrap()
+    };
+    // Of an empty database.
+    let target = server.empty();
+    manager(&good).restore(&made, &target, options.clone()).await.unwrap();
+    assert_eq!(next(&target.path), 11, "behind those that the server has taken aside");
+    // Where others count by one of the name that is ahead, or behind.
+    options.drop_existing = true;
+    for (start, expected) in [(1001, 1001), (1, 11)] {
+        let target = server.empty();
+        let statements = [
+            format!("CREATE SEQUENCE s START {start} INCREMENT 2 MAXVALUE 5000"),
+            "CREATE TABLE others (id INT PRIMARY KEY DEFAULT NEXT VALUE FOR s)".to_owned(),
+            "CREATE TABLE orders (id INT)".to_owned(),
+        ];
+        server.run(Some(&target.path), &statements);
+        manager(&good).restore(&made, &target, options.clone()).await.unwrap();
+        assert_eq!(next(&target.path), expected);
+        assert_eq!(server.ask(Some(&target.path), "SELECT maximum_value FROM s"), "5000\n");
+    }
+    // Which was asked for itself is as it was.
+    let target = server.empty();
+    server.run(Some(&target.path), &["CREATE SEQUENCE s START 1001 MAXVALUE 5000".to_owned()]);
+    options.tables.push("s".parse().unwrap());
+    manager(&good).restore(&made, &target, options).await.unwrap();
+    assert_eq!(next(&target.path), 11);
+    // And one that was not selected is said to be missing.
+    let mut only = BackupOptions::default();
+    only.include = vec!["orders".parse().unwrap()];
+    let storage = storage();
+    let manager = manager(&storage);
+    let made = manager.backup_with(&source, only).await.unwrap();
+    let warnings = manager.get_backup(&(&made.id).into()).await.unwrap().warnings.join("\n");
+    assert!(warnings.contains("table orders counts by sequence s, which was not selected"), "{warnings}");
+}
+
 on! {
     triggers_come_into_the_copy_and_not_into_the_source: mariadb mariadb11 mysql;
+    a_sequence_comes_with_the_table_that_counts_by_it: mariadb mariadb11;
     only_what_takes_the_same_name_is_replaced: mariadb mysql;
     what_was_there_is_not_dropped_when_taken_back: mariadb mysql;
     a_schema_alone_has_no_rows: mariadb mariadb11;

@@ -1,0 +1,101 @@
+//! Sequences that others may count by, too, and sequences that are not there any more and stand in while the tables that name them are made and filled.
+
+use backup_core::{Ctx, Part, Result};
+
+use super::session::Session;
+use super::{IS_THERE, Restore};
+use crate::catalog::Reading;
+use crate::ddl::lex::{Token, words};
+use crate::ddl::quote::identifier;
+use crate::ddl::raw;
+use crate::error::{code, malformed};
+
+/// ER_NO_SUCH_TABLE, ER_NOT_SEQUENCE, ER_UNKNOWN_SEQUENCES.
+const IS_NOT_THERE: [u16; 3] = [1146, 4089, 4091];
+
+/// Lets a sequence of the target go on to where it is in the backup, by the statement `sql` that would have set it so; never back, since others may have
+/// counted on.
+pub(super) async fn advance(ctx: &Ctx, part: &Part, session: &mut Session, sql: Vec<u8>) -> Result<()> {
+    let sql = raw::to_text(sql)?;
+    let (next, round) = place(&sql).ok_or_else(|| malformed("a sequence's value that is none"))?;
+    session.plain(ctx).await?;
+    let name = identifier(&part.object.name);
+    // Nothing where it is there already or beyond.
+    let row = match session.connection.row(ctx, &format!("SELECT SETVAL({name}, {next}, 0, {round})")).await {
+        // Rows alone go into a table that counts otherwise.
+        Err(error) if code(&error).is_some_and(|code| IS_NOT_THERE.contains(&code)) => {
+            ctx.warn(format!("{} is not in the target, and is left out", part.object));
+            return Ok(());
+        }
+        row => row?,
+    };
+    let went = Reading::new(row).maybe()?.is_some();
+    ctx.warn(format!(
+        "{} is there, and others may count by it: it stays as it is, {}",
+        part.object,
+        if went { "and goes on from where it is in the backup" } else { "and goes on from where it was" }
+    ));
+    Ok(())
+}
+
+/// The next value and the number of rounds, out of all that there is to know of a sequence.
+fn place(sql: &str) -> Option<(String, String)> {
+    let values = words(sql).skip_while(|token| *token != Token::Other("(")).skip(1);
+    let values: String = values.take_while(|token| *token != Token::Other(")")).map(Token::as_str).collect();
+    let values: Vec<_> = values.split(',').collect();
+    let [next, .., round] = values.as_slice() else { return None };
+    [next, round]
+        .iter()
+        .all(|value| value.parse::<i128>().is_ok())
+        .then(|| ((*next).to_owned(), (*round).to_owned()))
+}
+
+impl Restore {
+    /// Makes one for a table, unless it is there for another one, or is somebody's; or drops it when `is_over`, behind the last table that
+    /// wanted it.
+    pub(super) async fn lost_sequence(
+        &self,
+        ctx: &Ctx,
+        part: &Part,
+        session: &mut Session,
+        is_over: bool,
+        sql: &[u8],
+    ) -> Result<()> {
+        let name = part.object.name.as_str();
+        let mut lost = self.lost.lock().await;
+        match (lost.get_mut(name), is_over) {
+            // It is somebody's.
+            (None, true) => {}
+            (None, false) => {
+                match session.connection.define(ctx, sql).await {
+                    Err(error) if code(&error).is_some_and(|code| IS_THERE.contains(&code)) => return Ok(()),
+                    made => made?,
+                };
+                self.target.note_sequence(name, true);
+                lost.insert(name.to_owned(), 1);
+            }
+            (Some(tables), false) => *tables += 1,
+            (Some(tables), true) => {
+                *tables -= 1;
+                if *tables == 0 {
+                    session.connection.define(ctx, sql).await?;
+                    self.target.note_sequence(name, false);
+                    lost.remove(name);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::place;
+
+    #[test]
+    fn where_a_sequence_is_is_found_in_what_sets_it() {
+        let sql = "INSERT INTO `a (1,2` VALUES (-501, -9223372036854775807, -1, -1, -2, 1000, 0, 3)";
+        assert_eq!(place(sql), Some(("-501".to_owned(), "3".to_owned())));
+        assert_eq!(place("INSERT INTO `s` VALUES ()"), None);
+    }
+}
