@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::Reading;
 use crate::connect::{Connection, Row};
 use crate::ddl::quote::text;
-use crate::error::malformed;
+use crate::error::{code, malformed};
 use crate::snapshot::is_denied;
 
 /// A place in the binary log, as manifests have it.
@@ -20,6 +20,9 @@ struct Place {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     gtid: Option<String>,
 }
+
+/// ER_XAER_RMERR.
+const XA_FAILED: u16 = 1401;
 
 /// What transactions with a snapshot say of where they are, each a file and an offset.
 #[derive(Debug)]
@@ -94,6 +97,20 @@ pub(crate) async fn of_mysql(ctx: &Ctx, control: &mut Connection) -> Result<Opti
     // Of several servers, one a line.
     let gtid = row.maybe()?.map(|set| set.replace('\n', "")).filter(|set| !set.is_empty());
     point(ctx, control, Place { file, offset, gtid }).await.map(Some)
+}
+
+/// How many transactions of XA are prepared: their rows are in the log as of then, and in tables when they are committed. Nothing if the account may
+/// not ask: MySQL says so as if its own data were wrong.
+pub(crate) async fn prepared(ctx: &Ctx, control: &mut Connection) -> Result<Option<usize>> {
+    match control.rows(ctx, "XA RECOVER").await {
+        Err(error) if is_denied(&error) || code(&error) == Some(XA_FAILED) => Ok(None),
+        prepared => Ok(Some(prepared?.len())),
+    }
+}
+
+/// How often anybody has begun to end one that was prepared.
+pub(crate) async fn ended(ctx: &Ctx, control: &mut Connection) -> Result<Vec<Row>> {
+    control.rows(ctx, "SHOW GLOBAL STATUS WHERE Variable_name IN ('Com_xa_commit', 'Com_xa_rollback')").await
 }
 
 async fn point(ctx: &Ctx, control: &mut Connection, place: Place) -> Result<LogPoint> {

@@ -8,7 +8,7 @@ use backup_core::{Ctx, Error, ErrorKind, LogPoint, Result};
 use crate::catalog::Reading;
 use crate::catalog::objects::is_unfit;
 use crate::config::Config;
-use crate::connect::{Connection, PATIENT};
+use crate::connect::{Connection, PATIENT, Row};
 use crate::ddl::quote::{identifier, text};
 use crate::error::code;
 use crate::witness::{Tables, Witness};
@@ -110,6 +110,7 @@ impl Snapshot {
             tables: None,
             is_one_moment: true,
             place: None,
+            before: None,
             why: String::new(),
         };
         if !(taking.stages().await? || taking.global_lock().await? || taking.table_locks().await?) {
@@ -138,6 +139,8 @@ struct Taking<'a> {
     /// No table is read as it is at another moment.
     is_one_moment: bool,
     place: Option<LogPoint>,
+    /// How often transactions of XA had been ended before the snapshot, and how many were prepared: where others commit meanwhile.
+    before: Option<(Vec<Row>, Option<usize>)>,
     /// Which locks could not be had, and why.
     why: String,
 }
@@ -204,6 +207,7 @@ impl Taking<'_> {
             return Ok(false);
         }
         self.list().await?;
+        self.look_at_prepared().await?;
         self.begin_all().await?;
         self.note_place(false).await?;
         self.control.execute(self.ctx, "UNLOCK TABLES").await?;
@@ -223,6 +227,7 @@ impl Taking<'_> {
             }
             // Not all that is committed is in the log: what a replica applies may not be, nor what filters leave out.
             let before = self.commits().await?;
+            self.look_at_prepared().await?;
             self.begin_all().await?;
             let places = log::of_readers(self.ctx, &mut self.readers).await?;
             if places.are_one() && self.commits().await? == before {
@@ -247,6 +252,7 @@ impl Taking<'_> {
         for unused in self.readers.drain(1..) {
             unused.close().await;
         }
+        self.look_at_prepared().await?;
         self.begin_all().await?;
         self.note_place(false).await
     }
@@ -265,6 +271,38 @@ impl Taking<'_> {
         Ok(())
     }
 
+    /// Notes what has to be known of transactions of XA before a snapshot that is taken while others commit.
+    async fn look_at_prepared(&mut self) -> Result<()> {
+        let ended = log::ended(self.ctx, &mut self.control).await?;
+        self.before = Some((ended, log::prepared(self.ctx, &mut self.control).await?));
+        Ok(())
+    }
+
+    /// The place is that of the snapshot only if no transaction was prepared before it and committed later, or has yet to be: its rows are in the
+    /// log before the place, and not in the snapshot.
+    async fn check_prepared(&mut self) -> Result<()> {
+        let now = log::prepared(self.ctx, &mut self.control).await?;
+        let (before, has_moved) = match self.before.take() {
+            // Nobody commits.
+            None => (Some(0), false),
+            Some((ended, before)) => (before, log::ended(self.ctx, &mut self.control).await? != ended),
+        };
+        let why = match (before, now) {
+            (Some(0), Some(0)) if !has_moved => return Ok(()),
+            (Some(_), Some(_)) => {
+                "some transaction of XA was prepared, so its rows are in the log before that, and not in the backup: commit or roll back those that XA RECOVER shows"
+            }
+            _ => {
+                self.place = None;
+                self.ctx.note("the place in the binary log is not known: the account may not ask for transactions that are prepared (XA_RECOVER_ADMIN)");
+                return Ok(());
+            }
+        };
+        self.place = None;
+        self.ctx.warn(format!("the place in the binary log is not known: {why}"));
+        Ok(())
+    }
+
     /// Finds out where in the binary log the snapshot is: what its transactions know of it themselves on MariaDB; on MySQL what the
     /// server says while nobody can commit. Rows of another moment have no place.
     async fn note_place(&mut self, nobody_commits: bool) -> Result<()> {
@@ -279,7 +317,7 @@ impl Taking<'_> {
         } else {
             None
         };
-        Ok(())
+        if self.place.is_some() { self.check_prepared().await } else { Ok(()) }
     }
 
     /// Begins the transactions of all readers, while nobody can commit.

@@ -11,6 +11,7 @@ mod logins;
 mod network;
 mod otherwise;
 mod peers;
+mod prepared;
 mod private;
 mod server;
 mod several;
