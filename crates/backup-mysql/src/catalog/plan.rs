@@ -597,7 +597,6 @@ impl Plan<'_> {
         }
         // One after the other, behind tables, rows and routines: while one is made, what it reads may be put aside.
         let mut after: Vec<_> = self.parts.iter().map(|part| part.id).collect();
-        let mut last = None;
         for view in late {
             let there = |name: &str| {
                 if let Some(table) = tables.iter().find(|table| table.name == name) {
@@ -619,14 +618,13 @@ impl Plan<'_> {
             };
             let spec = SqlSpec::View { invalid: view.invalid, context: view.context.clone(), stand_ins };
             let made = self.sql(Phase::PostData, self.object("view", &view.name), &spec, after)?;
-            (after, last) = (vec![made], Some(made));
+            after = vec![made];
         }
-        // Triggers come behind: the server would write their tables' names anew as these are put aside.
+        // Triggers come behind, of which a restore sees to it: they do not need these views, and without them come all the same.
         let mut before: Option<(&str, PartId)> = None;
         for trigger in &objects.triggers {
             let mut after: Vec<_> = self.needs.get(&trigger.table).into_iter().flat_map(Needs::all).collect();
             after.extend(before.filter(|(table, _)| *table == trigger.table).map(|(_, id)| id));
-            after.extend(&last);
             let object = self.object("trigger", &trigger.name).of_table(&trigger.table);
             let table = tables.iter().find(|table| table.name == trigger.table);
             let missing = table.map_or_else(Vec::new, |table| trigger::missing(&trigger.body, &table.names));

@@ -70,6 +70,10 @@ pub(super) enum There<'a> {
 }
 
 impl StandIns {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tables.is_empty() && self.functions.is_empty() && self.databases.is_empty()
+    }
+
     /// Those that the definition of `view` needs, every name in it with its database.
     pub(super) fn of<'a>(
         view: &View,

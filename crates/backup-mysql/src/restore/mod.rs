@@ -65,6 +65,10 @@ pub(crate) struct Restore {
     lost: Mutex<BTreeMap<String, usize>>,
     orphans: Orphans,
     /// Events, which begin to run when they are made.
+    /// Tables are put aside while some views are made, and the server would write their names anew in their triggers: so these are made when
+    /// all views are.
+    puts_aside: bool,
+    triggers: Mutex<Vec<(Part, Vec<u8>)>>,
     events: Mutex<Vec<(Part, Vec<u8>)>>,
     /// It is finished, or was taken back.
     over: bool,
@@ -104,7 +108,11 @@ impl Restore {
         };
         let target = Target::look(ctx, connection, &config, request, parts).await?;
         Ok(Self {
+        let stands_in =
+            |part: &Part| matches!(spec(part), Ok(SqlSpec::View { stand_ins, .. }) if !stand_ins.is_empty());
             config,
+            puts_aside: target.is_whole() && parts.iter().any(stands_in),
+            triggers: Mutex::default(),
             no_owner: request.no_owner,
             subtracts: parts.iter().any(|part| spec::<RowsSpec>(part).is_ok_and(|spec| spec.subtracts)),
             schema_only: request.content == Content::SchemaOnly,
@@ -175,6 +183,10 @@ impl Restore {
                     self.accounts.make(ctx, session, part, account, &sql).await?;
                 }
                 Some(SqlSpec::LostSequence { is_over }) => {
+                Some(SqlSpec::Sequence) if self.target.keeps(&part.object.name) => {}
+                Some(SqlSpec::SequenceValue) if self.target.keeps(&part.object.name) => {
+                    sequences::advance(ctx, part, session, sql).await?;
+                }
                     self.lost_sequence(ctx, part, session, *is_over, &sql).await?;
                 }
                 // Another server makes its own; that it does was said.
@@ -183,13 +195,12 @@ impl Restore {
                     let sql = raw::to_text(sql)?;
                     session.plain(ctx).await?;
                     histograms::make(ctx, &mut session.connection, &part.object, &sql).await?;
-                Some(SqlSpec::Sequence) if self.target.keeps(&part.object.name) => {}
-                Some(SqlSpec::SequenceValue) if self.target.keeps(&part.object.name) => {
-                    sequences::advance(ctx, part, session, sql).await?;
-                }
                 }
                 Some(SqlSpec::Grants { account }) => self.accounts.grant_later(account, sql),
                 Some(SqlSpec::Event { .. }) => self.events.lock().await.push((part.clone(), sql)),
+                Some(SqlSpec::Trigger { .. }) if self.puts_aside => {
+                    self.triggers.lock().await.push((part.clone(), sql));
+                }
                 // They are rows, though they come as statements.
                 Some(
                     SqlSpec::Momentary(_)
@@ -199,6 +210,10 @@ impl Restore {
                 ) if self.schema_only => {}
                 Some(made_from) => {
                     let sql = self.orphans.adopt(part, made_from, sql);
+                    if made_from == &SqlSpec::Discard {
+                        // Nobody looks into such a table, and it comes behind all else.
+                        self.make_late(ctx, session, &self.triggers).await?;
+                    }
                     self.make_noted(ctx, session, part, made_from, sql).await?;
                 }
             }
@@ -274,6 +289,24 @@ impl Restore {
         for (part, made_from, sql) in self.orphans.take() {
             let again = match made_from {
                 SqlSpec::View { .. } => {
+    /// Makes what was to come behind all else, in its order.
+    async fn make_late(
+        &self,
+        ctx: &Ctx,
+        session: &mut Session,
+        late: &Mutex<Vec<(Part, Vec<u8>)>>,
+    ) -> Result<()> {
+        let late = std::mem::take(&mut *late.lock().await);
+        for (part, sql) in late {
+            let made = match spec::<SqlSpec>(&part) {
+                Ok(made_from) => self.make_noted(ctx, session, &part, &made_from, sql).await,
+                Err(error) => Err(error),
+            };
+            made.during(|| format!("restore {}", part.object))?;
+        }
+        Ok(())
+    }
+
                     [b"CREATE OR REPLACE", sql.strip_prefix(b"CREATE").unwrap_or(&sql)].concat()
                 }
                 _ => {
@@ -327,15 +360,11 @@ impl RestoreSession for Restore {
         if let Err(error) = self.give_orphans_back(ctx, &mut session).await {
             return self.failed(error).await;
         }
-        let events = std::mem::take(&mut *self.events.lock().await);
-        for (part, sql) in events {
-            let made = match spec::<SqlSpec>(&part) {
-                Ok(made_from) => self.make_noted(ctx, &mut session, &part, &made_from, sql).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = made {
-                return self.failed(error.during(format!("restore {}", part.object))).await;
-            }
+        if let Err(error) = self.make_late(ctx, &mut session, &self.triggers).await {
+            return self.failed(error).await;
+        }
+        if let Err(error) = self.make_late(ctx, &mut session, &self.events).await {
+            return self.failed(error).await;
         }
         if let Err(error) = self.accounts.grant(ctx, &mut session).await {
             return self.failed(error).await;

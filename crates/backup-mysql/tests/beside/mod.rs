@@ -107,6 +107,32 @@ async fn triggers_come_into_the_copy_and_not_into_the_source(server: Server) {
     }
 }
 
+/// Which need not be there for them.
+async fn triggers_of_one_table_come_without_an_invalid_view(server: Server) {
+    let source = server.empty();
+    let statements = [
+        "CREATE TABLE orders (id INT PRIMARY KEY, gone INT)",
+        "CREATE TABLE seen (id INT)",
+        "CREATE VIEW broken AS SELECT orders.id, gone FROM orders JOIN seen ON seen.id = orders.id",
+        "CREATE TRIGGER see AFTER INSERT ON orders FOR EACH ROW INSERT INTO seen VALUES (NEW.id)",
+        "CREATE TRIGGER see_again AFTER INSERT ON orders FOR EACH ROW INSERT INTO seen VALUES (-NEW.id)",
+        "ALTER TABLE orders DROP COLUMN gone",
+    ];
+    server.run(Some(&source.path), &statements.map(str::to_owned));
+    let (storage, made) = backup(&source).await;
+    // With everything they come behind it.
+    let target = server.empty();
+    manager(&storage).restore(&made, &target, RestoreOptions::default()).await.unwrap();
+    assert_eq!(server.dump(&target.path), server.dump(&source.path));
+    let target = server.empty();
+    let mut options = RestoreOptions::default();
+    options.tables = vec!["orders".parse().unwrap()];
+    let report = manager(&storage).restore(&made, &target, options).await.unwrap();
+    assert_eq!(report.left_out, Vec::<String>::new());
+    let triggers = "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE() ORDER BY ACTION_ORDER";
+    assert_eq!(server.ask(Some(&target.path), triggers), "see\nsee_again\n");
+}
+
 /// What a table counts by goes on from where it was; and one that is there never goes back.
 async fn a_sequence_comes_with_the_table_that_counts_by_it(server: Server) {
     let source = server.empty();
@@ -159,6 +185,7 @@ async fn a_sequence_comes_with_the_table_that_counts_by_it(server: Server) {
 
 on! {
     triggers_come_into_the_copy_and_not_into_the_source: mariadb mariadb11 mysql;
+    triggers_of_one_table_come_without_an_invalid_view: mariadb mysql;
     a_sequence_comes_with_the_table_that_counts_by_it: mariadb mariadb11;
     only_what_takes_the_same_name_is_replaced: mariadb mysql;
     what_was_there_is_not_dropped_when_taken_back: mariadb mysql;
