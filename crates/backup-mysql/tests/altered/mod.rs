@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use backup_core::{BackupRef, Ctx, Event, Format, Progress, RestoreOptions, Stage};
 
+use super::at_once::before_run;
 use super::server::Server;
-use super::{ends, manager, manager_of, on, shop, storage};
+use super::{by_way_of, ends, manager, manager_of, on, shop, storage};
 
 /// Begins to change the schema as soon as it has been looked at, and remembers what it is told.
 struct Altering {
@@ -166,7 +167,22 @@ async fn a_table_that_was_swapped_before_anybody_kept_it_is_named(server: Server
     assert!(manager.list_backups().await.unwrap().is_empty());
 }
 
+/// A table without snapshots that comes when those were listed, and before DDL is kept away.
+async fn a_table_without_snapshots_that_came_unlocked_is_named(server: Server) {
+    let server = Arc::new(server);
+    let source = shop(&server);
+    let lock = if server.is_mariadb() { "BACKUP STAGE START" } else { "FLUSH TABLES WITH READ LOCK" };
+    let makes = ["CREATE TABLE late (a INT) ENGINE=MyISAM", "INSERT INTO late VALUES (1)"];
+    let proxy = before_run(&server, lock.to_owned(), Some(&source.path), &makes);
+    let url = by_way_of(&proxy, &server, &source.path, "");
+    let made = ends("a backup beside CREATE TABLE", manager(&storage()).backup(&url)).await;
+    let error = made.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.contains("table late was made, altered or dropped"), "{error}");
+    manager(&storage()).backup(&source).await.unwrap();
+}
+
 on! {
+    a_table_without_snapshots_that_came_unlocked_is_named: mariadb mysql;
     a_table_that_was_swapped_before_anybody_kept_it_is_named: mariadb mariadb11;
     who_alters_tables_waits_for_the_backup: mariadb mariadb11 mysql;
     a_view_that_was_changed_meanwhile_is_named: mariadb mysql;
