@@ -47,8 +47,17 @@ pub(crate) const OF_OLD_MYSQL: [&str; 7] =
     ["DB2", "MAXDB", "MSSQL", "MYSQL323", "MYSQL40", "ORACLE", "POSTGRESQL"];
 
 /// Options of tables that MariaDB does not have, and that MySQL does not.
-const OF_MYSQL: [&str; 5] =
-    ["COMPRESSION", "ENCRYPTION", "AUTOEXTEND_SIZE", "SECONDARY_ENGINE", "ENGINE_ATTRIBUTE"];
+const OF_MYSQL: [&str; 6] = [
+    "COMPRESSION",
+    "ENCRYPTION",
+    "AUTOEXTEND_SIZE",
+    "SECONDARY_ENGINE",
+    "ENGINE_ATTRIBUTE",
+    "SECONDARY_ENGINE_ATTRIBUTE",
+];
+/// What it does not have of columns, keys and tables and what `information_schema` does not say of tables.
+const UNTOLD: [&str; 5] =
+    ["COLUMN_FORMAT", "STORAGE", "AUTOEXTEND_SIZE", "ENGINE_ATTRIBUTE", "SECONDARY_ENGINE_ATTRIBUTE"];
 const OF_MARIADB: [&str; 6] =
     ["PAGE_CHECKSUM", "TRANSACTIONAL", "TABLE_CHECKSUM", "PAGE_COMPRESSED", "ENCRYPTED", "IETF_QUOTES"];
 
@@ -156,16 +165,17 @@ impl Translation {
         }
     }
 
-    /// The statement of a table, of its keys, or of the defaults of the database.
-    pub(crate) fn table(&self, sql: Vec<u8>) -> Result<Vec<u8>> {
-        let Ok(text) = std::str::from_utf8(&sql) else { return Ok(sql) };
+    /// The statement of a table, of its keys, or of the defaults of the database; and what is left out of it that no `Want` has told of.
+    pub(crate) fn table(&self, sql: Vec<u8>) -> Result<(Vec<u8>, BTreeSet<String>)> {
+        let mut left_out = BTreeSet::new();
+        let Ok(text) = std::str::from_utf8(&sql) else { return Ok((sql, left_out)) };
         let text = self.collations_in(text);
         let text = match self.to_mariadb {
             None => text,
-            Some(true) => for_mariadb(&text)?,
+            Some(true) => for_mariadb(&text, &mut left_out)?,
             Some(false) => for_mysql(&text)?,
         };
-        Ok(text.into_bytes())
+        Ok((text.into_bytes(), left_out))
     }
 
     fn collations_in(&self, sql: &str) -> String {
@@ -177,7 +187,7 @@ impl Translation {
     }
 }
 
-fn for_mariadb(sql: &str) -> Result<String> {
+fn for_mariadb(sql: &str, left_out: &mut BTreeSet<String>) -> Result<String> {
     let sql = if sql.starts_with("CREATE TABLE") {
         // What is not enforced is only said.
         CreateTable::parse(sql)?
@@ -193,16 +203,15 @@ fn for_mariadb(sql: &str) -> Result<String> {
             let inside = comment.get(4..length.saturating_sub(2)).unwrap_or_default();
             let inside: String = inside.iter().map(|token| token.as_str()).collect();
             let inside = inside.trim();
-            let word = inside.split_whitespace().next().unwrap_or_default();
+            // The value of an option stands behind a space, or none.
+            let word = inside.split(['=', ' ']).next().unwrap_or_default();
             match (version, word) {
                 // MariaDB runs these.
                 (..50_700, _) => said.extend(comment.iter().map(|token| token.as_str())),
                 (80_000, "INVISIBLE") => said.push_str("IGNORED"),
                 (_, "INVISIBLE") => said.push_str("INVISIBLE"),
-                (
-                    _,
-                    "SRID" | "COLUMN_FORMAT" | "STORAGE" | "ENGINE_ATTRIBUTE" | "SECONDARY_ENGINE_ATTRIBUTE",
-                ) => {}
+                (_, word) if UNTOLD.contains(&word) => _ = left_out.insert(word.to_owned()),
+                (_, word) if word == "SRID" || OF_MYSQL.contains(&word) => {}
                 _ => {
                     let message = format!(
                         "MySQL says {} of a table, which lifeboat cannot say to MariaDB",
@@ -217,6 +226,11 @@ fn for_mariadb(sql: &str) -> Result<String> {
         if token.is("geomcollection") {
             said.push_str("geometrycollection");
         } else if is_option(all.get(at..).unwrap_or_default(), &OF_MYSQL) {
+            at += 3;
+            continue;
+        } else if matches!(all.get(at..at + 3), Some([not, Token::Space(_), word]) if not.is("NOT") && word.is("SECONDARY"))
+        {
+            left_out.insert("NOT SECONDARY".to_owned());
             at += 3;
             continue;
         } else {
@@ -349,10 +363,21 @@ mod tests {
         let mut translation = Translation::new(Some(true));
         translation.collation("utf8mb4_0900_ai_ci", "utf8mb4_uca1400_nopad_ai_ci");
         let sql = "CREATE TABLE `t` (\n  `a` varchar(10) COLLATE utf8mb4_0900_ai_ci DEFAULT 'utf8mb4_0900_ai_ci' /*!80023 INVISIBLE */,\n  `g` geomcollection NOT NULL /*!80003 SRID 4326 */,\n  KEY `k` (`a`) /*!80000 INVISIBLE */,\n  CONSTRAINT `c` CHECK ((`a` > 1)) /*!80016 NOT ENFORCED */\n) ENGINE=InnoDB COMPRESSION='zlib' COMMENT='/*!80023 x */'\n/*!50100 PARTITION BY HASH (`a`) */";
-        let said = String::from_utf8(translation.table(sql.into()).unwrap()).unwrap();
+        let said = String::from_utf8(translation.table(sql.into()).unwrap().0).unwrap();
         assert_eq!(
             said,
             "CREATE TABLE `t` (\n  `a` varchar(10) COLLATE utf8mb4_uca1400_nopad_ai_ci DEFAULT 'utf8mb4_0900_ai_ci' INVISIBLE,\n  `g` geometrycollection NOT NULL ,\n  KEY `k` (`a`) IGNORED) ENGINE=InnoDB  COMMENT='/*!80023 x */'\n/*!50100 PARTITION BY HASH (`a`) */"
+        );
+        let sql = "CREATE TABLE `a` (\n  `d` int NOT SECONDARY DEFAULT NULL /*!80021 SECONDARY_ENGINE_ATTRIBUTE '{\"x\": \"*/ 2\"}' */,\n  KEY `d` (`d`) /*!80021 ENGINE_ATTRIBUTE '{}' */,\n  CHECK ((`d` <> 'NOT SECONDARY'))\n) /*!80023 AUTOEXTEND_SIZE=4194304 */ ENGINE=InnoDB /*!80016 ENCRYPTION='N' */ SECONDARY_ENGINE=rapid /*!80021 SECONDARY_ENGINE_ATTRIBUTE='{\"s\": \"it''s\"}' */ COMMENT='x'";
+        let (said, left_out) = translation.table(sql.into()).unwrap();
+        assert_eq!(
+            String::from_utf8(said).unwrap(),
+            "CREATE TABLE `a` (\n  `d` int  DEFAULT NULL ,\n  KEY `d` (`d`) ,\n  CHECK ((`d` <> 'NOT SECONDARY'))\n)  ENGINE=InnoDB    COMMENT='x'"
+        );
+        let left_out: Vec<_> = left_out.iter().map(String::as_str).collect();
+        assert_eq!(
+            left_out,
+            ["AUTOEXTEND_SIZE", "ENGINE_ATTRIBUTE", "NOT SECONDARY", "SECONDARY_ENGINE_ATTRIBUTE"]
         );
         let strange = "ALTER TABLE `t` ADD KEY `k` (`a`) /*!99999 SPLENDID */";
         assert!(translation.table(strange.into()).unwrap_err().to_string().contains("SPLENDID"));
@@ -362,13 +387,13 @@ mod tests {
     fn a_table_of_mariadb_is_said_to_mysql() {
         let translation = Translation::new(Some(false));
         let sql = "CREATE TABLE `t` (\n  `a` char(36) DEFAULT uuid() COMMENT 'DEFAULT f()',\n  `b` text DEFAULT 'x',\n  `c` int(11) DEFAULT (1 + 2) CHECK (`c` > 1),\n  `d` datetime DEFAULT current_timestamp() ON UPDATE current_timestamp(),\n  `e` bit(3) DEFAULT b'101',\n  `f` int(11) DEFAULT -3,\n  `g` text DEFAULT NULL,\n  `h` text DEFAULT concat(`b`,'x)'),\n  KEY `k` (`e`) IGNORED\n) ENGINE=InnoDB `page_compressed`='1' PAGE_CHECKSUM=1 COMMENT='x'";
-        let said = String::from_utf8(translation.table(sql.into()).unwrap()).unwrap();
+        let said = String::from_utf8(translation.table(sql.into()).unwrap().0).unwrap();
         assert_eq!(
             said,
             "CREATE TABLE `t` (\n  `a` char(36) DEFAULT (uuid()) COMMENT 'DEFAULT f()',\n  `b` text DEFAULT ('x'),\n  `c` int(11) DEFAULT (1 + 2) CHECK (`c` > 1),\n  `d` datetime DEFAULT current_timestamp() ON UPDATE current_timestamp(),\n  `e` bit(3) DEFAULT b'101',\n  `f` int(11) DEFAULT -3,\n  `g` text DEFAULT NULL,\n  `h` text DEFAULT (concat(`b`,'x)')),\n  KEY `k` (`e`) INVISIBLE\n) ENGINE=InnoDB   COMMENT='x'"
         );
         let defaults = "ALTER DATABASE CHARACTER SET latin1 COLLATE latin1_bin COMMENT 'x'";
-        let said = translation.table(defaults.into()).unwrap();
+        let (said, _) = translation.table(defaults.into()).unwrap();
         assert_eq!(said, b"ALTER DATABASE CHARACTER SET latin1 COLLATE latin1_bin ");
     }
 }

@@ -27,6 +27,7 @@ use crate::catalog::spec::{RowsSpec, SqlSpec, spec};
 use crate::config::Config;
 use crate::connect::{Connection, Version};
 use crate::ddl::create::without_definer;
+use crate::ddl::lex::{Token, tokens};
 use crate::ddl::quote::identifier;
 use crate::ddl::raw;
 use crate::ddl::translate::Translation;
@@ -64,11 +65,11 @@ pub(crate) struct Restore {
     /// How many tables still want each sequence that stands in for one that is not there any more.
     lost: Mutex<BTreeMap<String, usize>>,
     orphans: Orphans,
-    /// Events, which begin to run when they are made.
     /// Tables are put aside while some views are made, and the server would write their names anew in their triggers: so these are made when
     /// all views are.
     puts_aside: bool,
     triggers: Mutex<Vec<(Part, Vec<u8>)>>,
+    /// Events, which begin to run when they are made.
     events: Mutex<Vec<(Part, Vec<u8>)>>,
     /// It is finished, or was taken back.
     over: bool,
@@ -107,12 +108,12 @@ impl Restore {
             false => definers::check(ctx, &mut connection, parts).await?,
         };
         let target = Target::look(ctx, connection, &config, request, parts).await?;
-        Ok(Self {
         let stands_in =
             |part: &Part| matches!(spec(part), Ok(SqlSpec::View { stand_ins, .. }) if !stand_ins.is_empty());
-            config,
+        Ok(Self {
             puts_aside: target.is_whole() && parts.iter().any(stands_in),
             triggers: Mutex::default(),
+            config,
             no_owner: request.no_owner,
             subtracts: parts.iter().any(|part| spec::<RowsSpec>(part).is_ok_and(|spec| spec.subtracts)),
             schema_only: request.content == Content::SchemaOnly,
@@ -182,11 +183,11 @@ impl Restore {
                 Some(SqlSpec::Account { account }) => {
                     self.accounts.make(ctx, session, part, account, &sql).await?;
                 }
-                Some(SqlSpec::LostSequence { is_over }) => {
                 Some(SqlSpec::Sequence) if self.target.keeps(&part.object.name) => {}
                 Some(SqlSpec::SequenceValue) if self.target.keeps(&part.object.name) => {
                     sequences::advance(ctx, part, session, sql).await?;
                 }
+                Some(SqlSpec::LostSequence { is_over }) => {
                     self.lost_sequence(ctx, part, session, *is_over, &sql).await?;
                 }
                 // Another server makes its own; that it does was said.
@@ -197,10 +198,10 @@ impl Restore {
                     histograms::make(ctx, &mut session.connection, &part.object, &sql).await?;
                 }
                 Some(SqlSpec::Grants { account }) => self.accounts.grant_later(account, sql),
-                Some(SqlSpec::Event { .. }) => self.events.lock().await.push((part.clone(), sql)),
                 Some(SqlSpec::Trigger { .. }) if self.puts_aside => {
                     self.triggers.lock().await.push((part.clone(), sql));
                 }
+                Some(SqlSpec::Event { .. }) => self.events.lock().await.push((part.clone(), sql)),
                 // They are rows, though they come as statements.
                 Some(
                     SqlSpec::Momentary(_)
@@ -209,11 +210,11 @@ impl Restore {
                     | SqlSpec::Exchange { .. },
                 ) if self.schema_only => {}
                 Some(made_from) => {
-                    let sql = self.orphans.adopt(part, made_from, sql);
                     if made_from == &SqlSpec::Discard {
                         // Nobody looks into such a table, and it comes behind all else.
                         self.make_late(ctx, session, &self.triggers).await?;
                     }
+                    let sql = self.orphans.adopt(part, made_from, sql);
                     self.make_noted(ctx, session, part, made_from, sql).await?;
                 }
             }
@@ -248,7 +249,11 @@ impl Restore {
         match made_from.context() {
             None => {
                 let sql = match &self.translation {
-                    Some(translation) => translation.table(sql)?,
+                    Some(translation) => {
+                        let (sql, left_out) = translation.table(sql)?;
+                        warn_of(ctx, &sql, left_out);
+                        sql
+                    }
                     None => sql,
                 };
                 if *made_from == SqlSpec::Database {
@@ -284,11 +289,6 @@ impl Restore {
         }
     }
 
-    /// Makes what acts as somebody who is not there act so.
-    async fn give_orphans_back(&self, ctx: &Ctx, session: &mut Session) -> Result<()> {
-        for (part, made_from, sql) in self.orphans.take() {
-            let again = match made_from {
-                SqlSpec::View { .. } => {
     /// Makes what was to come behind all else, in its order.
     async fn make_late(
         &self,
@@ -307,6 +307,11 @@ impl Restore {
         Ok(())
     }
 
+    /// Makes what acts as somebody who is not there act so.
+    async fn give_orphans_back(&self, ctx: &Ctx, session: &mut Session) -> Result<()> {
+        for (part, made_from, sql) in self.orphans.take() {
+            let again = match made_from {
+                SqlSpec::View { .. } => {
                     [b"CREATE OR REPLACE", sql.strip_prefix(b"CREATE").unwrap_or(&sql)].concat()
                 }
                 _ => {
@@ -404,6 +409,21 @@ impl Restore {
 async fn take_back(target: &Target, accounts: &Accounts, config: &Config) -> Result<()> {
     let (target, accounts) = (target.take_back(config).await, accounts.take_back(config).await);
     target.and(accounts)
+}
+
+/// What the target does not know of a table.
+fn warn_of(ctx: &Ctx, sql: &[u8], left_out: BTreeSet<String>) {
+    if left_out.is_empty() {
+        return;
+    }
+    let sql = String::from_utf8_lossy(sql);
+    let table = tokens(&sql).find_map(Token::name).unwrap_or_default();
+    let left_out: Vec<_> = left_out.into_iter().collect();
+    ctx.warn(format!(
+        "of table {} {} is left out, which MariaDB does not have",
+        table.escape_debug(),
+        left_out.join(", ")
+    ));
 }
 
 impl Drop for Restore {

@@ -319,6 +319,31 @@ async fn what_the_other_product_does_not_know_is_one_list_before_anything_is_tou
     }
 }
 
+/// Of options, too, that `information_schema` does not tell of.
+#[tokio::test(flavor = "multi_thread")]
+async fn options_that_mariadb_has_not_are_left_out_and_named() {
+    for (from, to) in pairs().into_iter().filter(|(from, _)| !from.is_mariadb()) {
+        let source = from.empty();
+        let statements = [
+            "CREATE TABLE t (id INT PRIMARY KEY, d INT SECONDARY_ENGINE_ATTRIBUTE='{\"x\": \"*/ 2\"}', n INT NOT SECONDARY, KEY (d) SECONDARY_ENGINE_ATTRIBUTE='{}') \
+             SECONDARY_ENGINE_ATTRIBUTE='{\"s\": \"it\'\'s\"}' AUTOEXTEND_SIZE=4M COMMENT='of t'",
+            "INSERT INTO t VALUES (1, 2, 3)",
+            "CREATE TABLE u (id INT PRIMARY KEY, n INT NOT SECONDARY) SECONDARY_ENGINE=rapid",
+        ];
+        from.run(Some(&source.path), &statements.map(str::to_owned));
+        let told = Arc::new(Told::default());
+        let copy = carry(&from, &source, &to, &told).await;
+        assert_eq!(to.ask(Some(&copy.path), "SELECT id, d, n FROM t"), "1\t2\t3\n");
+        let told = told.warnings().join("\n");
+        for what in [
+            "of table t AUTOEXTEND_SIZE, NOT SECONDARY, SECONDARY_ENGINE_ATTRIBUTE is left out",
+            "the option SECONDARY_ENGINE is left out (table ",
+        ] {
+            assert!(told.contains(what), "{what} is not in: {told}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_version_is_asked_too() {
     let (Some(from), Some(to)) = (Server::find("mariadb11"), Server::find("mariadb")) else { return };
