@@ -355,7 +355,8 @@ impl BackupSession for Backup {
             }
             PartKind::Sql => {
                 let spec: SqlSpec = spec(part)?;
-                let reads_rows = matches!(spec, SqlSpec::Momentary(_) | SqlSpec::Uncounted(_));
+                let reads_rows =
+                    matches!(spec, SqlSpec::Momentary(_) | SqlSpec::Uncounted(_) | SqlSpec::Empty(_));
                 let mut lent = self.lend(ctx, &turn, &part.object, reads_rows).await?;
                 let sql = statements::of(ctx, &mut lent.reader, database, &part.object, &spec).await?;
                 lent.give_back(ctx).await?;

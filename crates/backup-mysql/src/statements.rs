@@ -3,23 +3,27 @@
 mod accounts;
 mod mixed;
 
+use std::collections::BTreeMap;
+
 use backup_core::{Ctx, Error, Object, Result};
 
 use crate::backup::Reader;
 use crate::catalog::Reading;
 use crate::catalog::context::Context;
 use crate::catalog::histograms;
+use crate::catalog::reference;
 use crate::catalog::spec::SqlSpec;
+use crate::catalog::statistics;
 use crate::catalog::trigger;
 use crate::connect::Connection;
 use crate::ddl::create::late::{may_hide_encryption, with_unencrypted_partitions};
-use crate::ddl::create::{
-    CreateTable, counting_by_rows, referred, refers, unqualified, without_database_of_libraries,
-};
+use crate::ddl::create::places::{has_places, with_reference_systems};
+use crate::ddl::create::{CreateTable, counting_by_rows, referred, refers, unqualified};
 use crate::ddl::quote::{identifier, text};
 use crate::ddl::raw;
+use crate::ddl::routine::{may_be_in_another_language, with_quoted_language, without_database_of_libraries};
 use crate::ddl::view::{has_nameless_column, in_any_database, names_database, with_columns};
-use crate::ddl::{ENCRYPTED, UTF8};
+use crate::ddl::{ENCRYPTED, READ_ONLY, UTF8};
 use crate::error::{code, malformed};
 
 /// The statements of an SQL part: in the character set of the session that its object was made in, if that matters, and else in UTF-8.
@@ -33,6 +37,9 @@ pub(crate) async fn of(
     if let SqlSpec::Momentary(momentary) = spec {
         return momentary.statements(ctx, reader.speak(ctx, true).await?, &object.name).await;
     }
+    if let SqlSpec::Empty(empty) = spec {
+        return empty.statements(ctx, reader.speak(ctx, true).await?).await;
+    }
     if let SqlSpec::Uncounted(uncounted) = spec {
         let create = table(ctx, reader, database, &object.name).await?;
         let connection = reader.speak(ctx, true).await?;
@@ -44,22 +51,26 @@ pub(crate) async fn of(
     };
     let name = identifier(&object.name);
     let raw = match spec {
-        SqlSpec::Routine { routine, .. } => {
+        SqlSpec::Routine { routine, lost, .. } => {
             let raw =
                 show(ctx, reader.speak(ctx, true).await?, &format!("{} {name}", routine.word()), 2).await?;
             let raw = mixed::routine(ctx, reader.speak(ctx, false).await?, raw, object, context).await?;
-            without_database_of_libraries(raw, database)
+            let raw = without_database_of_libraries(raw, database);
+            let raw = in_its_language(ctx, reader.speak(ctx, false).await?, raw, object).await?;
+            return Ok(lost.around(raw));
         }
         SqlSpec::Event { .. } => {
             let raw = show(ctx, reader.speak(ctx, true).await?, &format!("EVENT {name}"), 3).await?;
             mixed::event(ctx, reader.speak(ctx, false).await?, raw, object, context).await?
         }
-        SqlSpec::Trigger { missing, .. } => {
+        SqlSpec::Trigger { missing, versioned, .. } => {
             let of = object.table.as_deref().ok_or_else(|| Error::internal("a trigger without a table"))?;
             let trigger = show(ctx, reader.speak(ctx, true).await?, &format!("TRIGGER {name}"), 2).await?;
             let connection = reader.speak(ctx, false).await?;
             let trigger = mixed::trigger(ctx, connection, trigger, object, context).await?;
-            let Some((before, behind)) = trigger::around(of, missing) else { return Ok(vec![trigger]) };
+            let Some((before, behind)) = trigger::around(of, missing, *versioned) else {
+                return Ok(vec![trigger]);
+            };
             let before = mixed::encoded(ctx, connection, before.as_bytes(), context).await?;
             let behind = mixed::encoded(ctx, connection, behind.as_bytes(), context).await?;
             return Ok(vec![before, trigger, behind]);
@@ -67,6 +78,28 @@ pub(crate) async fn of(
         _ => return views(ctx, reader, database, object, spec, context).await,
     };
     Ok(vec![raw])
+}
+
+/// The statement of a routine or library with the name of its language in quotes, if it is in one that may need them.
+async fn in_its_language(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    raw: Vec<u8>,
+    object: &Object,
+) -> Result<Vec<u8>> {
+    if !connection.version.has_libraries() || !may_be_in_another_language(&raw) {
+        return Ok(raw);
+    }
+    let (name, kind) = (text(&object.name), text(&object.kind.to_uppercase()));
+    let sql = format!(
+        "SELECT EXTERNAL_LANGUAGE FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = DATABASE() AND ROUTINE_NAME = {name} \
+         AND ROUTINE_TYPE = {kind} AND ROUTINE_BODY = 'EXTERNAL' UNION ALL SELECT LANGUAGE FROM information_schema.LIBRARIES \
+         WHERE LIBRARY_SCHEMA = DATABASE() AND LIBRARY_NAME = {name} AND {kind} = 'LIBRARY'"
+    );
+    match connection.rows(ctx, &sql).await?.into_iter().next() {
+        Some(language) => Ok(with_quoted_language(raw, &Reading::new(language).text()?)),
+        None => Ok(raw),
+    }
 }
 
 /// The statements of a view.
@@ -150,8 +183,8 @@ async fn of_tables(
             let format = format.map(|format| format!("ALTER TABLE {name} ROW_FORMAT={format}"));
             return Ok(std::iter::once(sql).chain(format).collect());
         }
-        SqlSpec::LostSequence { is_over: false } => format!("CREATE SEQUENCE {name}"),
-        SqlSpec::LostSequence { is_over: true } => format!("DROP SEQUENCE {name}"),
+        SqlSpec::LostSequence { is_over, database } => return Ok(lost_sequence(&name, *is_over, database)),
+        SqlSpec::DiscardedSequence => format!("CREATE SEQUENCE {name}"),
         SqlSpec::SequenceValue => sequence_value(ctx, reader.speak(ctx, false).await?, &name, false).await?,
         SqlSpec::Table { keys_later, foreign_keys, counts_by_rows } => {
             let mut sql = table(ctx, reader, database, &object.name).await?;
@@ -161,8 +194,12 @@ async fn of_tables(
             if may_hide_encryption(&sql) && !encrypts(ctx, reader.speak(ctx, false).await?).await? {
                 sql = with_unencrypted_partitions(&sql);
             }
-            let table = CreateTable::parse(&sql)?;
             let is_mariadb = reader.version().is_mariadb;
+            if is_mariadb && has_places(&sql) {
+                let numbers = reference_systems(ctx, reader.speak(ctx, false).await?, &object.name).await?;
+                sql = with_reference_systems(&sql, &numbers)?;
+            }
+            let table = CreateTable::parse(&sql)?;
             let mut statements = table.statements(is_mariadb, *keys_later, foreign_keys);
             if !is_mariadb {
                 statements.extend(table.forget());
@@ -195,13 +232,21 @@ async fn of_tables(
             );
             return Ok(vec![exchange, format!("DROP TABLE {aside}")]);
         }
-        SqlSpec::Momentary(_) | SqlSpec::Uncounted(_) => {
+        SqlSpec::Momentary(_) | SqlSpec::Uncounted(_) | SqlSpec::Empty(_) => {
             return Err(Error::internal("rows are taken for a definition"));
         }
         SqlSpec::Histograms => {
             let connection = reader.speak(ctx, false).await?;
             return histograms::statements(ctx, connection, database, of_table()?).await;
         }
+        SqlSpec::Statistics => {
+            let connection = reader.speak(ctx, false).await?;
+            return statistics::statements(ctx, connection, database, of_table()?).await;
+        }
+        SqlSpec::ReferenceSystem => {
+            reference::statement(ctx, reader.speak(ctx, false).await?, &object.name).await?
+        }
+        SqlSpec::ReadOnly => READ_ONLY.to_owned(),
         SqlSpec::DisableKeys => format!("ALTER TABLE {} DISABLE KEYS", identifier(of_table()?)),
         SqlSpec::Discard => format!("ALTER TABLE {} DISCARD TABLESPACE", identifier(of_table()?)),
         SqlSpec::ForeignKey => {
@@ -249,6 +294,19 @@ async fn of_tables(
     Ok(vec![statement])
 }
 
+/// The statements that make a sequence for the moment, or forget it.
+fn lost_sequence(name: &str, is_over: bool, database: &Option<String>) -> Vec<String> {
+    let database = database.as_deref().map(identifier);
+    let within = database.as_ref().map_or_else(|| name.to_owned(), |database| format!("{database}.{name}"));
+    let word = if is_over { "DROP" } else { "CREATE" };
+    let of_database = database.map(|database| format!("{word} DATABASE {database}"));
+    let sequence = format!("{word} SEQUENCE {within}");
+    match is_over {
+        false => of_database.into_iter().chain([sequence]).collect(),
+        true => [sequence].into_iter().chain(of_database).collect(),
+    }
+}
+
 async fn table(ctx: &Ctx, reader: &mut Reader, database: &str, name: &str) -> Result<String> {
     let sql = show(ctx, reader.speak(ctx, true).await?, &format!("TABLE {}", identifier(name)), 1).await?;
     Ok(unqualified(&raw::to_text(sql)?, database))
@@ -288,6 +346,8 @@ async fn remembered(ctx: &Ctx, connection: &mut Connection, name: &str) -> Resul
     let columns: Vec<_> = columns.iter().map(|column| identifier(column)).collect();
     let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(",")) };
     let definer = match definer.rsplit_once('@') {
+        // A role.
+        Some((role, "")) => identifier(role),
         Some((user, host)) => format!("{}@{}", identifier(user), identifier(host)),
         None => identifier(&definer),
     };
@@ -316,6 +376,24 @@ async fn show(ctx: &Ctx, connection: &mut Connection, what: &str, place: usize) 
         Error::new(backup_core::ErrorKind::PermissionDenied, "the account may not see the definition")
             .hint("docs/mysql.md has the privileges that are needed, as a script")
     })
+}
+
+/// The numbers of the reference systems that columns of MariaDB are said to be in, which it does not print.
+async fn reference_systems(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    table: &str,
+) -> Result<BTreeMap<String, u64>> {
+    let sql = format!(
+        "SELECT G_GEOMETRY_COLUMN, SRID FROM information_schema.GEOMETRY_COLUMNS WHERE F_TABLE_SCHEMA = DATABASE() AND F_TABLE_NAME = {} AND SRID <> 0",
+        text(table)
+    );
+    let mut numbers = BTreeMap::new();
+    for row in connection.rows(ctx, &sql).await? {
+        let mut row = Reading::new(row);
+        numbers.insert(row.text()?, row.number()?);
+    }
+    Ok(numbers)
 }
 
 /// Whether the server has keys to encrypt tables with.

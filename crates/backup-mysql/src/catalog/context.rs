@@ -6,6 +6,7 @@ use backup_core::Result;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Reading;
+use super::parameters::OTHER;
 use crate::ddl::quote::text;
 
 /// The statement that gives the database of the session another collation.
@@ -19,6 +20,11 @@ fn as_set(modes: &str) -> String {
     let modes =
         modes.split(',').map(|mode| if mode == "INVALID_DATES" { "ALLOW_INVALID_DATES" } else { mode });
     modes.collect::<Vec<_>>().join(",")
+}
+
+/// A role has no host, and MariaDB does not always say of it that it has an empty one.
+fn as_named(definer: String) -> String {
+    definer.strip_suffix('@').map_or_else(|| definer.clone(), str::to_owned)
 }
 
 fn modes<'de, D: Deserializer<'de>>(read: D) -> std::result::Result<Option<String>, D::Error> {
@@ -41,6 +47,9 @@ pub(crate) struct Context {
     /// The collation of the database now, if it is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) default_collation: Option<String>,
+    /// The collation that its session gave utf8mb4 where none is said, if it is not the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) utf8mb4: Option<String>,
     /// That of an event's schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) time_zone: Option<String>,
@@ -53,12 +62,13 @@ impl Context {
     /// Reads definer, mode, character set, collation, the database's collation, time zone and time.
     pub(super) fn read(row: &mut Reading) -> Result<Self> {
         Ok(Self {
-            definer: row.maybe()?.unwrap_or_default(),
+            definer: as_named(row.maybe()?.unwrap_or_default()),
             sql_mode: row.maybe()?.map(|modes| as_set(&modes)),
             charset: row.maybe()?.unwrap_or_default(),
             collation: row.maybe()?.unwrap_or_default(),
             database_collation: row.maybe()?,
             default_collation: None,
+            utf8mb4: None,
             time_zone: row.maybe()?,
             made: row.maybe()?,
         })
@@ -82,7 +92,15 @@ impl Context {
         if let Some(made) = self.made.as_ref().filter(|made| made.parse::<f64>().is_ok()) {
             let _ = write!(settings, ", timestamp = {made}");
         }
+        if self.utf8mb4.as_deref() == Some(OTHER) {
+            let _ = write!(settings, " /*!80011 , default_collation_for_utf8mb4 = {OTHER} */");
+        }
         settings
+    }
+
+    /// What makes a session be as others are again, if `settings` does not.
+    pub(crate) fn reset(&self) -> Option<&'static str> {
+        self.utf8mb4.is_some().then_some("/*!80011 SET SESSION default_collation_for_utf8mb4 = DEFAULT */")
     }
 
     /// The settings of its character set and collation, each behind a comma.

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Reading;
 use super::context::Context;
+use super::library::{self, LostLibraries};
 use super::order;
+use super::parameters;
 use super::readable::LeftOut;
 use super::want::Want;
 use crate::connect::Connection;
@@ -60,6 +62,8 @@ pub(crate) struct Objects {
     pub(crate) unfit: BTreeSet<String>,
     /// The databases of the server, if there is an invalid view, which may read from others.
     pub(crate) databases: BTreeSet<String>,
+    /// Nothing of the database may be changed.
+    pub(super) is_read_only: bool,
     /// See [`LeftOut::is_half_blind`].
     pub(super) is_half_blind: bool,
     /// Tables, views, sequences and functions that are there and not selected.
@@ -122,6 +126,7 @@ pub(crate) struct Routine {
     pub(crate) kind: RoutineKind,
     pub(crate) name: String,
     pub(crate) context: Context,
+    pub(crate) lost: LostLibraries,
 }
 
 /// In the order in which they are made: a library before what uses it, a package before its body.
@@ -176,6 +181,16 @@ pub(crate) async fn is_unfit(ctx: &Ctx, connection: &mut Connection, table: &str
     }
 }
 
+/// Whether what cannot be opened is a sequence: its tablespace may be gone.
+async fn is_sequence(ctx: &Ctx, connection: &mut Connection, of: &str, name: &str) -> Result<bool> {
+    // The name and the kind alone are said without a look into it.
+    let sql = format!(
+        "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = {of} AND TABLE_NAME = {} AND TABLE_TYPE = 'SEQUENCE'",
+        text(name)
+    );
+    Ok(connection.version.is_mariadb && !connection.rows(ctx, &sql).await?.is_empty())
+}
+
 fn unknown(kind: &str, name: &str) -> Error {
     let message =
         format!("{} is a {kind:?}, which is not known to this version of lifeboat", name.escape_debug());
@@ -208,6 +223,8 @@ impl Objects {
             })
             .await?;
         objects.read_events(ctx, connection, &of, &selects).await?;
+        parameters::note_collations(ctx, connection, database, &mut objects.routines).await?;
+        library::note_lost(ctx, connection, database, &mut objects.routines).await?;
         order::note_bereft(&mut objects.views, database, &objects.unselected);
         order::note_fixed(&mut objects.views, database, read_only);
         if objects.views.iter().any(|view| view.invalid || view.fixed) {
@@ -221,6 +238,12 @@ impl Objects {
         let mut row = Reading::new(connection.row(ctx, &sql).await?);
         let collation = row.text()?;
         objects.read_at = row.text()?;
+        if connection.version.has_read_only_databases() {
+            let sql = format!(
+                "SELECT COALESCE(OPTIONS, '') LIKE '%READ ONLY=1%' FROM information_schema.SCHEMATA_EXTENSIONS WHERE SCHEMA_NAME = {of}"
+            );
+            objects.is_read_only = Reading::new(connection.row(ctx, &sql).await?).number()? == 1;
+        }
         let triggers = objects.triggers.iter_mut().map(|trigger| &mut trigger.context);
         let routines = objects.routines.iter_mut().map(|routine| &mut routine.context);
         let events = objects.events.iter_mut().map(|event| &mut event.context);
@@ -259,6 +282,11 @@ impl Objects {
                     continue;
                 }
                 "BASE TABLE" | "SYSTEM VERSIONED" => {
+                    if engine.is_none() && is_sequence(ctx, connection, of, &name).await? {
+                        self.changes.insert(("sequence", name.clone()), String::new());
+                        self.sequences.push(name);
+                        continue;
+                    }
                     let Some(engine) = engine else {
                         let why = format!(
                             "table {} cannot be read: {}",
@@ -346,6 +374,21 @@ impl Objects {
             if let Some(view) = self.views.iter_mut().find(|view| view.name == name) {
                 self.changes.insert(("view", name), definition.clone());
                 (view.definition, view.context, view.checked) = (definition, context, checked);
+            }
+        }
+        // Of what it cannot open MariaDB says the rest, if it is not asked whether that can be updated.
+        if self.views.iter().any(|view| view.definition.is_empty()) {
+            let sql = sql.replace("IS_UPDATABLE <=> 'NO'", "0");
+            for row in connection.rows(ctx, &sql).await? {
+                let mut row = Reading::new(row);
+                let (name, checked, _) = (row.text()?, row.number()? == 1, row.text()?);
+                let definition = row.maybe()?.unwrap_or_default();
+                let context = Context::read(&mut row)?;
+                let unsaid = |view: &&mut View| view.name == name && view.definition.is_empty();
+                if let Some(view) = self.views.iter_mut().find(unsaid) {
+                    self.changes.insert(("view", name), definition.clone());
+                    (view.definition, view.context, view.checked) = (definition, context, checked);
+                }
             }
         }
         Ok(read_only)
@@ -450,7 +493,8 @@ impl Objects {
             };
             if selects(kind, &name) {
                 self.changes.insert((kind.word(), name.clone()), changed);
-                self.routines.push(Routine { kind, name, context: Context::read(&mut row)? });
+                let (context, lost) = (Context::read(&mut row)?, LostLibraries::default());
+                self.routines.push(Routine { kind, name, context, lost });
             } else if kind == RoutineKind::Function {
                 self.unselected.insert(name);
             }
@@ -480,6 +524,13 @@ impl Objects {
             }
         }
         Ok(())
+    }
+
+    /// The names of all tables, views and sequences.
+    pub(super) fn names(&self) -> BTreeSet<String> {
+        let tables = self.tables.iter().map(|table| &table.name);
+        let views = self.views.iter().map(|view| &view.name);
+        tables.chain(views).chain(&self.sequences).cloned().collect()
     }
 
     /// The first difference between two readings, for people.

@@ -2,31 +2,29 @@
 //!
 //! What rows need, the rows, then what is better made behind them. A part waits only for what it needs.
 
+mod programs;
+mod rows;
+
 use std::collections::{BTreeSet, HashMap};
 
-use backup_core::{
-    BackupRequest, Column as PartColumn, Content, Ctx, Error, Object, Part, PartId, Phase, Result, RowLayout,
-};
+use backup_core::{BackupRequest, Content, Ctx, Error, Object, Part, PartId, Phase, Result};
 use futures::future::try_join_all;
 
 use super::accounts;
 use super::histograms;
-use super::misplaced;
-use super::momentary;
-use super::objects::{Engine, Objects, RoutineKind};
-use super::order;
+use super::objects::{Engine, Objects};
+use super::reference;
 use super::size;
-use super::spec::{self, RowsSpec, SqlSpec};
-use super::split::{self, Slice};
-use super::stand_in::{StandIns, There};
+use super::spec::{self, SqlSpec};
+use super::statistics;
 use super::table::{Details, Table};
 use super::trigger;
-use super::uncounted;
 use super::want::{Want, Wants};
 use crate::config::Config;
 use crate::connect::Connection;
 use crate::ddl::lex::{Token, tokens, words};
 use crate::ddl::quote::identifier;
+use crate::ddl::view;
 use crate::keep::Keepers;
 
 /// Who looks at what.
@@ -108,6 +106,16 @@ pub(crate) async fn plan(
             None => discarded.push(table),
         }
     }
+    let mut empty_sequences = BTreeSet::new();
+    for name in &objects.sequences {
+        if size::is_sequence_discarded(ctx, readers.any()?, name).await? {
+            ctx.warn(format!(
+                "the tablespace of sequence {} was discarded, and the server says no more of it than its name",
+                name.escape_debug()
+            ));
+            empty_sequences.insert(name.clone());
+        }
+    }
     discarded.sort_unstable();
     for table in &discarded {
         ctx.warn(format!("the tablespace of table {} was discarded: it has no rows", table.escape_debug()));
@@ -115,6 +123,7 @@ pub(crate) async fn plan(
     for table in tables.iter_mut().filter(|table| discarded.contains(&table.name)) {
         table.engine = Engine::Rowless;
     }
+    discarded.extend(empty_sequences.iter().cloned());
     let mut left_out = Vec::new();
     for table in tables.iter().filter(|_| request.content != Content::SchemaOnly) {
         let Some(end) = &table.end_by_transaction else { continue };
@@ -132,6 +141,8 @@ pub(crate) async fn plan(
         part_size: readers.config.part_size,
         needs: HashMap::new(),
         values: HashMap::new(),
+        references: HashMap::new(),
+        names: objects.names(),
         wants,
         left_out,
     };
@@ -151,14 +162,17 @@ pub(crate) async fn plan(
     if request.content != Content::DataOnly {
         plan.sql(Phase::PreData, Object::new("database", database), &SqlSpec::Database, [])?;
         for name in &objects.sequences {
-            let made = plan.sql(Phase::PreData, plan.object("sequence", name), &SqlSpec::Sequence, [])?;
+            let is_empty = empty_sequences.contains(name);
+            let spec = if is_empty { SqlSpec::DiscardedSequence } else { SqlSpec::Sequence };
+            let made = plan.sql(Phase::PreData, plan.object("sequence", name), &spec, [])?;
             plan.needs.insert(name.clone(), Needs { made: Some(made), ..Needs::default() });
         }
+        plan.reference_systems(ctx, readers, &tables).await?;
         plan.tables(ctx, &tables, &counts, &objects.unselected)?;
     }
     if request.content != Content::SchemaOnly {
         // Ahead of the rows of tables that count by them, which never come alone.
-        for name in &objects.sequences {
+        for name in objects.sequences.iter().filter(|name| !empty_sequences.contains(*name)) {
             let after = plan.needs.get(name).and_then(|needs| needs.made);
             let value =
                 plan.sql(Phase::Data, plan.object("sequence", name), &SqlSpec::SequenceValue, after)?;
@@ -173,15 +187,35 @@ pub(crate) async fn plan(
     if request.content != Content::DataOnly {
         plan.keys(&tables)?;
         plan.lost_sequences(&tables)?;
-        plan.histograms(&histograms::tables(ctx, readers.any()?, database).await?)?;
+        plan.known(
+            "histograms",
+            &SqlSpec::Histograms,
+            &histograms::tables(ctx, readers.any()?, database).await?,
+        )?;
+        plan.known(
+            "statistics",
+            &SqlSpec::Statistics,
+            &statistics::tables(ctx, readers.any()?, database).await?,
+        )?;
         plan.foreign_keys(ctx, &tables, objects.unselected.is_empty())?;
-        plan.programs(objects, &tables)?;
+        let mut lost_columns = Vec::with_capacity(objects.triggers.len());
+        for trigger in &objects.triggers {
+            lost_columns.push(match tables.iter().find(|table| table.name == trigger.table) {
+                Some(table) => trigger::lost(ctx, readers.of(&table.name)?, trigger, table).await?,
+                None => Vec::new(),
+            });
+        }
+        plan.programs(objects, &tables, lost_columns)?;
         plan.discards(&discarded)?;
     }
     for (account, made) in accounts.iter().zip(made) {
         let spec = SqlSpec::Grants { account: account.clone() };
         let object = Object::new("grants", account.name());
         plan.sql(Phase::Globals, object, &spec, [made])?;
+    }
+    if request.content != Content::DataOnly && objects.is_read_only {
+        let after: Vec<_> = plan.parts.iter().map(|part| part.id).collect();
+        plan.sql(Phase::PostData, Object::new("database", database), &SqlSpec::ReadOnly, after)?;
     }
     Ok(Planned { parts: plan.parts, left_out: plan.left_out })
 }
@@ -201,16 +235,6 @@ async fn has_history(ctx: &Ctx, connection: &mut Connection, table: &str, end: &
         table.escape_debug()
     ));
     Ok(has_any)
-}
-
-/// Whether a stored difference of unsigned numbers is below zero, or may be such a one.
-async fn has_differences_below_zero(ctx: &Ctx, connection: &mut Connection, table: &Table) -> Result<bool> {
-    if table.differences.is_empty() {
-        return Ok(false);
-    }
-    let below: Vec<_> = table.differences.iter().map(|name| format!("{} < 0", identifier(name))).collect();
-    let sql = format!("SELECT 1 FROM {} WHERE {} LIMIT 1", table.from(), below.join(" OR "));
-    Ok(!connection.rows(ctx, &sql).await?.is_empty())
 }
 
 /// The parts of a table, sequence, view or function.
@@ -237,6 +261,10 @@ struct Plan<'a> {
     needs: HashMap<String, Needs>,
     /// What sets each sequence to where it is.
     values: HashMap<String, PartId>,
+    /// The reference systems that tables need.
+    references: HashMap<String, Vec<PartId>>,
+    /// Those of all tables, views and sequences.
+    names: BTreeSet<String>,
     wants: Wants,
     left_out: Vec<Object>,
 }
@@ -292,8 +320,9 @@ impl Plan<'_> {
             };
             let mut after: Vec<_> =
                 self.sequences_of(table).filter_map(|name| self.needs.get(&name)?.made).collect();
-            for name in self.lost_sequences_of(table) {
-                if unselected.contains(&name) {
+            after.extend(self.references.get(&table.name).into_iter().flatten());
+            for (database, name) in self.lost_sequences_of(table) {
+                if database.is_none() && unselected.contains(&name) {
                     ctx.warn(format!(
                         "table {} counts by sequence {}, which was not selected",
                         table.name.escape_debug(),
@@ -301,7 +330,7 @@ impl Plan<'_> {
                     ));
                 }
                 let object = self.object("sequence", &name).of_table(&table.name);
-                let lost = SqlSpec::LostSequence { is_over: false };
+                let lost = SqlSpec::LostSequence { is_over: false, database };
                 after.push(self.sql(Phase::PreData, object, &lost, [])?);
             }
             let refers_here = |other: &&&Table| {
@@ -327,20 +356,24 @@ impl Plan<'_> {
         names.collect::<BTreeSet<_>>().into_iter()
     }
 
-    /// Sequences that the defaults of a table count by and that are not there.
-    fn lost_sequences_of(&self, table: &Table) -> BTreeSet<String> {
+    /// Sequences that the defaults of a table count by and that are not there, and those of other databases, which a target may not have.
+    fn lost_sequences_of(&self, table: &Table) -> BTreeSet<(Option<String>, String)> {
         let defaults = table.columns.iter().filter_map(|column| column.default.as_deref());
-        let named = defaults.flat_map(|default| counted_by(default, self.database));
-        named.filter(|name| !self.needs.contains_key(name)).collect()
+        let named = defaults.flat_map(counted_by).map(|(database, name)| {
+            let is_other = database != self.database;
+            (is_other.then_some(database), name)
+        });
+        named.filter(|(database, name)| database.is_some() || !self.names.contains(name)).collect()
     }
 
     /// Lets go of them when their tables are made and filled.
     fn lost_sequences(&mut self, tables: &[Table]) -> Result<()> {
         for table in tables {
-            for name in self.lost_sequences_of(table) {
+            for (database, name) in self.lost_sequences_of(table) {
                 let after = self.needs.get(&table.name).cloned().unwrap_or_default();
                 let object = self.object("sequence", &name).of_table(&table.name);
-                self.sql(Phase::PostData, object, &SqlSpec::LostSequence { is_over: true }, after.all())?;
+                let lost = SqlSpec::LostSequence { is_over: true, database };
+                self.sql(Phase::PostData, object, &lost, after.all())?;
             }
         }
         Ok(())
@@ -354,135 +387,6 @@ impl Plan<'_> {
             self.sql(Phase::PostData, object, &SqlSpec::Discard, after.clone())?;
         }
         Ok(())
-    }
-
-    async fn rows(&mut self, ctx: &Ctx, connection: &mut Connection, table: &Table, rows: u64) -> Result<()> {
-        if table.engine == Engine::Rowless {
-            return Ok(());
-        }
-        let columns: Vec<_> =
-            table.columns.iter().map(|column| PartColumn::new(&column.name, &column.declared)).collect();
-        let uncounted = uncounted::of(ctx, connection, table).await?;
-        let partitions = misplaced::partitions(ctx, connection, table).await?;
-        let subtracts = has_differences_below_zero(ctx, connection, table).await?;
-        if !partitions.is_empty() {
-            if uncounted.is_some() {
-                return Err(uncounted::refused(table, "others lie in no partition"));
-            }
-            return self.rows_of_partitions(table, &columns, partitions, subtracts);
-        }
-        let slices = if size::is_small(rows) {
-            vec![Slice::whole(rows * 16 * table.columns.len() as u64)]
-        } else {
-            let size = size::estimate(ctx, connection, table).await?;
-            match &uncounted {
-                // Not all of its rows are read as such, so what ranges find could not be counted.
-                Some(_) => vec![Slice::whole(size.bytes)],
-                None => split::slices(ctx, connection, table, size, self.part_size).await?,
-            }
-        };
-        let mut after = self.before_rows(table);
-        let mut other_rows = None;
-        if let Some(refused) = momentary::of(ctx, connection, table).await? {
-            let object = self.object("history", &table.name).of_table(&table.name);
-            if refused.are_backward {
-                ctx.warn(format!(
-                    "table {} has versions of rows that ended before they began, which no server takes back: they are not in the backup",
-                    table.name.escape_debug()
-                ));
-                self.left_out.push(object.clone());
-            }
-            if let Some(momentary) = refused.momentary {
-                after.push(self.sql(Phase::Data, object, &SqlSpec::Momentary(momentary), after.clone())?);
-            }
-            other_rows = Some(refused.others);
-        }
-        let slices_by_collation = slices.len() > 1
-            && slices.iter().any(|slice| slice.condition.is_some())
-            && table.key.iter().any(|column| !column.collation.is_empty());
-        for slice in slices {
-            let whole = match &slice.partition {
-                Some(partition) => table.select_of_partition(partition),
-                None => table.select(),
-            };
-            let numbered = uncounted.as_ref().map(|(_, others)| others);
-            let conditions = slice.condition.iter().chain(&other_rows).chain(numbered);
-            let conditions: Vec<_> = conditions.map(|condition| format!("({condition})")).collect();
-            let spec = RowsSpec {
-                columns: table.columns.iter().map(|column| column.kind).collect(),
-                select: if conditions.is_empty() {
-                    whole
-                } else {
-                    format!("{whole} WHERE {}", conditions.join(" AND "))
-                },
-                versioned: table.versioned,
-                generated_places: table.generated_places.clone(),
-                subtracts,
-                aside: None,
-                by_collation: slices_by_collation,
-            };
-            let object = self.object("table", &table.name);
-            let part = Part::rows(self.next_id()?, object, RowLayout::LengthEncoded, columns.clone())
-                .after(after.iter().copied())
-                .size_hint(slice.bytes)
-                .spec(spec::json(&spec)?);
-            self.needs.entry(table.name.clone()).or_default().rows.push(part.id);
-            self.parts.push(part);
-        }
-        if let Some((uncounted, _)) = uncounted {
-            let object = self.object("numbers", &table.name).of_table(&table.name);
-            let rows = self.needs.get(&table.name).cloned().unwrap_or_default();
-            let done = self.sql(Phase::Data, object, &SqlSpec::Uncounted(uncounted), rows.all())?;
-            self.needs.entry(table.name.clone()).or_default().rows.push(done);
-        }
-        Ok(())
-    }
-
-    /// The rows of a table of which some are in a partition that is not theirs.
-    fn rows_of_partitions(
-        &mut self,
-        table: &Table,
-        columns: &[PartColumn],
-        partitions: Vec<String>,
-        subtracts: bool,
-    ) -> Result<()> {
-        let mut before = self.before_rows(table);
-        for partition in partitions {
-            let object = self.object("partition", &table.name).of_table(&table.name);
-            let aside = format!("lifeboat_partition_{}", self.next_id()?);
-            let spec = SqlSpec::Aside { aside: aside.clone() };
-            let made = self.sql(Phase::Data, object.clone(), &spec, before)?;
-            let rows = RowsSpec {
-                columns: table.columns.iter().map(|column| column.kind).collect(),
-                select: table.select_of_partition(&partition),
-                versioned: false,
-                generated_places: table.generated_places.clone(),
-                subtracts,
-                aside: Some(aside.clone()),
-                by_collation: false,
-            };
-            let of = self.object("table", &table.name);
-            let rows = Part::rows(self.next_id()?, of, RowLayout::LengthEncoded, columns.to_vec())
-                .after([made])
-                .spec(spec::json(&rows)?);
-            let spec = SqlSpec::Exchange { aside, partition };
-            let needs = self.needs.entry(table.name.clone()).or_default();
-            needs.rows.push(rows.id);
-            let after = rows.id;
-            self.parts.push(rows);
-            let exchanged = self.sql(Phase::Data, object, &spec, [after])?;
-            self.needs.entry(table.name.clone()).or_default().rows.push(exchanged);
-            before = vec![exchanged];
-        }
-        Ok(())
-    }
-
-    /// What the rows of a table come after: the table, and the values of sequences that it counts by, without which it would count from their
-    /// starts again.
-    fn before_rows(&self, table: &Table) -> Vec<PartId> {
-        let made = self.needs.get(&table.name).and_then(|needs| needs.made);
-        let values = self.sequences_of(table).filter_map(|name| self.values.get(&name).copied());
-        made.into_iter().chain(values).collect()
     }
 
     fn keys(&mut self, tables: &[Table]) -> Result<()> {
@@ -503,11 +407,37 @@ impl Plan<'_> {
         Ok(())
     }
 
-    fn histograms(&mut self, tables: &BTreeSet<String>) -> Result<()> {
+    /// What the optimizer knows of tables.
+    fn known(&mut self, what: &str, spec: &SqlSpec, tables: &BTreeSet<String>) -> Result<()> {
         for table in tables {
             let Some(needs) = self.needs.get(table).cloned() else { continue };
-            let object = self.object("histograms", table).of_table(table);
-            self.sql(Phase::PostData, object, &SqlSpec::Histograms, needs.all())?;
+            let object = self.object(what, table).of_table(table);
+            self.sql(Phase::PostData, object, spec, needs.all())?;
+        }
+        Ok(())
+    }
+
+    /// Those that tables need, or their rows.
+    async fn reference_systems(
+        &mut self,
+        ctx: &Ctx,
+        readers: &mut Readers<'_>,
+        tables: &[Table],
+    ) -> Result<()> {
+        let made = reference::made(ctx, readers.any()?, tables).await?;
+        let mut parts = HashMap::new();
+        for table in tables.iter().filter(|_| !made.is_empty()) {
+            for id in reference::used(ctx, readers.of(&table.name)?, table, &made).await? {
+                let part = match parts.get(&id) {
+                    Some(part) => *part,
+                    None => {
+                        let object = Object::new("spatial reference system", &id);
+                        self.sql(Phase::PreData, object, &SqlSpec::ReferenceSystem, [])?
+                    }
+                };
+                parts.insert(id, part);
+                self.references.entry(table.name.clone()).or_default().push(part);
+            }
         }
         Ok(())
     }
@@ -540,116 +470,14 @@ impl Plan<'_> {
         }
         Ok(())
     }
-
-    fn programs(&mut self, objects: &Objects, tables: &[Table]) -> Result<()> {
-        let mut functions = HashMap::new();
-        let mut packages = HashMap::new();
-        let mut libraries = Vec::new();
-        for routine in &objects.routines {
-            let object = self.object(routine.kind.object(), &routine.name);
-            let after = match routine.kind {
-                RoutineKind::PackageBody => packages.get(&routine.name).copied().into_iter().collect(),
-                RoutineKind::Function | RoutineKind::Procedure => libraries.clone(),
-                _ => Vec::new(),
-            };
-            let spec = SqlSpec::Routine { routine: routine.kind, context: routine.context.clone() };
-            let made = self.sql(Phase::PostData, object, &spec, after)?;
-            match routine.kind {
-                RoutineKind::Library => {
-                    libraries.push(made);
-                    None
-                }
-                RoutineKind::Function => functions.insert(routine.name.to_lowercase(), made),
-                RoutineKind::Package => packages.insert(routine.name.clone(), made),
-                _ => None,
-            };
-        }
-        let mut views = HashMap::new();
-        // What reads one that needs stand-ins comes behind it.
-        let (mut late, mut early, mut names) = (Vec::new(), Vec::new(), BTreeSet::new());
-        for view in order::views(&objects.views, self.database) {
-            let reads = order::needs(view, self.database).tables;
-            if view.invalid || view.fixed || reads.iter().any(|name| names.contains(name)) {
-                names.insert(view.name.clone());
-                late.push(view);
-            } else {
-                early.push(view);
-            }
-        }
-        for view in early {
-            let needs = order::needs(view, self.database);
-            // A view may name a key in a hint.
-            let tables = needs.tables.iter().filter_map(|name| self.needs.get(name));
-            let tables = tables.flat_map(|needs| needs.made.into_iter().chain(needs.keys));
-            let others = needs.tables.iter().filter_map(|name| views.get(name).copied());
-            let called =
-                needs.functions.iter().filter_map(|name| functions.get(&name.to_lowercase()).copied());
-            let mut after: Vec<_> = tables.chain(others).chain(called).collect();
-            after.sort_unstable();
-            after.dedup();
-            let spec = SqlSpec::View {
-                invalid: false,
-                context: view.context.clone(),
-                stand_ins: StandIns::default(),
-            };
-            let made = self.sql(Phase::PostData, self.object("view", &view.name), &spec, after)?;
-            views.insert(view.name.clone(), made);
-        }
-        // One after the other, behind tables, rows and routines: while one is made, what it reads may be put aside.
-        let mut after: Vec<_> = self.parts.iter().map(|part| part.id).collect();
-        for view in late {
-            let there = |name: &str| {
-                if let Some(table) = tables.iter().find(|table| table.name == name) {
-                    There::Table(&table.names)
-                } else if objects.views.iter().any(|view| view.name == name) {
-                    There::View
-                } else {
-                    There::Nothing
-                }
-            };
-            let has_function = |name: &str| functions.contains_key(&name.to_lowercase());
-            let has_database = |name: &str| {
-                objects.databases.contains(name) || name.eq_ignore_ascii_case("information_schema")
-            };
-            let stand_ins = if view.invalid || view.fixed {
-                StandIns::of(view, self.database, there, has_function, has_database)
-            } else {
-                StandIns::default()
-            };
-            let spec = SqlSpec::View { invalid: view.invalid, context: view.context.clone(), stand_ins };
-            let made = self.sql(Phase::PostData, self.object("view", &view.name), &spec, after)?;
-            after = vec![made];
-        }
-        // Triggers come behind, of which a restore sees to it: they do not need these views, and without them come all the same.
-        let mut before: Option<(&str, PartId)> = None;
-        for trigger in &objects.triggers {
-            let mut after: Vec<_> = self.needs.get(&trigger.table).into_iter().flat_map(Needs::all).collect();
-            after.extend(before.filter(|(table, _)| *table == trigger.table).map(|(_, id)| id));
-            let object = self.object("trigger", &trigger.name).of_table(&trigger.table);
-            let table = tables.iter().find(|table| table.name == trigger.table);
-            let missing = table.map_or_else(Vec::new, |table| trigger::missing(&trigger.body, &table.names));
-            let spec = SqlSpec::Trigger { context: trigger.context.clone(), missing };
-            let made = self.sql(Phase::PostData, object, &spec, after)?;
-            before = Some((&trigger.table, made));
-        }
-        for event in &objects.events {
-            let spec = SqlSpec::Event { context: event.context.clone() };
-            self.sql(Phase::PostData, self.object("event", &event.name), &spec, [])?;
-        }
-        Ok(())
-    }
 }
 
-/// The sequences of the database that a default counts by, as the server prints it: nextval(`database`.`sequence`).
-fn counted_by(default: &str, database: &str) -> Vec<String> {
-    const COUNTS: [&str; 3] = ["nextval", "lastval", "setval"];
+/// The sequences that a default counts by, each with its database, as the server prints it: nextval(`database`.`sequence`).
+fn counted_by(default: &str) -> Vec<(String, String)> {
     let words: Vec<Token<'_>> = words(default).collect();
-    let names = words.windows(5).filter_map(|five| match five {
-        [word, Token::Other("("), of, Token::Other("."), name]
-            if COUNTS.iter().any(|count| word.is(count)) =>
-        {
-            name.name().filter(|_| of.name().as_deref() == Some(database))
-        }
+    let counted = (0..words.len()).filter(|at| view::is_counted(&words, *at));
+    let names = counted.filter_map(|at| match words.get(at..at + 3)? {
+        [database, Token::Other("."), name] => Some((database.name()?, name.name()?)),
         _ => None,
     });
     names.collect()
@@ -663,7 +491,8 @@ mod tests {
     fn sequences_are_found_in_what_counts_by_them() {
         let default =
             "nextval(`d`.`a ``b`) + lastval(`d`.`c`) + length('nextval(`d`.`text`)') + nextval(`other`.`x`)";
-        assert_eq!(counted_by(default, "d"), ["a `b", "c"]);
-        assert!(counted_by("`nextval`(`d`.`a`)", "d").is_empty());
+        let named = [("d", "a `b"), ("d", "c"), ("other", "x")];
+        assert_eq!(counted_by(default), named.map(|(database, name)| (database.to_owned(), name.to_owned())));
+        assert!(counted_by("`nextval`(`d`.`a`)").is_empty());
     }
 }

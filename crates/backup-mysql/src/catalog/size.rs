@@ -63,6 +63,19 @@ pub(super) fn is_discarded(error: &Error) -> bool {
     code(error) == Some(1814)
 }
 
+/// Whether the tablespace of a sequence was discarded: MariaDB says that by a number of InnoDB's own.
+pub(super) async fn is_sequence_discarded(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    sequence: &str,
+) -> Result<bool> {
+    match connection.rows(ctx, &format!("SELECT 1 FROM {}", identifier(sequence))).await {
+        Err(error) if is_discarded(&error) => Ok(true),
+        Err(error) if code(&error) == Some(1030) && error.to_string().contains("error 194 ") => Ok(true),
+        read => read.map(|_| false),
+    }
+}
+
 pub(crate) fn is_small(rows: u64) -> bool {
     rows < FEW
 }
@@ -80,12 +93,11 @@ pub(crate) struct Size {
 /// The size of a table that is not small.
 pub(crate) async fn estimate(ctx: &Ctx, connection: &mut Connection, table: &Table) -> Result<Size> {
     let from = table.from();
-    let names: Vec<_> = table.columns.iter().map(|column| identifier(&column.name)).collect();
-    let lengths: Vec<_> = names.iter().map(|name| format!("COALESCE(OCTET_LENGTH({name}),0)+1")).collect();
+    let names = table.columns.iter().map(|column| identifier(&column.name));
+    let lengths: Vec<_> = names.map(|name| format!("COALESCE(OCTET_LENGTH({name}),0)+1")).collect();
     let sample = format!(
-        "SELECT COALESCE(SUM({}),0), COUNT(*) FROM (SELECT {} FROM {from} LIMIT {SAMPLE}) sample",
-        lengths.join("+"),
-        names.join(",")
+        "SELECT COALESCE(SUM(bytes),0), COUNT(*) FROM (SELECT {} AS bytes FROM {from} LIMIT {SAMPLE}) sample",
+        lengths.join("+")
     );
     let mut sampled = super::Reading::new(connection.row(ctx, &sample).await?);
     let (bytes, rows) = (sampled.number()?, sampled.number()?.max(1));

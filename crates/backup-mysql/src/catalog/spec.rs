@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::accounts::Account;
 use super::column::Kind;
 use super::context::Context;
+use super::empty::Empty;
+use super::library::LostLibraries;
 use super::momentary::Momentary;
 use super::objects::RoutineKind;
 use super::stand_in::StandIns;
@@ -25,7 +27,12 @@ pub(crate) enum SqlSpec {
     /// A sequence that is not there any more and that a table's default names: it is made for that table, and dropped when `is_over`.
     LostSequence {
         is_over: bool,
+        /// The other database that it is of: that is made too, unless it is there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        database: Option<String>,
     },
+    /// A sequence whose tablespace was discarded: of that the server says no more than its name.
+    DiscardedSequence,
     /// A table, without some of its keys if these come later.
     Table {
         keys_later: bool,
@@ -38,6 +45,8 @@ pub(crate) enum SqlSpec {
     },
     /// The rows that have no number in the column that counts.
     Uncounted(Uncounted),
+    /// The rows in which geometries are empty.
+    Empty(Empty),
     /// A table like this one that takes the rows of a partition, whether they belong there or not.
     Aside {
         aside: String,
@@ -53,6 +62,12 @@ pub(crate) enum SqlSpec {
     Keys,
     /// What the optimizer knows of a table's columns.
     Histograms,
+    /// What MariaDB's knows of tables, columns and keys.
+    Statistics,
+    /// One of MySQL that is not the server's own, by its number.
+    ReferenceSystem,
+    /// That nothing of the database may be changed any more.
+    ReadOnly,
     /// That the plain keys of a table are not kept.
     DisableKeys,
     /// That a table has no tablespace any more.
@@ -61,6 +76,8 @@ pub(crate) enum SqlSpec {
     Routine {
         routine: RoutineKind,
         context: Context,
+        #[serde(default, skip_serializing_if = "LostLibraries::is_empty")]
+        lost: LostLibraries,
     },
     View {
         invalid: bool,
@@ -74,6 +91,9 @@ pub(crate) enum SqlSpec {
         /// The columns that it names and its table has not.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         missing: Vec<String>,
+        /// The table keeps a history.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        versioned: bool,
     },
     Event {
         context: Context,
@@ -94,6 +114,7 @@ impl SqlSpec {
         match self {
             Self::Momentary(momentary) => Some(momentary.kinds()),
             Self::Uncounted(uncounted) => Some(uncounted.kinds()),
+            Self::Empty(empty) => Some(empty.kinds()),
             _ => None,
         }
     }

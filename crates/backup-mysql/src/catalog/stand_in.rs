@@ -1,14 +1,17 @@
 //! Invalid views. A server makes no view that reads what is not there; so for the moment in which it is made something stands in for what
 //! it reads, and what is really there under that name is put aside.
 
+mod said;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use super::objects::View;
-use crate::ddl::lex::{Token, words};
+use crate::ddl::lex::words;
 use crate::ddl::quote::identifier;
 use crate::ddl::view;
+use said::{Named, calls, columns, counts, is_said_as_a_view};
 
 /// InnoDB has no tables of many more columns.
 const MANY: usize = 1000;
@@ -24,6 +27,9 @@ pub(crate) struct StandIns {
     /// Columns have to be texts. Otherwise they are numbers, which are good for more.
     #[serde(default)]
     texts: bool,
+    /// The view, if it reads itself: it is made under another name, which no other view may see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    itself: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,18 +40,12 @@ struct Table {
     exists: bool,
     /// It is a view: the server remembers the columns of one in another way than those of a table.
     is_view: bool,
+    /// It is a sequence.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    counts: bool,
     /// What the view names of it beside columns.
     #[serde(default, skip_serializing_if = "Named::is_empty")]
     named: Named,
-}
-
-/// Partitions that are read alone, keys of hints, and whether it is read as of a time.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Named {
-    partitions: BTreeSet<String>,
-    keys: BTreeSet<String>,
-    #[serde(default)]
-    versioned: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +67,9 @@ pub(super) enum There<'a> {
     /// A table with these columns.
     Table(&'a [String]),
     View,
+    /// A view that is made behind this one, which it reads in turn.
+    LaterView,
+    Sequence,
 }
 
 impl StandIns {
@@ -88,34 +91,47 @@ impl StandIns {
         for name in view::tables(&view.definition, database) {
             let columns: Vec<_> = columns(&all, database, &name).into_iter().collect();
             let named = Named::of(&all, database, &name);
+            let counts = counts(&all, database, &name);
             let (exists, is_view) = match there(&name) {
+                // It is not there yet.
+                _ if name == view.name => {
+                    stand_ins.itself = Some(name.clone());
+                    (false, !view.checked)
+                }
+                There::Sequence => continue,
+                There::LaterView => (false, !view.checked && is_said_as_a_view(&all, database, &name)),
+                There::Table(_) if counts => (true, false),
+                There::Nothing if counts => (false, false),
                 There::Nothing => (false, !view.checked && is_said_as_a_view(&all, database, &name)),
                 // A check wants something that can be updated.
                 There::View => (true, !view.checked),
                 There::Table(has) => {
                     let has = |column: &String| has.iter().any(|one| one.eq_ignore_ascii_case(column));
                     if columns.iter().all(has) && named.is_empty() {
-                        whole.push(Table { name, columns, exists: true, is_view: false, named });
+                        whole.push(Table { name, columns, exists: true, is_view: false, counts, named });
                         continue;
                     }
                     (true, false)
                 }
             };
-            stand_ins.tables.push(Table { name, columns, exists, is_view, named });
+            stand_ins.tables.push(Table { name, columns, exists, is_view, counts, named });
         }
         for (name, arguments) in calls(&all, database) {
             if !has_function(&name) && !stand_ins.functions.iter().any(|function| function.name == name) {
                 stand_ins.functions.push(Function { name, arguments });
             }
         }
-        let view::OfOthers { tables, functions: called } = view::of_others(&view.definition, database);
-        let named: BTreeSet<_> = tables.iter().chain(&called).map(|(database, _)| database).collect();
+        let view::OfOthers { tables, sequences, functions: called } =
+            view::of_others(&view.definition, database);
+        let named: BTreeSet<_> =
+            tables.iter().chain(&sequences).chain(&called).map(|(database, _)| database).collect();
         for other in named.into_iter().filter(|other| !has_database(other)) {
-            let of_it = tables.iter().filter(|(database, _)| database == other);
+            let of_it = tables.iter().chain(&sequences).filter(|(database, _)| database == other);
             let tables = of_it.map(|(_, name)| {
+                let counts = sequences.contains(&(other.clone(), name.clone()));
                 let columns = columns(&all, other, name).into_iter().collect();
                 let named = Named::of(&all, other, name);
-                Table { name: name.clone(), columns, exists: false, is_view: false, named }
+                Table { name: name.clone(), columns, exists: false, is_view: false, counts, named }
             });
             let tables = tables.collect();
             let is_called = |name: &String| called.contains(&(other.clone(), name.clone()));
@@ -144,8 +160,7 @@ impl StandIns {
                 before.push(format!("RENAME TABLE {name} TO {aside}"));
             }
             before.push(self.create(&name, table));
-            let kind = if table.is_view { "VIEW" } else { "TABLE" };
-            behind.push(format!("DROP {kind} {name}"));
+            behind.push(format!("DROP {} {name}", table.kind()));
             if table.exists {
                 behind.push(format!("RENAME TABLE {aside} TO {name}"));
             }
@@ -155,12 +170,21 @@ impl StandIns {
             before.push(function.create(&name));
             behind.push(format!("DROP FUNCTION {name}"));
         }
-        before.push(view);
+        before.push(self.itself.as_ref().map_or_else(|| view.clone(), |_| view::called(&view, OF_ITSELF)));
         before.extend(behind);
+        before.extend(self.itself.as_deref().map(rename_itself));
         before
     }
 
+    /// Whether a statement gives a view that reads itself its name.
+    pub(crate) fn names_itself(&self, sql: &[u8]) -> bool {
+        self.itself.as_deref().is_some_and(|name| rename_itself(name).as_bytes() == sql)
+    }
+
     fn create(&self, name: &str, table: &Table) -> String {
+        if table.counts {
+            return format!("CREATE SEQUENCE {name}");
+        }
         let column = if table.is_view { "1 AS a" } else { "a INT" };
         let said = |column: &String| match identifier(column) {
             column if table.is_view => format!("1 AS {column}"),
@@ -215,76 +239,22 @@ impl StandIns {
     }
 }
 
-/// A column that no view reads, whatever the types of the others are.
-const OF_ITS_OWN: &str = "lifeboat_own";
+/// A view that reads itself, while what it reads stands in for it.
+const OF_ITSELF: &str = "lifeboat_view";
 
-impl Named {
-    fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// What is named of a table behind it.
-    fn of(all: &[Token<'_>], database: &str, table: &str) -> Self {
-        let mut named = Self::default();
-        for (at, three) in all.windows(3).enumerate() {
-            let [of, Token::Other("."), name] = three else { continue };
-            if of.name().as_deref() != Some(database) || name.name().as_deref() != Some(table) {
-                continue;
-            }
-            let mut at = at + 3;
-            if let Some((length, names)) = list(all, at, &["PARTITION"]) {
-                at += length;
-                named.partitions.extend(names);
-            }
-            let is = |at: usize, word: &str| all.get(at).is_some_and(|token| token.is(word));
-            named.versioned |= [at, at + 1].iter().any(|at| is(*at, "FOR") && is(at + 1, "SYSTEM_TIME"));
-            at += usize::from(matches!(all.get(at), Some(Token::Name(_))));
-            while let Some((length, names)) = list(all, at, &HINTS) {
-                at += length;
-                named.keys.extend(names);
-            }
-        }
-        named
-    }
-
-    fn keys(&self) -> String {
-        if self.is_empty() {
-            return String::new();
-        }
-        let key = |name: &String| match name.as_str() {
-            "PRIMARY" => format!(", PRIMARY KEY ({OF_ITS_OWN})"),
-            name => format!(", KEY {} ({OF_ITS_OWN})", identifier(name)),
-        };
-        let keys: String = self.keys.iter().map(key).collect();
-        format!(", {OF_ITS_OWN} INT{keys}")
-    }
-
-    fn partitions(&self) -> String {
-        if self.partitions.is_empty() {
-            return String::new();
-        }
-        let partitions = self.partitions.iter().map(|name| format!("PARTITION {}", identifier(name)));
-        let partitions = partitions.collect::<Vec<_>>().join(", ");
-        format!(" PARTITION BY KEY ({OF_ITS_OWN}) ({partitions})")
-    }
+fn rename_itself(name: &str) -> String {
+    format!("RENAME TABLE {} TO {}", identifier(OF_ITSELF), identifier(name))
 }
 
-/// The words that a hint begins with, and those that may follow before its keys.
-const HINTS: [&str; 3] = ["USE", "FORCE", "IGNORE"];
-const BEFORE_KEYS: [&str; 7] = ["INDEX", "KEY", "FOR", "JOIN", "ORDER", "GROUP", "BY"];
-
-/// The names in parentheses behind one of these words at this place, and how many tokens all of that is.
-fn list(all: &[Token<'_>], at: usize, words: &[&str]) -> Option<(usize, Vec<String>)> {
-    let is_one_of = |token: &Token<'_>, words: &[&str]| words.iter().any(|word| token.is(word));
-    let (first, rest) = all.get(at..)?.split_first()?;
-    let between = rest.iter().take_while(|token| is_one_of(token, &BEFORE_KEYS)).count();
-    if !is_one_of(first, words) || rest.get(between) != Some(&Token::Other("(")) {
-        return None;
+impl Table {
+    /// As DROP calls it.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self { is_view: true, .. } => "VIEW",
+            Self { counts: true, .. } => "SEQUENCE",
+            _ => "TABLE",
+        }
     }
-    let inside = rest.get(between + 1..)?;
-    let length = inside.iter().position(|token| *token == Token::Other(")"))?;
-    let names = inside.get(..length)?.iter().filter_map(|token| token.name()).collect();
-    Some((between + length + 3, names))
 }
 
 impl Function {
@@ -301,74 +271,6 @@ fn create_database(name: &str) -> String {
 /// The statement that drops one that stood in.
 pub(crate) fn drop_database(name: &str) -> String {
     format!("DROP DATABASE {}", identifier(name))
-}
-
-/// The columns of a table that are named with it or with one of its aliases.
-fn columns(all: &[Token<'_>], database: &str, table: &str) -> BTreeSet<String> {
-    let name = |at: usize| all.get(at).and_then(|token| token.name());
-    let dot = |at: usize| all.get(at) == Some(&Token::Other("."));
-    let is_table = |at: usize| {
-        name(at).as_deref() == Some(database) && dot(at + 1) && name(at + 2).as_deref() == Some(table)
-    };
-    let behind = |at: usize| at + 3 + list(all, at + 3, &["PARTITION"]).map_or(0, |(length, _)| length);
-    let mut aliases: BTreeSet<_> =
-        (0..all.len()).filter(|at| is_table(*at)).filter_map(|at| name(behind(at))).collect();
-    // Of a view that is invalid the database is said of tables, and not always of columns.
-    aliases.insert(table.to_owned());
-    let mut found = BTreeSet::new();
-    for at in 0..all.len() {
-        if is_table(at) && dot(at + 3) {
-            found.extend(name(at + 4));
-        }
-        let begins = at.checked_sub(1).is_none_or(|before| !dot(before));
-        if begins && dot(at + 1) && !dot(at + 3) && name(at).is_some_and(|name| aliases.contains(&name)) {
-            found.extend(name(at + 2));
-        }
-    }
-    found
-}
-
-/// Whether columns of what is not there are named without its database, as those of a view are.
-fn is_said_as_a_view(all: &[Token<'_>], database: &str, name: &str) -> bool {
-    let named = |at: usize| all.get(at).and_then(|token| token.name());
-    let dot = |at: usize| all.get(at) == Some(&Token::Other("."));
-    let is_column = |at: &usize| named(*at).as_deref() == Some(name) && dot(at + 1);
-    let (mut is_bare, mut is_qualified) = (false, false);
-    for at in (0..all.len()).filter(is_column) {
-        let begins = at.checked_sub(1).is_none_or(|before| !dot(before));
-        is_bare |= begins;
-        is_qualified |= !begins && at.checked_sub(2).and_then(named).as_deref() == Some(database);
-    }
-    is_bare && !is_qualified
-}
-
-/// The functions that are called, each with the number of its arguments.
-fn calls(all: &[Token<'_>], database: &str) -> Vec<(String, usize)> {
-    let mut found = Vec::new();
-    for (at, pair) in all.windows(2).enumerate() {
-        // Of a function that is not there the database may not be said. Those of the server itself have no quotes.
-        let [called, Token::Other("(")] = pair else { continue };
-        let Some(called) = called.name() else { continue };
-        let before = |back: usize| at.checked_sub(back).and_then(|place| all.get(place));
-        let is_others = before(1) == Some(&Token::Other("."))
-            && before(2).and_then(|token| token.name()).as_deref() != Some(database);
-        if is_others {
-            continue;
-        }
-        let (mut depth, mut commas, mut is_empty) = (0usize, 0, true);
-        for token in all.iter().skip(at + 1) {
-            match token {
-                Token::Other("(") => depth += 1,
-                Token::Other(")") if depth <= 1 => break,
-                Token::Other(")") => depth -= 1,
-                Token::Other(",") if depth == 1 => commas += 1,
-                _ => {}
-            }
-            is_empty &= depth == 1 && *token == Token::Other("(");
-        }
-        found.push((called, if is_empty { 0 } else { commas + 1 }));
-    }
-    found
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Tables: their columns, keys and constraints, for all of a database at once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use backup_core::{Ctx, During, Result};
 
@@ -41,6 +41,8 @@ pub(crate) struct Table {
     /// If its history is kept by transactions, and not by times: the column in which a version ends.
     pub(crate) end_by_transaction: Option<String>,
     pub(crate) foreign_keys: Vec<ForeignKey>,
+    /// The numbers of the reference systems that its columns are bound to.
+    pub(crate) references: BTreeSet<String>,
     /// What it wants of a server, and the expressions that may want more.
     pub(crate) wants: Vec<Want>,
     pub(crate) said: Vec<String>,
@@ -317,6 +319,7 @@ impl Details {
         let has_unsigned = raws.iter().any(|raw| raw.declared.contains("unsigned"));
         let differences = raws.iter().filter(|raw| has_unsigned && raw.is_difference());
         let differences = differences.map(|raw| raw.name.clone()).collect();
+        let references = raws.iter().filter_map(|raw| raw.reference.clone()).collect();
         for raw in raws {
             wants.extend(raw.wants());
             said.extend(raw.default.clone().into_iter().chain(raw.generated.clone()));
@@ -377,6 +380,7 @@ impl Details {
             end_by_transaction,
             names,
             foreign_keys: self.foreign_keys.remove(name).unwrap_or_default(),
+            references,
             wants,
             said,
         })

@@ -6,12 +6,14 @@ use backup_core::{Ctx, Result};
 use serde::{Deserialize, Serialize};
 
 use super::Reading;
-use super::objects::{Objects, Routine};
+use super::objects::{Engine, Objects, Routine};
 use super::table::Table;
 use crate::connect::Connection;
+use crate::ddl::create::CreateTable;
 use crate::ddl::lex::{Token, code};
 use crate::ddl::quote::{identifier, text};
 use crate::error::code as number;
+use crate::snapshot::is_denied;
 
 /// Something that a server may lack.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -49,6 +51,9 @@ pub(crate) enum Want {
     CastToJson,
     MemberOf,
     Histogram,
+    Statistics,
+    /// One of MySQL that tables share.
+    Tablespace(String),
 }
 
 /// The types that not every server has.
@@ -141,6 +146,7 @@ impl Wants {
         }
         wants.read_indexes(ctx, connection, &of, &mut said).await?;
         wants.read_checks(ctx, connection, &of, &mut said).await?;
+        wants.read_tablespaces(ctx, connection, tables).await?;
         for view in &objects.views {
             said.push(("view", view.name.clone(), view.definition.clone()));
         }
@@ -265,6 +271,27 @@ impl Wants {
         Ok(())
     }
 
+    /// Who may not see whether the server has such tablespaces finds out when a table is made.
+    async fn read_tablespaces(
+        &mut self,
+        ctx: &Ctx,
+        connection: &mut Connection,
+        tables: &[Table],
+    ) -> Result<()> {
+        if connection.version.is_mariadb
+            || tablespaces(ctx, connection).await?.is_none_or(|all| all.is_empty())
+        {
+            return Ok(());
+        }
+        for table in tables.iter().filter(|table| table.engine == Engine::InnoDb) {
+            let sql = create(ctx, connection, &table.name).await?;
+            let named = CreateTable::parse(&sql)?.tablespaces().into_iter();
+            let shared = named.filter(|name| !name.starts_with(OF_INNODB)).map(Want::Tablespace);
+            self.all("table", &table.name).extend(shared);
+        }
+        Ok(())
+    }
+
     /// What SQL wants that was written by people: functions, collations, and some of the words that only one product knows.
     async fn read_code(
         &mut self,
@@ -342,6 +369,19 @@ pub(crate) async fn knows(ctx: &Ctx, connection: &mut Connection, function: &str
         Err(error) if matches!(number(&error), Some(1046 | 1128 | 1305 | 1370)) => Ok(false),
         Err(error) if number(&error).is_some() => Ok(true),
         Err(error) => Err(error),
+    }
+}
+
+/// What the names of tablespaces begin with that every server has.
+const OF_INNODB: &str = "innodb_";
+
+/// The tablespaces of MySQL that tables may share, if the account may see them.
+pub(crate) async fn tablespaces(ctx: &Ctx, connection: &mut Connection) -> Result<Option<BTreeSet<String>>> {
+    let sql = "SELECT NAME FROM information_schema.INNODB_TABLESPACES WHERE SPACE_TYPE = 'General' AND NAME <> 'mysql'";
+    match names(ctx, connection, sql).await {
+        // Before MySQL 8 it is called otherwise.
+        Err(error) if is_denied(&error) || number(&error) == Some(1109) => Ok(None),
+        names => names.map(Some),
     }
 }
 

@@ -73,6 +73,11 @@ impl Version {
         !self.is_mariadb && self.number >= (9, 2, 0)
     }
 
+    /// Whether a database can be READ ONLY.
+    pub(crate) fn has_read_only_databases(&self) -> bool {
+        !self.is_mariadb && self.number >= (8, 0, 22)
+    }
+
     /// Whether databases say if their tables are encrypted.
     pub(crate) fn encrypts_databases(&self) -> bool {
         !self.is_mariadb && self.number >= (8, 0, 16)

@@ -1,6 +1,8 @@
 //! Taking a CREATE TABLE apart: what must be there before the rows, and what is better made when they are.
 
+mod lacking;
 pub(crate) mod late;
+pub(crate) mod places;
 mod sequence;
 
 use std::collections::BTreeMap;
@@ -226,19 +228,6 @@ pub(crate) fn unqualified(sql: &str, database: &str) -> String {
     without_qualifiers(&all, database, |at| matches!(all.get(at + 2), Some(Token::Name(_))))
 }
 
-/// A routine that uses libraries of its own database without the database's name before them: MySQL prints them with it.
-pub(crate) fn without_database_of_libraries(sql: Vec<u8>, database: &str) -> Vec<u8> {
-    const USING: &[u8] = b"\n    USING (";
-    const BODY: &[u8] = b")\nAS ";
-    let place = |words: &[u8]| sql.windows(words.len()).position(|window| window == words);
-    let (Some(from), Some(to)) = (place(USING), place(BODY)) else { return sql };
-    let Some(Ok(list)) = sql.get(from..to).map(std::str::from_utf8) else { return sql };
-    let all: Vec<_> = tokens(list).collect();
-    let list = without_qualifiers(&all, database, |at| matches!(all.get(at + 2), Some(Token::Name(_))));
-    let (head, body) = (sql.get(..from).unwrap_or_default(), sql.get(to..).unwrap_or_default());
-    [head, list.as_bytes(), body].concat()
-}
-
 /// `sql` without its DEFINER: the object is then owned by who restores it. Whatever character set it is in, the definer comes first.
 pub(crate) fn without_definer(sql: &[u8]) -> Vec<u8> {
     let each: String = sql.iter().map(|byte| char::from(*byte)).collect();
@@ -329,13 +318,6 @@ mod tests {
             "CREATE TABLE `t` (`FTS_DOC_ID` bigint unsigned NOT NULL,`a` text) ENGINE=InnoDB"
         );
         assert!(CreateTable::parse(TABLE).unwrap().numbered_full_text().is_empty());
-    }
-
-    #[test]
-    fn libraries_of_the_same_database_lose_its_name() {
-        let sql = "CREATE FUNCTION `f`() RETURNS int\n    LANGUAGE JAVASCRIPT\n    USING (`a, b`.`l` AS `a, b`, `other`.`m`, `a, b`.`n`)\nAS $$ `a, b`. $$";
-        let plain = "CREATE FUNCTION `f`() RETURNS int\n    LANGUAGE JAVASCRIPT\n    USING (`l` AS `a, b`, `other`.`m`, `n`)\nAS $$ `a, b`. $$";
-        assert_eq!(String::from_utf8(without_database_of_libraries(sql.into(), "a, b")).unwrap(), plain);
     }
 
     #[test]

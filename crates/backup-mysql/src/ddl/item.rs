@@ -86,7 +86,7 @@ impl<'a> Item<'a> {
         self.sql.into()
     }
 
-    fn without(&self, left_out: RangeInclusive<usize>) -> String {
+    pub(super) fn without(&self, left_out: RangeInclusive<usize>) -> String {
         let kept = tokens(self.sql).enumerate().filter(|(at, _)| !left_out.contains(at));
         kept.map(|(_, token)| token.as_str()).collect()
     }

@@ -6,6 +6,7 @@ pub(crate) mod json;
 pub(crate) mod lex;
 pub(crate) mod quote;
 pub(crate) mod raw;
+pub(crate) mod routine;
 pub(crate) mod script;
 pub(crate) mod translate;
 pub(crate) mod trigger;
@@ -27,6 +28,9 @@ pub(crate) const SUBTRACTING: &str =
 
 /// MySQL encrypts the tables that are made in the database of the session, unless they say otherwise.
 pub(crate) const ENCRYPTED: &str = "ALTER DATABASE DEFAULT ENCRYPTION = 'Y'";
+
+/// Nothing of the database of the session may be changed any more.
+pub(crate) const READ_ONLY: &str = "ALTER DATABASE READ ONLY = 1";
 
 /// Brings a session that prints views back to UTF-8, whatever it gets texts in.
 pub(crate) const UTF8: &str =

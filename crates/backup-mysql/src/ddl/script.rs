@@ -96,6 +96,11 @@ const UNIQUE: &str = "/*!50700 SET SESSION unique_checks = COALESCE(@lifeboat_un
 
 fn statements(part: &Part, source: &mut dyn PartSource, script: &mut Script<'_>) -> Result<()> {
     let made_from: SqlSpec = spec(part)?;
+    // Not everybody who runs a script may write where these are, and nobody needs them.
+    if made_from == SqlSpec::Statistics {
+        while source.next_whole()?.is_some() {}
+        return Ok(());
+    }
     if made_from == SqlSpec::Database {
         say(script, UNIQUE)?;
     }
@@ -115,6 +120,9 @@ fn statements(part: &Part, source: &mut dyn PartSource, script: &mut Script<'_>)
         script.statement(|script| write(script, &sql))?;
         let [names, settings] = PLAIN;
         say(script, &format!("\n{end}\nDELIMITER ;\n{names};\n{settings};\n"))?;
+        if let Some(reset) = context.reset() {
+            say(script, &format!("{reset};\n"))?;
+        }
         if let Some((_, now)) = collations {
             say(script, &format!("{};\n", collate(now)))?;
         }

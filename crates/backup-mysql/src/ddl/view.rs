@@ -28,6 +28,7 @@ pub(crate) fn tables(sql: &str, database: &str) -> Vec<String> {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct OfOthers {
     pub(crate) tables: BTreeSet<(String, String)>,
+    pub(crate) sequences: BTreeSet<(String, String)>,
     pub(crate) functions: BTreeSet<(String, String)>,
 }
 
@@ -46,12 +47,22 @@ pub(crate) fn of_others(sql: &str, database: &str) -> OfOthers {
         let before = before.into_iter().find(|token| **token != Token::Other("("));
         if all.get(at + 3) == Some(&Token::Other("(")) {
             found.functions.insert((first, second));
+        } else if is_counted(&all, at) {
+            found.sequences.insert((first, second));
         } else if before.is_some_and(|word| ["FROM", "JOIN", "STRAIGHT_JOIN"].iter().any(|one| word.is(one)))
         {
             found.tables.insert((first, second));
         }
     }
     found
+}
+
+/// Whether the name at this place is that of a sequence, as what counts by it is printed.
+pub(crate) fn is_counted(all: &[Token<'_>], at: usize) -> bool {
+    const COUNTS: [&str; 3] = ["nextval", "lastval", "setval"];
+    let before = |back: usize| at.checked_sub(back).and_then(|place| all.get(place));
+    let counts = before(2).is_some_and(|token| COUNTS.iter().any(|word| token.is(word)));
+    counts && before(1) == Some(&Token::Other("("))
 }
 
 /// Whether the view names tables or functions of `database` with it, as the server prints views that read from several databases.
@@ -72,12 +83,23 @@ pub(crate) fn in_any_database(sql: &str, database: &str) -> String {
         let is_database = all.get(at).and_then(|token| token.name()).as_deref() == Some(database);
         is_database && is_first(at) && dot(at + 1) && !dot(at + 3)
     });
-    let counts = |at: usize| {
-        let before = |back: usize| at.checked_sub(back).and_then(|place| all.get(place));
-        let is = |word: &str| before(2).is_some_and(|token| token.is(word));
-        before(1) == Some(&Token::Other("(")) && (is("nextval") || is("lastval"))
-    };
-    without_qualifiers(&all, database, |at| counts(at) || !names_tables && is_first(at) && dot(at + 3))
+    without_qualifiers(&all, database, |at| {
+        is_counted(&all, at) || !names_tables && is_first(at) && dot(at + 3)
+    })
+}
+
+/// The statement of a view by another name.
+pub(crate) fn called(sql: &str, name: &str) -> String {
+    let (mut is_behind, mut is_called) = (false, false);
+    let said = tokens(sql).map(|token| {
+        if is_behind && !is_called && token.name().is_some() {
+            is_called = true;
+            return identifier(name);
+        }
+        is_behind |= token.is("VIEW");
+        token.as_str().to_owned()
+    });
+    said.collect()
 }
 
 /// Whether a column is said to have no name, which is not how a column gets none.
@@ -142,12 +164,22 @@ mod tests {
     }
 
     #[test]
+    fn a_view_may_be_made_by_another_name() {
+        let view = "CREATE ALGORITHM=UNDEFINED DEFINER=`VIEW`@`%` SQL SECURITY DEFINER VIEW `v` AS select `v`.`a` AS `a` from `v`";
+        assert_eq!(
+            called(view, "w"),
+            "CREATE ALGORITHM=UNDEFINED DEFINER=`VIEW`@`%` SQL SECURITY DEFINER VIEW `w` AS select `v`.`a` AS `a` from `v`"
+        );
+    }
+
+    #[test]
     fn what_is_of_other_databases_is_found() {
-        let sql = "select `x`.`a` AS `a`,`shop`.`f`(1),`other`.`g`(`other`.`t`.`b`) from ((`other`.`t` join `far`.`u` `x` on(`x`.`a` = `t`.`b`)) join `shop`.`v`)";
-        let OfOthers { tables, functions } = of_others(sql, "shop");
+        let sql = "select `x`.`a` AS `a`,`shop`.`f`(1),`other`.`g`(`other`.`t`.`b`),nextval(`other`.`s`) from ((`other`.`t` join `far`.`u` `x` on(`x`.`a` = `t`.`b`)) join `shop`.`v`)";
+        let OfOthers { tables, sequences, functions } = of_others(sql, "shop");
         let pair = |one: &str, other: &str| (one.to_owned(), other.to_owned());
         assert_eq!(tables, BTreeSet::from([pair("far", "u"), pair("other", "t")]));
         assert_eq!(functions, BTreeSet::from([pair("other", "g")]));
+        assert_eq!(sequences, BTreeSet::from([pair("other", "s")]));
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub(super) async fn check(
     for part in parts {
         let Ok(made_from) = spec::<SqlSpec>(part) else { continue };
         let wants = wants(part)?.into_iter().chain(implied(&made_from));
-        for want in wants {
+        for want in wants.filter(|want| !matches!(want, Want::Tablespace(_))) {
             let is_asked = match want {
                 Want::Mode(_) => true,
                 // What newer versions may have no more.
@@ -93,8 +93,11 @@ pub(super) async fn check(
 fn implied(made_from: &SqlSpec) -> Vec<Want> {
     let mut wants = Vec::new();
     match made_from {
-        SqlSpec::Sequence | SqlSpec::LostSequence { .. } => wants.push(Want::Sequence),
+        SqlSpec::Sequence | SqlSpec::DiscardedSequence | SqlSpec::LostSequence { .. } => {
+            wants.push(Want::Sequence)
+        }
         SqlSpec::Histograms => wants.push(Want::Histogram),
+        SqlSpec::Statistics => wants.push(Want::Statistics),
         SqlSpec::Routine { routine: RoutineKind::Package | RoutineKind::PackageBody, .. } => {
             wants.push(Want::Package);
         }
@@ -179,6 +182,7 @@ impl Target<'_> {
                     Want::SpatialReference => otherwise("the attribute SRID of columns is left out"),
                     Want::NotEnforced => otherwise("constraints that are NOT ENFORCED are left out"),
                     Want::DescendingIndex => otherwise("descending indexes become ascending ones"),
+                    Want::Statistics => otherwise("MariaDB's statistics of tables are left out"),
                     Want::Histogram => otherwise("the histograms of columns are left out"),
                     Want::DatabaseComment => otherwise("the comment of the database is left out"),
                     _ => unknown(what),
@@ -256,6 +260,7 @@ fn feature(want: &Want) -> (Since, String) {
         Want::LongUnique => (None, Some((10, 4, 3)), "unique indexes of whole long texts"),
         Want::SpatialReference => (Some((8, 0, 3)), None, "the attribute SRID"),
         Want::Histogram => (Some(histograms::SINCE), None, "histograms"),
+        Want::Statistics => (None, Some((10, 0, 1)), "statistics of tables"),
         Want::Check => (Some((8, 0, 16)), Some((10, 2, 1)), "CHECK constraints"),
         Want::NotEnforced => (Some((8, 0, 16)), None, "constraints that are NOT ENFORCED"),
         Want::DefaultExpression => (Some((8, 0, 13)), Some((10, 2, 1)), "defaults that are expressions"),
@@ -278,6 +283,7 @@ fn feature(want: &Want) -> (Since, String) {
         | Want::Engine(name)
         | Want::Mode(name)
         | Want::Parser(name)
+        | Want::Tablespace(name)
         | Want::Option(name) => return ((None, None), name.clone()),
     };
     ((mysql, mariadb), what.to_owned())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use backup_core::{Ctx, Result};
+use backup_core::{Ctx, Error, ErrorKind, Result};
 
 use crate::catalog::Reading;
 use crate::connect::Connection;
@@ -28,6 +28,23 @@ pub(crate) async fn is_incomplete(ctx: &Ctx, connection: &mut Connection, databa
         text(MARKER_OF_SOME)
     );
     Ok(Reading::new(connection.row(ctx, &sql).await?).number()? > 0)
+}
+
+/// An error if nothing of the database may be changed.
+pub(super) async fn refuse_read_only(ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<()> {
+    if !connection.version.has_read_only_databases() {
+        return Ok(());
+    }
+    let sql = format!(
+        "SELECT COUNT(*) FROM information_schema.SCHEMATA_EXTENSIONS WHERE SCHEMA_NAME = {} AND OPTIONS LIKE '%READ ONLY=1%'",
+        text(database)
+    );
+    if Reading::new(connection.row(ctx, &sql).await?).number()? == 0 {
+        return Ok(());
+    }
+    let message = format!("the database {} is READ ONLY", database.escape_debug());
+    Err(Error::new(ErrorKind::TargetNotEmpty, message)
+        .hint("ALTER DATABASE ... READ ONLY = 0 lets it be changed"))
 }
 
 /// The objects of a database; triggers go with their tables.

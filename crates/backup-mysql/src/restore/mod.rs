@@ -6,10 +6,13 @@ mod alone;
 mod carry;
 mod contents;
 mod definers;
+mod libraries;
 mod otherwise;
 mod sequences;
+mod server;
 mod session;
 mod some;
+mod tables;
 mod target;
 mod views;
 
@@ -62,13 +65,19 @@ pub(crate) struct Restore {
     /// Set when the target was made ready: from then on it is not what it was.
     ready: OnceCell<()>,
     idle: Cell<Vec<Session>>,
-    /// How many tables still want each sequence that stands in for one that is not there any more.
-    lost: Mutex<BTreeMap<String, usize>>,
+    /// How many tables still want each sequence that stands in for one that is not there, by its database, if that is another, and its name.
+    lost: Mutex<BTreeMap<(Option<String>, String), usize>>,
+    /// A session may give utf8mb4 another collation.
+    gives_collations: bool,
+    /// Tablespaces of which it was said that the server lacks them.
+    lost_tablespaces: BTreeSet<String>,
     orphans: Orphans,
     /// Tables are put aside while some views are made, and the server would write their names anew in their triggers: so these are made when
     /// all views are.
     puts_aside: bool,
     triggers: Mutex<Vec<(Part, Vec<u8>)>>,
+    /// What makes the database READ ONLY.
+    read_only: Mutex<Option<Vec<u8>>>,
     /// Events, which begin to run when they are made.
     events: Mutex<Vec<(Part, Vec<u8>)>>,
     /// It is finished, or was taken back.
@@ -107,6 +116,8 @@ impl Restore {
             true => BTreeSet::new(),
             false => definers::check(ctx, &mut connection, parts).await?,
         };
+        let gives_collations = server::gives_collations(ctx, &mut connection, parts).await?;
+        let lost_tablespaces = tables::lost_tablespaces(ctx, &mut connection, parts).await?;
         let target = Target::look(ctx, connection, &config, request, parts).await?;
         let stands_in =
             |part: &Part| matches!(spec(part), Ok(SqlSpec::View { stand_ins, .. }) if !stand_ins.is_empty());
@@ -125,7 +136,10 @@ impl Restore {
             ready: OnceCell::new(),
             idle: Cell::default(),
             lost: Mutex::default(),
+            gives_collations,
+            lost_tablespaces,
             orphans: Orphans::of(missing),
+            read_only: Mutex::default(),
             events: Mutex::default(),
             over: false,
         })
@@ -170,6 +184,14 @@ impl Restore {
         if let Some(made_from @ SqlSpec::View { invalid, stand_ins, .. }) = &made_from {
             return self.view(ctx, part, session, made_from, (*invalid, stand_ins), input).await;
         }
+        if let Some(SqlSpec::LostSequence { is_over, database }) = &made_from {
+            return self.lost_sequence(ctx, part, session, *is_over, database.as_deref(), input).await;
+        }
+        if let Some(made_from @ SqlSpec::Routine { lost, .. }) = &made_from
+            && !lost.is_empty()
+        {
+            return self.routine_of_lost(ctx, part, session, made_from, lost, input).await;
+        }
         let mut inserted = 0;
         while let Some(sql) = input.next_whole().await? {
             match &made_from {
@@ -187,9 +209,6 @@ impl Restore {
                 Some(SqlSpec::SequenceValue) if self.target.keeps(&part.object.name) => {
                     sequences::advance(ctx, part, session, sql).await?;
                 }
-                Some(SqlSpec::LostSequence { is_over }) => {
-                    self.lost_sequence(ctx, part, session, *is_over, &sql).await?;
-                }
                 // Another server makes its own; that it does was said.
                 Some(SqlSpec::Histograms) if !histograms::takes(&session.connection.version) => {}
                 Some(SqlSpec::Histograms) => {
@@ -197,6 +216,9 @@ impl Restore {
                     session.plain(ctx).await?;
                     histograms::make(ctx, &mut session.connection, &part.object, &sql).await?;
                 }
+                Some(SqlSpec::Statistics) => self.statistics(ctx, part, session, &sql).await?,
+                Some(SqlSpec::ReferenceSystem) => self.reference_system(ctx, part, session, &sql).await?,
+                Some(SqlSpec::ReadOnly) => *self.read_only.lock().await = Some(sql),
                 Some(SqlSpec::Grants { account }) => self.accounts.grant_later(account, sql),
                 Some(SqlSpec::Trigger { .. }) if self.puts_aside => {
                     self.triggers.lock().await.push((part.clone(), sql));
@@ -206,6 +228,7 @@ impl Restore {
                 Some(
                     SqlSpec::Momentary(_)
                     | SqlSpec::Uncounted(_)
+                    | SqlSpec::Empty(_)
                     | SqlSpec::Aside { .. }
                     | SqlSpec::Exchange { .. },
                 ) if self.schema_only => {}
@@ -261,7 +284,10 @@ impl Restore {
                 }
                 session.check_defaults(&sql)?;
                 session.plain(ctx).await?;
-                let done = session.connection.define(ctx, &sql).await?;
+                let done = match made_from {
+                    SqlSpec::Table { .. } => self.table(ctx, session, &sql).await?,
+                    _ => session.connection.define(ctx, &sql).await?,
+                };
                 if let Some(kinds) = made_from.kinds().filter(|_| sql.starts_with(b"INSERT")) {
                     let rows = Some(said::rows(&sql));
                     said::check(ctx, &mut session.connection, kinds, &sql, done, rows).await?;
@@ -280,10 +306,14 @@ impl Restore {
             }
             Some(context) => {
                 let sql = if self.no_owner { without_definer(&sql) } else { sql };
+                let mut context = context.clone();
+                if !self.gives_collations {
+                    context.utf8mb4 = None;
+                }
                 let Some(translation) = &self.translation else {
-                    return self.target.in_collation(ctx, session, context, &sql).await;
+                    return self.target.in_collation(ctx, session, &context, &sql).await;
                 };
-                let (context, sql) = (translation.context(context), translation.program(sql));
+                let (context, sql) = (translation.context(&context), translation.program(sql));
                 self.target.in_collation(ctx, session, &context, &sql).await
             }
         }
@@ -378,6 +408,9 @@ impl RestoreSession for Restore {
             return self.failed(error).await;
         }
         self.over = true;
+        if let Some(sql) = self.read_only.lock().await.take() {
+            self.set_read_only(ctx, &mut session, &sql).await;
+        }
         session.connection.close().await;
         let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
         for session in idle {

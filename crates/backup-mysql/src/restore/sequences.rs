@@ -1,6 +1,6 @@
 //! Sequences that others may count by, too, and sequences that are not there any more and stand in while the tables that name them are made and filled.
 
-use backup_core::{Ctx, Part, Result};
+use backup_core::{Ctx, Part, PartReader, Result};
 
 use super::session::Session;
 use super::{IS_THERE, Restore};
@@ -9,7 +9,10 @@ use crate::ddl::lex::{Token, words};
 use crate::ddl::quote::identifier;
 use crate::ddl::raw;
 use crate::error::{code, malformed};
+use crate::snapshot::is_denied;
 
+/// ER_DB_CREATE_EXISTS.
+const DATABASE_EXISTS: u16 = 1007;
 /// ER_NO_SUCH_TABLE, ER_NOT_SEQUENCE, ER_UNKNOWN_SEQUENCES.
 const IS_NOT_THERE: [u16; 3] = [1146, 4089, 4091];
 
@@ -52,35 +55,65 @@ fn place(sql: &str) -> Option<(String, String)> {
 
 impl Restore {
     /// Makes one for a table, unless it is there for another one, or is somebody's; or drops it when `is_over`, behind the last table that
-    /// wanted it.
+    /// wanted it. If it is of another `database`, that one too; one that is there is let alone.
     pub(super) async fn lost_sequence(
         &self,
         ctx: &Ctx,
         part: &Part,
         session: &mut Session,
         is_over: bool,
-        sql: &[u8],
+        database: Option<&str>,
+        input: &mut PartReader,
     ) -> Result<()> {
+        let mut statements = Vec::new();
+        while let Some(sql) = input.next_whole().await? {
+            statements.push(sql);
+        }
         let name = part.object.name.as_str();
+        let key = (database.map(str::to_owned), name.to_owned());
         let mut lost = self.lost.lock().await;
-        match (lost.get_mut(name), is_over) {
+        let of_database = |(of, _): &&(Option<String>, String)| of.is_some() && of.as_deref() == database;
+        let is_made = lost.keys().any(|key| of_database(&key));
+        match (lost.get_mut(&key), is_over) {
             // It is somebody's.
             (None, true) => {}
             (None, false) => {
-                match session.connection.define(ctx, sql).await {
-                    Err(error) if code(&error).is_some_and(|code| IS_THERE.contains(&code)) => return Ok(()),
-                    made => made?,
-                };
-                self.target.note_sequence(name, true);
-                lost.insert(name.to_owned(), 1);
+                // The last makes the sequence.
+                let skipped = if is_made { 1 } else { 0 };
+                for sql in statements.into_iter().skip(skipped) {
+                    match session.connection.define(ctx, &sql).await {
+                        Err(error)
+                            if database.is_some() && is_denied(&error)
+                                || code(&error).is_some_and(|code| {
+                                    code == DATABASE_EXISTS || IS_THERE.contains(&code)
+                                }) =>
+                        {
+                            return Ok(());
+                        }
+                        made => made?,
+                    };
+                    self.target.note_stand_ins(database, None);
+                }
+                if database.is_none() {
+                    self.target.note_momentary("SEQUENCE", name, true);
+                }
+                lost.insert(key, 1);
             }
             (Some(tables), false) => *tables += 1,
             (Some(tables), true) => {
                 *tables -= 1;
-                if *tables == 0 {
+                if *tables > 0 {
+                    return Ok(());
+                }
+                lost.remove(&key);
+                let is_last = !lost.keys().any(|key| of_database(&key));
+                for sql in statements.iter().take(if is_last { 2 } else { 1 }) {
                     session.connection.define(ctx, sql).await?;
-                    self.target.note_sequence(name, false);
-                    lost.remove(name);
+                }
+                match database {
+                    Some(database) if is_last => self.target.note_stand_ins(None, Some(database)),
+                    Some(_) => {}
+                    None => self.target.note_momentary("SEQUENCE", name, false),
                 }
             }
         }

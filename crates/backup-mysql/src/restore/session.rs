@@ -129,6 +129,11 @@ impl Session {
     pub(super) async fn in_context(&mut self, ctx: &Ctx, context: &Context, sql: &[u8]) -> Result<()> {
         self.is_plain = false;
         self.connection.execute(ctx, &context.settings()).await?;
-        self.connection.define(ctx, sql).await.map(|_| ())
+        let done = self.connection.define(ctx, sql).await.map(|_| ());
+        if let (Some(reset), false) = (context.reset(), self.connection.version.is_mariadb) {
+            done?;
+            return self.connection.execute(ctx, reset).await.map(|_| ());
+        }
+        done
     }
 }

@@ -116,6 +116,7 @@ impl Target {
             )
             .hint("create it, or add --create-database"));
         }
+        contents::refuse_read_only(ctx, &mut connection, database).await?;
         let there = contents::read(ctx, &mut connection, database).await?;
         let mut replace = request.existing == Existing::Replace;
         let left = some::left(ctx, &mut connection, database, &there).await?;
@@ -244,10 +245,10 @@ impl Target {
         }
     }
 
-    /// Remembers a sequence that was made for the moment, or that it was dropped.
-    pub(super) fn note_sequence(&self, name: &str, is_there: bool) {
+    /// Remembers something that was made for the moment, or that it was dropped.
+    pub(super) fn note_momentary(&self, kind: &'static str, name: &str, is_there: bool) {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let named = ("SEQUENCE", name.to_owned());
+        let named = (kind, name.to_owned());
         if is_there {
             made.insert(named);
         } else {
@@ -613,7 +614,7 @@ fn made_by(part: &Part, made_from: &SqlSpec) -> Option<Named> {
     Some(match made_from {
         SqlSpec::Aside { aside } => ("TABLE", aside.clone()),
         SqlSpec::Table { .. } => ("TABLE", name),
-        SqlSpec::Sequence => ("SEQUENCE", name),
+        SqlSpec::Sequence | SqlSpec::DiscardedSequence => ("SEQUENCE", name),
         SqlSpec::View { .. } => ("VIEW", name),
         SqlSpec::Routine { routine, .. } => (routine.word(), name),
         SqlSpec::Event { .. } => ("EVENT", name),

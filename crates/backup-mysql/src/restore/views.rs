@@ -49,8 +49,11 @@ impl Restore {
             }
         }
         // Of a database that is there the view reads what that has.
-        let mut there = BTreeSet::new();
+        let (mut there, mut refused) = (BTreeSet::new(), false);
         for sql in statements {
+            if refused && stand_ins.names_itself(&sql) {
+                continue;
+            }
             if stand_ins.within(&sql).is_some_and(|database| there.contains(database)) {
                 continue;
             }
@@ -61,6 +64,7 @@ impl Restore {
                 }
                 // It was invalid in the source, which was said. What stands in is taken away again.
                 (_, Err(error)) if invalid && is_view(&sql) && code(&error).is_some() => {
+                    refused = true;
                     ctx.warn(format!(
                         "{} is not restored, since the server refuses it; its definition is in the backup: {error}",
                         part.object

@@ -210,6 +210,10 @@ impl Target<'_> {
         if number == NO_TEXT {
             return !self.kinds.iter().any(|kind| matches!(kind, Kind::Ascii | Kind::Json));
         }
+        // Nor was one sent for a column that is not named.
+        if number == UNSAID {
+            return !self.columns.iter().any(|column| message.contains(&format!("'{}'", column.name)));
+        }
         let of_storing = OF_STORING.contains(&number);
         if !of_storing && !OF_EXPRESSIONS.contains(&number) {
             return false;
@@ -302,6 +306,8 @@ const NO_TEXT: &[u8] = b"1300";
 const NO_DATE: &[u8] = b"1292";
 /// As many as a server counts in an answer, and keeps (`max_error_count`).
 const MOST_WARNINGS: u64 = 65_535;
+/// A column without a default that gets no value.
+const UNSAID: &[u8] = b"1364";
 /// Data truncated.
 const TRUNCATED: &[u8] = b"1265";
 /// MySQL 9 does not like tables of two engines in one transaction, nor in one session.

@@ -10,6 +10,7 @@ use crate::connect::Connection;
 use crate::ddl::quote::{bytes, identifier, text};
 use crate::ddl::raw;
 use crate::ddl::trigger::in_any_database;
+use crate::snapshot::is_denied;
 
 const COMMENT: &str = "COMMENT '";
 
@@ -64,6 +65,7 @@ pub(super) async fn event(
     );
     let before = format!(" {COMMENT}");
     let raw = as_the_mode_reads_it(ctx, connection, raw, &before, &sql, context).await?;
+    let raw = with_whole_comment(ctx, connection, raw, &before, object, context).await?;
     if raw.is_ascii() || context.is_utf8() {
         return Ok(raw);
     }
@@ -116,6 +118,36 @@ async fn as_the_mode_reads_it(
     let (start, rest) = raw.split_at(at);
     let behind = rest.get(printed.len()..).unwrap_or_default();
     Ok([start, b"'", comment.replace('\'', "''").as_bytes(), b"'", behind].concat())
+}
+
+/// An event with all of its comment: MariaDB prints none of it from a NUL on, and has it where not everybody may look.
+async fn with_whole_comment(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    raw: Vec<u8>,
+    before: &str,
+    object: &Object,
+    context: &Context,
+) -> Result<Vec<u8>> {
+    if !connection.version.is_mariadb {
+        return Ok(raw);
+    }
+    let sql = format!(
+        "SELECT comment FROM mysql.event WHERE db = DATABASE() AND name = {} AND INSTR(comment, CHAR(0)) > 0",
+        text(&object.name)
+    );
+    let rows = match connection.rows(ctx, &sql).await {
+        Err(error) if is_denied(&error) => return Ok(raw),
+        rows => rows?,
+    };
+    let printed = text_behind(&raw, before.as_bytes());
+    let at = place(&raw, before.as_bytes()).map(|at| at + before.len() - 1);
+    let (Some(row), Some(at)) = (rows.into_iter().next(), at) else { return Ok(raw) };
+    let comment = Reading::new(row).text()?;
+    let escapes = !context.sql_mode.iter().any(|modes| modes.contains("NO_BACKSLASH_ESCAPES"));
+    let comment = if escapes { text(&comment) } else { format!("'{}'", comment.replace('\'', "''")) };
+    let (start, rest) = raw.split_at(at);
+    Ok([start, comment.as_bytes(), rest.get(printed.len()..).unwrap_or_default()].concat())
 }
 
 /// `raw` with its islands, which are in UTF-8 and come in this order, brought into the character set of the rest.

@@ -1,13 +1,30 @@
 //! Tables of which not everything can be had.
 
+/// Each of some tests on each of some servers.
+macro_rules! on {
+    ($($server:ident: $($test:ident)*;)*) => {$(
+        mod $server {$(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(stringify!($server)).await;
+            }
+        )*}
+    )*};
+}
+
+mod geometries;
 mod histograms;
+mod programs;
+mod sequences;
+mod server;
+mod views;
 
 use std::sync::Arc;
 
 use backup_core::storage::MemoryStorage;
 use backup_core::{BackupConfig, BackupManager, BackupRef, Format, Registry, RestoreOptions};
 
-use crate::server::{Account, Server};
+use crate::server::Server;
 
 fn manager() -> BackupManager {
     manager_of(Format::Binary)
@@ -80,17 +97,6 @@ async fn a_history_by_transactions_is_left_out_and_named(kind: &str) {
     }
 }
 
-macro_rules! on {
-    ($($server:ident: $($test:ident)*;)*) => {$(
-        mod $server {$(
-            #[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                super::$test(stringify!($server)).await;
-            }
-        )*}
-    )*};
-}
-
 async fn keys_that_are_not_kept_are_not_kept(kind: &str) {
     let Some(server) = Server::find(kind) else { return };
     let source = server.empty();
@@ -139,133 +145,6 @@ async fn defaults_that_count_by_a_lost_sequence_come_back(kind: &str) {
             assert_eq!(server.ask(Some(&target.path), "SELECT NEXTVAL(lost), a, b FROM other"), "70\t1\t5\n");
         }
     }
-}
-
-/// Of a view that reads a table as a sequence MariaDB says no more than that it is there.
-async fn a_view_of_which_the_server_says_only_the_name_is_kept(kind: &str) {
-    let Some(server) = Server::find(kind) else { return };
-    let source = server.empty();
-    let statements = [
-        "CREATE SEQUENCE s",
-        "CREATE VIEW counts AS SELECT NEXTVAL(s) AS n",
-        "DROP SEQUENCE s",
-        "CREATE TABLE s (a INT)",
-    ];
-    server.run(Some(&source.path), &statements.map(str::to_owned));
-    let manager = manager();
-    let backup = BackupRef::from(&manager.backup(&source).await.unwrap().id);
-    let details = manager.get_backup(&backup).await.unwrap();
-    assert!(
-        details.warnings.iter().any(|warning| warning.contains("view counts ")),
-        "{:?}",
-        details.warnings
-    );
-    // No table stands in for a sequence: all else comes back.
-    let target = server.empty();
-    manager.restore(&backup, &target, RestoreOptions::default()).await.unwrap();
-    assert_eq!(server.ask(Some(&target.path), "SHOW TABLES"), "s\n");
-}
-
-/// A server makes no view that stands on what acts as somebody who is not there.
-async fn views_on_what_acts_as_nobody_come_back(kind: &str) {
-    let Some(server) = Server::find(kind) else { return };
-    let source = server.empty();
-    let other = Account::new(&server, "gone", &[format!("ALL ON `{}`.*", source.path)]);
-    let name = &other.name;
-    let statements = [
-        "CREATE TABLE t (a INT)".to_owned(),
-        format!("CREATE DEFINER='{name}'@'%' FUNCTION f() RETURNS INT DETERMINISTIC RETURN 5"),
-        format!("CREATE DEFINER='{name}'@'%' VIEW low AS SELECT a, f() AS f FROM t"),
-        format!("CREATE DEFINER='{name}'@'%' VIEW middle AS SELECT a FROM low"),
-        "CREATE VIEW high AS SELECT middle.a, f() AS f FROM middle".to_owned(),
-    ];
-    server.run(Some(&source.path), &statements);
-    // MySQL notes that a view is invalid when what it stands on is made anew, and its dump program believes that.
-    let said = |database: &str| {
-        if server.is_mariadb() {
-            return server.dump(database);
-        }
-        let show =
-            |what: &&str| server.ask(Some(database), &format!("SHOW CREATE {what}")).replace(database, "");
-        let shown: String = ["FUNCTION f", "VIEW low", "VIEW middle", "VIEW high"].iter().map(show).collect();
-        shown + &server.ask(Some(database), "SELECT * FROM high")
-    };
-    let (before, manager) = (said(&source.path), manager());
-    let backup = BackupRef::from(&manager.backup(&source).await.unwrap().id);
-    let account = other.name.clone();
-    drop(other);
-    let target = server.empty();
-    manager.restore(&backup, &target, RestoreOptions::default()).await.unwrap();
-    // Without it nobody can read that.
-    let grant = format!("GRANT ALL ON `{}`.* TO '{account}'@'%'", target.path);
-    server.run(None, &[format!("CREATE USER '{account}'@'%'"), grant]);
-    let after = said(&target.path);
-    server.run(None, &[format!("DROP USER '{account}'@'%'")]);
-    assert_eq!(before, after);
-}
-
-/// A view of a database that is not there any more.
-async fn a_view_of_a_lost_database_comes_back_as_lost(kind: &str) {
-    let Some(server) = Server::find(kind) else { return };
-    let (source, other) = (server.empty(), server.empty());
-    let lost = other.path.as_str();
-    let statements = [
-        format!("CREATE TABLE `{lost}`.t (a INT, b TEXT)"),
-        format!("CREATE VIEW `{lost}`.v AS SELECT a FROM `{lost}`.t"),
-        format!("CREATE FUNCTION `{lost}`.f(x INT) RETURNS INT DETERMINISTIC RETURN x"),
-        format!("CREATE VIEW of_lost AS SELECT x.b, `{lost}`.f(v.a) AS f FROM `{lost}`.t x JOIN `{lost}`.v"),
-        "CREATE VIEW of_that AS SELECT b FROM of_lost".to_owned(),
-        format!("DROP DATABASE `{lost}`"),
-    ];
-    server.run(Some(&source.path), &statements);
-    let manager = manager();
-    let backup = manager.backup(&source).await.unwrap();
-    let views = |database: &str| {
-        let query = "SELECT TABLE_NAME, VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA = DATABASE() ORDER BY 1";
-        server.ask(Some(database), query).replace(database, "here")
-    };
-    // Of columns that are not there a server does not always say the database.
-    let unsaid = |definitions: String| definitions.replace(&format!("`{lost}`.`v`.`a`"), "`v`.`a`");
-    let target = server.empty();
-    manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
-    assert!(views(&target.path).contains(&format!("`{lost}`.`t`")));
-    assert_eq!(unsaid(views(&source.path)), unsaid(views(&target.path)));
-    assert!(!server.databases().iter().any(|name| name == lost));
-    // Where there is one of its name, that is let alone.
-    server.run(None, &[format!("CREATE DATABASE `{lost}`"), format!("CREATE TABLE `{lost}`.t (a INT)")]);
-    let target = server.empty();
-    let failed = manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await;
-    assert!(failed.unwrap_err().to_string().contains("of_lost"));
-    assert_eq!(server.ask(Some(lost), "SHOW TABLES"), "t\n");
-}
-
-/// Of which one is there again, with what the view reads.
-async fn a_view_of_two_lost_databases_leaves_nothing_behind(kind: &str) {
-    let Some(server) = Server::find(kind) else { return };
-    let (source, one, other) = (server.empty(), server.empty(), server.empty());
-    let (one, other) = (one.path.as_str(), other.path.as_str());
-    let statements = [
-        format!("CREATE TABLE `{one}`.t (a INT)"),
-        format!("CREATE TABLE `{other}`.t (b INT)"),
-        "CREATE TABLE here (c INT, d INT)".to_owned(),
-        format!(
-            "CREATE VIEW of_both AS SELECT x.a, y.b, here.c FROM `{one}`.t x JOIN `{other}`.t y JOIN here"
-        ),
-        "ALTER TABLE here DROP c".to_owned(),
-        format!("DROP DATABASE `{one}`"),
-        format!("DROP DATABASE `{other}`"),
-    ];
-    server.run(Some(&source.path), &statements);
-    let manager = manager();
-    let backup = manager.backup(&source).await.unwrap();
-    server.run(None, &[format!("CREATE DATABASE `{other}`"), format!("CREATE TABLE `{other}`.t (b INT)")]);
-    let target = server.empty();
-    manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
-    let view = "SELECT COUNT(*) FROM information_schema.VIEWS WHERE TABLE_SCHEMA = DATABASE()";
-    assert_eq!(server.ask(Some(&target.path), view), "1\n");
-    assert_eq!(server.ask(Some(&target.path), "SELECT COUNT(*) FROM here"), "0\n");
-    assert_eq!(server.ask(Some(other), "SHOW TABLES"), "t\n");
-    assert!(!server.databases().iter().any(|name| name == one));
 }
 
 /// The server does not say what such a table is made of; and it has no rows that could be lost.
@@ -455,96 +334,6 @@ async fn rows_without_a_partition_come_back(kind: &str) {
     comes_back_the_same(&server, &statements).await;
 }
 
-/// Which MariaDB prints as if it were something else.
-async fn an_invalid_view_keeps_its_order(kind: &str) {
-    let Some(server) = Server::find(kind) else { return };
-    let source = server.empty();
-    let statements = [
-        "CREATE TABLE fading (a INT, b INT)",
-        "CREATE VIEW ordered AS SELECT b + 1 FROM fading ORDER BY 1 DESC LIMIT 2",
-        "CREATE VIEW ordered_twice AS SELECT a, b FROM fading UNION SELECT b, '' FROM fading ORDER BY b, 1",
-        "CREATE TABLE remembering (a INT) WITH SYSTEM VERSIONING",
-        "CREATE VIEW back_then AS SELECT a FROM remembering FOR SYSTEM_TIME AS OF TIMESTAMP'2020-01-01 00:00:00'",
-        "CREATE OR REPLACE TABLE remembering (a INT)",
-        "ALTER TABLE fading DROP COLUMN b",
-    ];
-    server.run(Some(&source.path), &statements.map(str::to_owned));
-    let manager = manager();
-    let backup = manager.backup(&source).await.unwrap();
-    let target = server.empty();
-    manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
-    let definitions = "SELECT VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA = DATABASE() ORDER BY TABLE_NAME";
-    let of = |database: &str| server.ask(Some(database), definitions).replace(database, "here");
-    assert!(of(&source.path).contains("order by 1 desc"), "{}", of(&source.path));
-    assert_eq!(of(&target.path), of(&source.path));
-}
-
-/// Of a table that is gone, and of one that has other partitions and keys now.
-async fn views_that_name_partitions_and_keys_come_back(kind: &str) {
-    let Some(server) = Server::find(kind) else { return };
-    let source = server.empty();
-    let by = "PARTITION BY LIST (a) (PARTITION p0 VALUES IN (0), PARTITION `p 1` VALUES IN (1))";
-    let statements = [
-        format!("CREATE TABLE gone (a INT, b TEXT) {by}"),
-        format!("CREATE TABLE parted (a INT, b TEXT) {by}"),
-        "ALTER TABLE gone ADD KEY `k 1` (a)".to_owned(),
-        "ALTER TABLE parted ADD KEY k (a)".to_owned(),
-        "CREATE TABLE many (a INT, KEY `made late` (a))".to_owned(),
-        "INSERT INTO many VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9), (10)".to_owned(),
-        "INSERT INTO many SELECT x.a FROM many x JOIN many y JOIN many z".to_owned(),
-        "CREATE VIEW of_a_key AS SELECT a FROM many USE INDEX (`made late`) WHERE a < 5".to_owned(),
-        "CREATE VIEW of_keys AS SELECT x.a FROM gone x FORCE INDEX FOR JOIN (`k 1`) JOIN parted USE INDEX (k)".to_owned(),
-        "CREATE VIEW of_some AS SELECT x.b FROM gone PARTITION (`p 1`, p0) x".to_owned(),
-        "CREATE VIEW of_one AS SELECT a FROM parted PARTITION (p0)".to_owned(),
-        "DROP TABLE gone".to_owned(),
-        "ALTER TABLE parted REMOVE PARTITIONING".to_owned(),
-        "ALTER TABLE parted DROP KEY k".to_owned(),
-        "INSERT INTO parted VALUES (1, 'kept')".to_owned(),
-    ];
-    server.run(Some(&source.path), &statements);
-    let manager = manager();
-    let backup = manager.backup(&source).await.unwrap();
-    let target = server.empty();
-    manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
-    let definitions = "SELECT VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA = DATABASE() ORDER BY TABLE_NAME";
-    let of = |database: &str| server.ask(Some(database), definitions).replace(database, "here");
-    assert!(of(&source.path).contains("`p 1`"), "{}", of(&source.path));
-    assert_eq!(of(&target.path), of(&source.path));
-    assert_eq!(server.ask(Some(&target.path), "SELECT * FROM parted"), "1\tkept\n");
-}
-
-/// The server would not make them as they are: they had a check before what they read was made anew.
-async fn checked_views_of_what_cannot_be_updated_come_back(kind: &str) {
-    let Some(server) = Server::find(kind) else { return };
-    let statements = [
-        "CREATE TABLE t (a INT)",
-        "CREATE VIEW below AS SELECT a FROM t",
-        "CREATE VIEW checked AS SELECT a FROM below WHERE a > 1 WITH CASCADED CHECK OPTION",
-        "CREATE OR REPLACE VIEW below AS SELECT DISTINCT a FROM t",
-        "CREATE VIEW above AS SELECT a FROM checked",
-    ];
-    comes_back_the_same(&server, &statements).await;
-}
-
-/// Nothing needs to stand in for what these read: the server makes them as they are.
-async fn checked_views_that_only_seem_not_to_be_updatable_are_valid(kind: &str) {
-    let Some(server) = Server::find(kind) else { return };
-    let source = server.empty();
-    let statements = [
-        "CREATE TABLE t (a INT, j JSON)",
-        "CREATE VIEW of_nothing AS SELECT a + 1 AS b FROM t WITH LOCAL CHECK OPTION",
-        "CREATE VIEW of_that AS SELECT b FROM of_nothing WHERE b > 2 WITH CHECK OPTION",
-    ];
-    server.run(Some(&source.path), &statements.map(str::to_owned));
-    let manager = manager();
-    let backup = manager.backup(&source).await.unwrap();
-    let warnings = manager.get_backup(&BackupRef::from(&backup.id)).await.unwrap().warnings.join("\n");
-    assert!(!warnings.contains("view"), "{warnings}");
-    let target = server.empty();
-    manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
-    assert_eq!(server.dump(&target.path), server.dump(&source.path));
-}
-
 /// As they are only in a mode of the session that stored them.
 async fn differences_below_zero_come_back(kind: &str) {
     let Some(server) = Server::find(kind) else { return };
@@ -562,17 +351,6 @@ async fn differences_below_zero_come_back(kind: &str) {
         manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
         assert_eq!(server.ask(Some(&target.path), "SELECT * FROM differences"), "1\t-4\n7\t2\n");
     }
-}
-
-/// Which the server prints in a way that it does not read.
-async fn a_view_with_a_nameless_column_comes_back(kind: &str) {
-    let Some(server) = Server::find(kind) else { return };
-    let statements = [
-        "CREATE TABLE t (a INT, b INT)",
-        "CREATE VIEW nameless (``, `c`) AS SELECT a, b FROM t UNION SELECT 1, ''",
-        "CREATE VIEW of_it AS SELECT c FROM nameless",
-    ];
-    comes_back_the_same(&server, &statements).await;
 }
 
 /// As a table, with comments of its own.
@@ -639,7 +417,7 @@ async fn rows_without_a_number_come_back_without_one(kind: &str) {
 }
 
 on! {
-    mariadb: views_on_what_acts_as_nobody_come_back defaults_that_count_by_a_lost_sequence_come_back a_view_of_which_the_server_says_only_the_name_is_kept versions_that_ended_before_they_began_are_left_out_and_named members_that_a_collation_takes_for_each_other_come_back differences_below_zero_come_back a_view_with_a_nameless_column_comes_back a_sequence_that_was_made_as_a_table_comes_back checked_views_of_what_cannot_be_updated_come_back checked_views_that_only_seem_not_to_be_updatable_are_valid views_that_name_partitions_and_keys_come_back an_invalid_view_keeps_its_order tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_left_out_and_named;
-    mariadb11: views_on_what_acts_as_nobody_come_back defaults_that_count_by_a_lost_sequence_come_back a_view_of_which_the_server_says_only_the_name_is_kept versions_that_ended_before_they_began_are_left_out_and_named members_that_a_collation_takes_for_each_other_come_back differences_below_zero_come_back a_view_with_a_nameless_column_comes_back a_sequence_that_was_made_as_a_table_comes_back checked_views_of_what_cannot_be_updated_come_back checked_views_that_only_seem_not_to_be_updatable_are_valid views_that_name_partitions_and_keys_come_back an_invalid_view_keeps_its_order rows_without_a_partition_come_back tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_left_out_and_named;
-    mysql: views_on_what_acts_as_nobody_come_back doubles_in_json_come_back members_that_a_collation_takes_for_each_other_come_back differences_below_zero_come_back checked_views_of_what_cannot_be_updated_come_back views_that_name_partitions_and_keys_come_back a_primary_key_that_came_late_does_so_again archived_numbers_come_back rows_without_a_partition_come_back rows_without_a_number_come_back_without_one a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_view_of_a_lost_database_comes_back_as_lost a_view_of_two_lost_databases_leaves_nothing_behind a_table_without_a_tablespace_comes_back_as_one;
+    mariadb: defaults_that_count_by_a_lost_sequence_come_back versions_that_ended_before_they_began_are_left_out_and_named members_that_a_collation_takes_for_each_other_come_back differences_below_zero_come_back a_sequence_that_was_made_as_a_table_comes_back tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_left_out_and_named;
+    mariadb11: defaults_that_count_by_a_lost_sequence_come_back versions_that_ended_before_they_began_are_left_out_and_named members_that_a_collation_takes_for_each_other_come_back differences_below_zero_come_back a_sequence_that_was_made_as_a_table_comes_back rows_without_a_partition_come_back tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_left_out_and_named;
+    mysql: doubles_in_json_come_back members_that_a_collation_takes_for_each_other_come_back differences_below_zero_come_back a_primary_key_that_came_late_does_so_again archived_numbers_come_back rows_without_a_partition_come_back rows_without_a_number_come_back_without_one a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_table_without_a_tablespace_comes_back_as_one;
 }
