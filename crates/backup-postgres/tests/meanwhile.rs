@@ -117,7 +117,7 @@ async fn a_database_that_was_empty_and_is_not_any_more_stays() {
         let now = server.dump(&target)
             + &server.ask("postgres", &format!("SELECT oid FROM pg_database WHERE datname = '{target}'"));
         assert_eq!(now, *filled.lock().unwrap());
-        assert_eq!(server.databases(&target), [target.clone()]);
+        assert_eq!(server.databases(&target), [target.as_str()]);
         client.batch_execute("SELECT * FROM precious").await.unwrap();
 
         // And at the last moment, at which nobody can be kept out yet.
@@ -135,7 +135,7 @@ async fn a_database_that_was_empty_and_is_not_any_more_stays() {
         refused(manager.restore(&backup, &url, RestoreOptions::default()).await.unwrap_err(), &target);
         assert_eq!(server.ask("postgres", &number), before);
         assert_eq!(server.dump(&target), expected);
-        assert_eq!(server.databases(&target), [target.clone()]);
+        assert_eq!(server.databases(&target), [target.as_str()]);
         refused(manager.restore(&backup, &url, RestoreOptions::default()).await.unwrap_err(), &target);
     }
 }
@@ -158,7 +158,7 @@ async fn a_database_that_is_held_on_to_at_the_last_moment_stays() {
                 error.to_string().contains(&format!("{target} cannot be replaced: a subscription")),
                 "{error}"
             );
-            assert_eq!(server.databases(&target), [target.clone()]);
+            assert_eq!(server.databases(&target), [target.as_str()]);
             let held = "SELECT subname FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid AND datname = current_database()";
             assert_eq!(server.ask(&target, held), "held\n");
             server.psql(&target, "DROP SUBSCRIPTION held");
@@ -208,7 +208,7 @@ async fn whoever_may_not_be_ended_and_leaves_in_time_makes_no_failure_of_a_resto
         superuser.unwrap().join().unwrap();
         restored.unwrap();
         assert_eq!(server.ask(&target, "SELECT id FROM orders"), "1\n");
-        assert_eq!(server.databases(&target), [target.clone()]);
+        assert_eq!(server.databases(&target), [target.as_str()]);
         server.psql("postgres", &format!("DROP DATABASE {target}; DROP ROLE {role}"));
     }
 }
@@ -246,7 +246,7 @@ async fn where_the_answer_to_the_swap_is_lost_it_is_asked_what_became_of_it() {
             if is_heard {
                 restored.unwrap();
                 assert_eq!(server.ask(&target, "SELECT id FROM orders"), "1\n");
-                assert_eq!(server.databases(&target), [target.clone()]);
+                assert_eq!(server.databases(&target), [target.as_str()]);
             } else {
                 let error = restored.unwrap_err();
                 assert!(error.kind() == ErrorKind::Connect && error.to_string().contains(&target), "{error}");
@@ -281,7 +281,7 @@ async fn what_cannot_be_asked_is_not_claimed_and_nothing_is_dropped() {
     assert!(told.contains(&unfinished) && !told.contains("as it was"), "{told}");
     assert_eq!(server.databases(&target), [target.clone(), unfinished]);
     manager.restore(&backup, &server.url(&target), options).await.unwrap();
-    assert_eq!(server.databases(&target), [target.clone()]);
+    assert_eq!(server.databases(&target), [target.as_str()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -365,6 +365,6 @@ async fn parts_that_would_wait_for_each_other_are_refused() {
         let order = vec![part(0, "objects"), part(1, "objects").after([PartId(0)]), part(2, "rows")];
         let session = begin(order).await.unwrap();
         session.abort(&Ctx::new()).await.unwrap();
-        assert_eq!(server.databases(&target), [target.clone()]);
+        assert_eq!(server.databases(&target), [target.as_str()]);
     }
 }
