@@ -86,7 +86,7 @@ impl Table {
 
     /// The query for the rows of a partition, whether they belong there or not.
     pub(crate) fn select_of_partition(&self, partition: &str) -> String {
-        let from = self.from_which(&format!(" PARTITION ({})", identifier(partition)));
+        let from = self.rows_of(&format!(" PARTITION ({})", identifier(partition)));
         format!("SELECT {} FROM {from}", self.selected())
     }
 
@@ -96,13 +96,13 @@ impl Table {
 
     /// What stands behind FROM. An InnoDB table is read in the order of its primary key, whatever other keys it has.
     pub(crate) fn from(&self) -> String {
-        self.from_which(if self.versioned { " FOR SYSTEM_TIME ALL" } else { "" })
+        self.rows_of(if self.versioned { " FOR SYSTEM_TIME ALL" } else { "" })
     }
 
-    fn from_which(&self, rows: &str) -> String {
+    fn rows_of(&self, which: &str) -> String {
         let force =
             if self.engine == Engine::InnoDb && self.has_primary_key { " FORCE INDEX (PRIMARY)" } else { "" };
-        format!("{}{rows}{force}", identifier(&self.name))
+        format!("{}{which}{force}", identifier(&self.name))
     }
 
     /// Finds its foreign keys in its statement: to an account of few privileges MariaDB does not say elsewhere which there are.
