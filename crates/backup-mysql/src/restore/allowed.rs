@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use backup_core::{Ctx, Error, Part, Result};
+use backup_core::{Ctx, Error, ErrorKind, Part, Result};
 
 use super::carry::named;
 use crate::catalog::Reading;
@@ -42,7 +42,7 @@ pub(super) async fn check(
         let of_others = objects(&programs, is_anothers);
         if !of_others.is_empty() {
             let what = format!("{user} may not make what acts as others: {}", named(&of_others));
-            return Err(Error::unsupported(what).hint(
+            return Err(Error::new(ErrorKind::PermissionDenied, what).hint(
                 "grant SET USER (MariaDB) or SET_ANY_DEFINER (MySQL), or give --no-owner: then they act as who restores",
             ));
         }
@@ -97,7 +97,7 @@ async fn untrusted(
             "the target keeps a binary log and lets only SUPER make functions and triggers: {}",
             named(&created)
         );
-        return Err(Error::unsupported(what).hint(HINT));
+        return Err(Error::new(ErrorKind::PermissionDenied, what).hint(HINT));
     }
     let functions = objects(programs, is_function);
     if !functions.is_empty() {
