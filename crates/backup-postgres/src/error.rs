@@ -64,6 +64,9 @@ pub(crate) fn sql_state(error: &Error) -> Option<&str> {
     source.code().map(SqlState::code)
 }
 
+/// A constraint may be broken by rows that are older than it, or than what its function says now.
+pub(crate) const NOT_TAKEN: &str = "the target does not take a row that the source had; see its message";
+
 fn kind(code: &SqlState) -> (ErrorKind, Option<&'static str>) {
     match code.code() {
         "3D000" => (
@@ -103,6 +106,7 @@ fn kind(code: &SqlState) -> (ErrorKind, Option<&'static str>) {
             ErrorKind::TimedOut,
             Some("the server gave up the statement: raise statement_timeout in the URL"),
         ),
+        code if code.starts_with("23") => (ErrorKind::Database, Some(NOT_TAKEN)),
         _ => (ErrorKind::Database, None),
     }
 }

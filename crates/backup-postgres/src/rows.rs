@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::connect::Session;
 use crate::ddl::quote::{ident, literal, qualified};
-use crate::error::classify;
+use crate::error::{NOT_TAKEN, classify};
 use crate::spec::{Gate, read};
 
 /// About how many bytes of rows go to the server in one message.
@@ -208,9 +208,7 @@ async fn statements(
 /// Rows that the target does not take although the source had them.
 fn refused(error: Error) -> Error {
     match error.kind() {
-        ErrorKind::Database => {
-            error.hint("the target does not take a row that the source had; see its message")
-        }
+        ErrorKind::Database => error.hint(NOT_TAKEN),
         _ => error,
     }
 }

@@ -11,7 +11,7 @@ use super::objects::View;
 use crate::ddl::lex::words;
 use crate::ddl::quote::identifier;
 use crate::ddl::view;
-use said::{Named, calls, columns, counts, is_said_as_a_view};
+use said::{Named, calls, columns, counts, is_said_as_a_table, is_said_as_a_view};
 
 /// InnoDB has no tables of many more columns.
 const MANY: usize = 1000;
@@ -104,7 +104,7 @@ impl StandIns {
                 There::Nothing if counts => (false, false),
                 There::Nothing => (false, !view.checked && is_said_as_a_view(&all, database, &name)),
                 // A check wants something that can be updated.
-                There::View => (true, !view.checked),
+                There::View => (true, !view.checked && !is_said_as_a_table(&all, database, &name)),
                 There::Table(has) => {
                     let has = |column: &String| has.iter().any(|one| one.eq_ignore_ascii_case(column));
                     if columns.iter().all(has) && named.is_empty() {

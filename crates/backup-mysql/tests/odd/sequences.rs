@@ -28,7 +28,8 @@ async fn a_sequence_without_a_tablespace_comes_back_as_one(kind: &str) {
         assert!(warnings.contains("the tablespace of sequence emptied was discarded"), "{warnings}");
         let target = server.empty();
         manager.restore(&backup, &target, RestoreOptions::default()).await.unwrap();
-        assert_eq!(server.ask(Some(&target.path), "SELECT *, NEXTVAL(kept) FROM t"), "1\t1\t7\t8\n");
+        // The source had a thousand numbers in its cache.
+        assert_eq!(server.ask(Some(&target.path), "SELECT *, NEXTVAL(kept) FROM t"), "1\t1\t7\t1007\n");
         let shown = |database: &str| server.ask(Some(database), "SHOW CREATE TABLE t").replace(database, "");
         assert_eq!(shown(&target.path), shown(&source.path));
         let there = "SELECT TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'emptied'";

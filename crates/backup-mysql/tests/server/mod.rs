@@ -129,6 +129,11 @@ impl Server {
 
     /// Gives a script to the client, and returns what it printed.
     pub(crate) fn feed(&self, database: Option<&str>, script: &[u8], arguments: &[&str]) -> Vec<u8> {
+        self.try_feed(database, script, arguments).unwrap_or_else(|said| panic!("{}: {said}", self.client))
+    }
+
+    /// The same, or what it complained of.
+    fn try_feed(&self, database: Option<&str>, script: &[u8], arguments: &[&str]) -> Result<Vec<u8>, String> {
         let mut command = self.program(&self.client);
         command.args(arguments).args(database);
         let mut child =
@@ -141,18 +146,22 @@ impl Server {
         });
         let output = child.wait_with_output().unwrap();
         writer.join().unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{}: {stderr}", self.client);
-        output.stdout
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() { Ok(output.stdout) } else { Err(stderr) }
     }
 
     /// Runs statements one after the other in one session.
     pub(crate) fn run(&self, database: Option<&str>, statements: &[String]) {
+        self.try_run(database, statements).unwrap_or_else(|said| panic!("{}: {said}", self.client));
+    }
+
+    /// The same until one fails: then what the server said.
+    pub(crate) fn try_run(&self, database: Option<&str>, statements: &[String]) -> Result<(), String> {
         let mut script = format!("DELIMITER {DELIMITER}\n");
         for statement in statements {
             script += &format!("{statement}\n{DELIMITER}\n");
         }
-        self.feed(database, script.as_bytes(), &["--binary-mode", "--comments"]);
+        self.try_feed(database, script.as_bytes(), &["--binary-mode", "--comments"]).map(|_| ())
     }
 
     /// What a query prints, without names of columns.

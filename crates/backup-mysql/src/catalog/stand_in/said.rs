@@ -125,8 +125,19 @@ pub(super) fn counts(all: &[Token<'_>], database: &str, name: &str) -> bool {
     (0..all.len()).any(|at| view::is_counted(all, at) && is_it(at))
 }
 
-/// Whether columns of what is not there are named without its database, as those of a view are.
+/// Whether columns of what is not there are named without its database, as MariaDB does those of a view.
 pub(super) fn is_said_as_a_view(all: &[Token<'_>], database: &str, name: &str) -> bool {
+    let (is_bare, is_qualified) = how_said(all, database, name);
+    is_bare && !is_qualified
+}
+
+/// Whether they are all named with it, as MariaDB does those of a table, and MySQL those of both.
+pub(super) fn is_said_as_a_table(all: &[Token<'_>], database: &str, name: &str) -> bool {
+    let (is_bare, is_qualified) = how_said(all, database, name);
+    is_qualified && !is_bare
+}
+
+fn how_said(all: &[Token<'_>], database: &str, name: &str) -> (bool, bool) {
     let named = |at: usize| all.get(at).and_then(|token| token.name());
     let dot = |at: usize| all.get(at) == Some(&Token::Other("."));
     let is_column = |at: &usize| named(*at).as_deref() == Some(name) && dot(at + 1);
@@ -136,7 +147,7 @@ pub(super) fn is_said_as_a_view(all: &[Token<'_>], database: &str, name: &str) -
         is_bare |= begins;
         is_qualified |= !begins && at.checked_sub(2).and_then(named).as_deref() == Some(database);
     }
-    is_bare && !is_qualified
+    (is_bare, is_qualified)
 }
 
 /// The functions that are called, each with the number of its arguments.
