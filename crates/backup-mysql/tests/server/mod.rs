@@ -1,6 +1,7 @@
 //! A real server for tests, and its own programs, which judge.
 
 #![allow(dead_code, reason = "each test file uses some of it")]
+#![allow(clippy::panic, reason = "a client that complains is a failure")]
 
 use std::io::Write;
 use std::process::{Command, Stdio};
