@@ -331,10 +331,8 @@ impl Objects {
         let sql = format!(
             "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = {of} AND TABLE_TYPE <> 'TEMPORARY'"
         );
-        let tables = self.tables.iter().map(|table| &table.name);
-        let views = self.views.iter().map(|view| &view.name);
-        let said = tables.chain(views).chain(&self.sequences).chain(&self.unfit).chain(&self.unselected);
-        let said: BTreeSet<String> = said.cloned().collect();
+        let mut said = self.names();
+        said.extend(self.unfit.iter().chain(&self.unselected).cloned());
         for row in connection.rows(ctx, &sql).await? {
             let mut row = Reading::new(row);
             let (name, kind) = (row.text()?, row.text()?);

@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use backup_core::{Ctx, Part, PartReader, Result};
 
 use super::session::Session;
-use super::{IS_THERE, Restore};
+use super::{Restore, was_there};
 use crate::catalog::library::LostLibraries;
 use crate::catalog::spec::SqlSpec;
-use crate::error::code;
 
 impl Restore {
     /// Makes one beside what stands in for its libraries: those that are there are somebody's.
@@ -35,7 +34,7 @@ impl Restore {
                 continue;
             };
             match self.make(ctx, session, made_from, sql.clone()).await {
-                Err(error) if code(&error).is_some_and(|code| IS_THERE.contains(&code)) => {}
+                Err(error) if was_there(&error) => {}
                 done => {
                     done?;
                     self.target.note_momentary("LIBRARY", library, true);

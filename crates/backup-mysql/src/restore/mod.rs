@@ -30,7 +30,6 @@ use crate::catalog::spec::{RowsSpec, SqlSpec, spec};
 use crate::config::Config;
 use crate::connect::{Connection, Version};
 use crate::ddl::create::without_definer;
-use crate::ddl::lex::{Token, tokens};
 use crate::ddl::quote::identifier;
 use crate::ddl::raw;
 use crate::ddl::translate::Translation;
@@ -43,8 +42,11 @@ use target::Target;
 
 pub(crate) use contents::is_incomplete;
 
-/// ER_TABLE_EXISTS_ERROR, ER_SP_ALREADY_EXISTS, ER_EVENT_ALREADY_EXISTS.
-const IS_THERE: [u16; 3] = [1050, 1304, 1537];
+/// Whether something of its name was there before what was to be made: ER_DB_CREATE_EXISTS, ER_TABLE_EXISTS_ERROR, ER_SP_ALREADY_EXISTS,
+/// ER_EVENT_ALREADY_EXISTS.
+fn was_there(error: &Error) -> bool {
+    code(error).is_some_and(|code| [1007, 1050, 1304, 1537].contains(&code))
+}
 
 /// The target, and the connections to it.
 #[derive(Debug)]
@@ -262,7 +264,7 @@ impl Restore {
     ) -> Result<()> {
         self.target.note_made(part, made_from);
         let made = self.make(ctx, session, made_from, sql).await;
-        if made.as_ref().err().and_then(code).is_some_and(|code| IS_THERE.contains(&code)) {
+        if made.as_ref().is_err_and(was_there) {
             self.target.forget_made(part, made_from);
         }
         made
@@ -274,7 +276,7 @@ impl Restore {
                 let sql = match &self.translation {
                     Some(translation) => {
                         let (sql, left_out) = translation.table(sql)?;
-                        warn_of(ctx, &sql, left_out);
+                        otherwise::left_out(ctx, &sql, left_out);
                         sql
                     }
                     None => sql,
@@ -442,21 +444,6 @@ impl Restore {
 async fn take_back(target: &Target, accounts: &Accounts, config: &Config) -> Result<()> {
     let (target, accounts) = (target.take_back(config).await, accounts.take_back(config).await);
     target.and(accounts)
-}
-
-/// What the target does not know of a table.
-fn warn_of(ctx: &Ctx, sql: &[u8], left_out: BTreeSet<String>) {
-    if left_out.is_empty() {
-        return;
-    }
-    let sql = String::from_utf8_lossy(sql);
-    let table = tokens(&sql).find_map(Token::name).unwrap_or_default();
-    let left_out: Vec<_> = left_out.into_iter().collect();
-    ctx.warn(format!(
-        "of table {} {} is left out, which MariaDB does not have",
-        table.escape_debug(),
-        left_out.join(", ")
-    ));
 }
 
 impl Drop for Restore {

@@ -1,9 +1,11 @@
-//! What a server makes otherwise than it was told, and only warns of.
+//! What a server makes otherwise than it was told, and only warns of, and what it is not told at all.
+
+use std::collections::BTreeSet;
 
 use backup_core::{Ctx, Result};
 
 use crate::connect::{Connection, Done};
-use crate::ddl::lex::{Token, words};
+use crate::ddl::lex::{Token, tokens};
 
 /// A key that is cut off to what its pages have room for, and a directory that it does not take (ER_TOO_LONG_KEY, WARN_OPTION_IGNORED).
 const OTHERWISE: [&[u8]; 2] = [b"1071", b"1618"];
@@ -16,14 +18,30 @@ pub(super) async fn tell(ctx: &Ctx, connection: &mut Connection, sql: &[u8], don
     for row in connection.rows(ctx, "SHOW WARNINGS").await? {
         let [_level, Some(number), Some(message)] = row.as_slice() else { continue };
         if OTHERWISE.contains(&number.as_slice()) {
-            let sql = String::from_utf8_lossy(sql);
-            let table = words(&sql).find_map(Token::name).unwrap_or_default();
             ctx.warn(format!(
                 "table {} is made otherwise than it was: {}",
-                table.escape_debug(),
+                table(sql).escape_debug(),
                 String::from_utf8_lossy(message).escape_debug()
             ));
         }
     }
     Ok(())
+}
+
+/// Tells what is left out of the statement of a table, if anything is.
+pub(super) fn left_out(ctx: &Ctx, sql: &[u8], left_out: BTreeSet<String>) {
+    if left_out.is_empty() {
+        return;
+    }
+    let left_out: Vec<_> = left_out.into_iter().collect();
+    ctx.warn(format!(
+        "of table {} {} is left out, which MariaDB does not have",
+        table(sql).escape_debug(),
+        left_out.join(", ")
+    ));
+}
+
+/// The table that a statement makes or alters.
+fn table(sql: &[u8]) -> String {
+    tokens(&String::from_utf8_lossy(sql)).find_map(Token::name).unwrap_or_default()
 }

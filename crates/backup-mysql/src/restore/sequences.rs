@@ -3,7 +3,7 @@
 use backup_core::{Ctx, Part, PartReader, Result};
 
 use super::session::Session;
-use super::{IS_THERE, Restore};
+use super::{Restore, was_there};
 use crate::catalog::Reading;
 use crate::ddl::lex::{Token, words};
 use crate::ddl::quote::identifier;
@@ -11,8 +11,6 @@ use crate::ddl::raw;
 use crate::error::{code, malformed};
 use crate::snapshot::is_denied;
 
-/// ER_DB_CREATE_EXISTS.
-const DATABASE_EXISTS: u16 = 1007;
 /// ER_NO_SUCH_TABLE, ER_NOT_SEQUENCE, ER_UNKNOWN_SEQUENCES.
 const IS_NOT_THERE: [u16; 3] = [1146, 4089, 4091];
 
@@ -82,12 +80,7 @@ impl Restore {
                 let skipped = if is_made { 1 } else { 0 };
                 for sql in statements.into_iter().skip(skipped) {
                     match session.connection.define(ctx, &sql).await {
-                        Err(error)
-                            if database.is_some() && is_denied(&error)
-                                || code(&error).is_some_and(|code| {
-                                    code == DATABASE_EXISTS || IS_THERE.contains(&code)
-                                }) =>
-                        {
+                        Err(error) if database.is_some() && is_denied(&error) || was_there(&error) => {
                             return Ok(());
                         }
                         made => made?,

@@ -12,6 +12,7 @@ use super::alone::Alone;
 use super::contents::{self, MARKER, Named};
 use super::session::Session;
 use super::some;
+use super::was_there;
 use crate::catalog::context::{Context, collate};
 use crate::catalog::spec::{RowsSpec, SqlSpec, spec};
 use crate::catalog::stand_in::drop_database;
@@ -28,8 +29,6 @@ const TAKE_BACK: Duration = Duration::from_secs(120);
 
 /// ER_NO_SUCH_THREAD: the connection to be killed ended by itself.
 const NO_SUCH_THREAD: u16 = 1094;
-/// ER_DB_CREATE_EXISTS, ER_TABLE_EXISTS_ERROR.
-const IS_THERE: [u16; 2] = [1007, 1050];
 
 /// What the restore does to the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -340,14 +339,11 @@ impl Target {
     ) -> Result<()> {
         self.note_own(|own| note(own, true));
         let made = connection.define(ctx, sql.as_bytes()).await;
-        let refusal = made.as_ref().err().and_then(code);
-        if refusal.is_some() {
+        if made.as_ref().err().and_then(code).is_some() {
             self.note_own(|own| note(own, false));
         }
         match made {
-            Err(error) if refusal.is_some_and(|code| IS_THERE.contains(&code)) => {
-                Err(came(what).because(error))
-            }
+            Err(error) if was_there(&error) => Err(came(what).because(error)),
             made => made.map(|_| ()),
         }
     }
