@@ -81,7 +81,9 @@ fn attribute(row: &Fields) -> Result<Attribute> {
         "l" => settings.push("SET COMPRESSION lz4".to_owned()),
         _ => {}
     }
-    let options = row.list("attoptions")?;
+    let mut options = row.list("attoptions")?;
+    // What servers since 15.20 note of each column themselves: others do not know it.
+    options.retain(|option| !option.starts_with("pg_attver="));
     if !options.is_empty() {
         settings.push(format!("SET ({})", super::relations::options(&options)));
     }
