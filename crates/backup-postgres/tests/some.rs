@@ -91,3 +91,29 @@ async fn a_table_brings_along_no_other_that_is_called_like_the_type_of_its_array
         assert_eq!(server.dump(&copy), server.dump(&source));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_called_like_a_table_that_is_there_comes_along_all_the_same() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE FUNCTION there(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 1'; CREATE COLLATION there FROM \"C\"; CREATE TABLE t (a int DEFAULT there(1), x text COLLATE there); INSERT INTO t VALUES (DEFAULT, 'x')",
+        );
+        let (manager, backup) = backed_up(&server, &source).await;
+        let target = server.create();
+        server.psql(&target, "CREATE TABLE there (kept int); INSERT INTO there VALUES (1)");
+        let mut options = RestoreOptions::default();
+        options.tables = vec!["t".parse().unwrap()];
+        manager.restore(&backup, &server.url(&target), options.clone()).await.unwrap();
+        let found = "INSERT INTO t (x) VALUES ('y') RETURNING a; SELECT kept FROM there";
+        assert_eq!(server.ask(&target, found), "2\n1\n", "on {}", server.major());
+        // What is called like it and is a relation is the one that is there.
+        server.psql(&source, "CREATE SEQUENCE \"there too\"; SELECT nextval('\"there too\"'); CREATE TABLE u (a int DEFAULT nextval('\"there too\"'))");
+        let (manager, backup) = backed_up(&server, &source).await;
+        server.psql(&target, "CREATE SEQUENCE \"there too\" START 70");
+        options.tables = vec!["u".parse().unwrap()];
+        manager.restore(&backup, &server.url(&target), options).await.unwrap();
+        assert_eq!(server.ask(&target, "INSERT INTO u DEFAULT VALUES RETURNING a"), "70\n");
+    }
+}

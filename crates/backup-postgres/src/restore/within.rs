@@ -12,6 +12,23 @@ use crate::error::sql_state;
 use crate::spec::{SqlSpec, read};
 
 /// What the transaction is to leave alone.
+/// What parts are called that have the name of the relation which they are of.
+const OF_ITS_NAME: [&str; 13] = [
+    "table",
+    "partition",
+    "foreign table",
+    "view",
+    "view definition",
+    "materialized view",
+    "materialized view contents",
+    "sequence",
+    "sequence owned by",
+    "table attach",
+    "default",
+    "row security",
+    "key state",
+];
+
 #[derive(Debug)]
 pub(super) struct Within {
     /// The parts of what was asked for; the others are what that needs.
@@ -76,10 +93,11 @@ impl Within {
         if self.asked.contains(&part.id) {
             return false;
         }
-        let schema = part.object.schema.clone().unwrap_or_default();
-        [part.object.selected_as(), &part.object.name]
-            .iter()
-            .any(|name| self.kept.contains(&(schema.clone(), (*name).to_owned())))
+        // A function, or a constraint of another table, may be called like a table that is there.
+        let object = &part.object;
+        let own = OF_ITS_NAME.contains(&object.kind.as_str()).then_some(&object.name);
+        let schema = object.schema.clone().unwrap_or_default();
+        own.into_iter().chain(&object.table).any(|name| self.kept.contains(&(schema.clone(), name.clone())))
     }
 
     fn made(&self) -> MutexGuard<'_, HashSet<PartId>> {
