@@ -1,8 +1,10 @@
 //! One running restore: a new database that takes the target's place when it is complete, loaded by many sessions; or, where rows or
 //! tables are added to a database that stays, one transaction in it.
 
+mod filled;
 mod gates;
 mod globals;
+mod keys;
 mod largeobjects;
 mod preflight;
 mod publish;
@@ -297,8 +299,11 @@ impl RestoreSession for Restore {
         match std::mem::replace(&mut self.place, Place::Left) {
             Place::Left => Ok(()),
             Place::Within(within) => {
-                for session in sessions {
-                    within.commit(ctx, &session).await?;
+                for session in &sessions {
+                    if let Err(error) = within.commit(ctx, session).await {
+                        *self.idle() = sessions;
+                        return Err(self.give_up_after(error).await);
+                    }
                 }
                 Ok(())
             }

@@ -1,6 +1,6 @@
 //! What a restore of some tables takes out of a database that stays, within its transaction: the old is there until the new is whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use backup_core::{Ctx, Error, ErrorKind, Part, PartKind, Result};
 
@@ -253,19 +253,46 @@ fn filled(parts: &[Part]) -> Result<BTreeMap<Name, Option<String>>> {
 
 /// Takes all rows out of the tables that get others.
 pub(super) async fn empty(ctx: &Ctx, session: &Session, parts: &[Part]) -> Result<()> {
-    let (mut whole, mut some) = (Vec::new(), Vec::new());
-    for ((schema, name), condition) in filled(parts)? {
-        let table = format!("ONLY {}", qualified(&schema, &name));
+    let (mut whole, mut some) = (BTreeSet::new(), Vec::new());
+    for (name, condition) in filled(parts)? {
         match condition {
-            None => whole.push(table),
-            Some(condition) => some.push(format!("DELETE FROM {table} WHERE {condition}")),
+            None => _ = whole.insert(name),
+            Some(condition) => {
+                let table = qualified(&name.0, &name.1);
+                some.push(format!("DELETE FROM ONLY {table} WHERE {condition}"));
+            }
         }
     }
-    let truncate = (!whole.is_empty()).then(|| format!("TRUNCATE {}", whole.join(", ")));
+    let mut tables = Vec::new();
+    for (root, partitions) in partitioned(ctx, session).await? {
+        // All of them together, so that a key between two such tables keeps neither from being emptied.
+        if partitions.is_subset(&whole) {
+            tables.push(qualified(&root.0, &root.1));
+            whole = &whole - &partitions;
+        }
+    }
+    tables.extend(whole.iter().map(|(schema, name)| format!("ONLY {}", qualified(schema, name))));
+    let truncate = (!tables.is_empty()).then(|| format!("TRUNCATE {}", tables.join(", ")));
     for statement in truncate.into_iter().chain(some) {
         session.statement(ctx, &statement).await.map_err(in_use)?;
     }
     Ok(())
+}
+
+/// The partitioned tables at the top of their trees, each with the tables that its rows are in, if there are some.
+async fn partitioned(ctx: &Ctx, session: &Session) -> Result<BTreeMap<Name, BTreeSet<Name>>> {
+    let sql = "WITH RECURSIVE tree (root, oid) AS (
+                 SELECT c.oid, c.oid FROM pg_catalog.pg_class c WHERE c.relkind = 'p' AND NOT c.relispartition
+                 UNION ALL SELECT t.root, i.inhrelid FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid)
+               SELECT rn.nspname::text AS root_schema, r.relname::text AS root, n.nspname::text AS schema, c.relname::text AS name
+               FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid AND c.relkind <> 'p' JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+               JOIN pg_catalog.pg_class r ON r.oid = t.root JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace";
+    let mut trees: BTreeMap<Name, BTreeSet<Name>> = BTreeMap::new();
+    for row in session.rows(ctx, sql, &[]).await? {
+        let root = (column(&row, "root_schema")?, column(&row, "root")?);
+        trees.entry(root).or_default().insert((column(&row, "schema")?, column(&row, "name")?));
+    }
+    Ok(trees)
 }
 
 fn in_use(error: Error) -> Error {

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backup_core::{Content, Ctx, Existing, Part, PartId, RestoreRequest, Result};
 
+use super::filled::with_filled;
 use super::replace::{self, ForeignKey, Name};
-use super::{largeobjects, sequences, triggers};
+use super::{keys, largeobjects, sequences, triggers};
 use crate::connect::Session;
 use crate::error::sql_state;
 use crate::spec::{SqlSpec, read};
 
-/// What the transaction is to leave alone.
 /// What parts are called that have the name of the relation which they are of.
 const OF_ITS_NAME: [&str; 13] = [
     "table",
@@ -29,6 +29,7 @@ const OF_ITS_NAME: [&str; 13] = [
     "key state",
 ];
 
+/// What the transaction is to leave alone.
 #[derive(Debug)]
 pub(super) struct Within {
     /// The parts of what was asked for; the others are what that needs.
@@ -37,6 +38,8 @@ pub(super) struct Within {
     kept: BTreeSet<Name>,
     /// Foreign keys of tables that are replaced, to others.
     keys: Vec<ForeignKey>,
+    /// Where rows alone come: how a query begins that asks about the tables which get them.
+    filled: Option<String>,
     /// What has to be said before the transaction commits.
     at_the_end: Vec<String>,
     /// Parts whose first statements made something.
@@ -51,19 +54,25 @@ impl Within {
         request: &RestoreRequest,
         parts: &[Part],
     ) -> Result<Self> {
-        session.execute(ctx, "BEGIN").await?;
+        // What it looks at in the end is what is there then.
+        session.execute(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED").await?;
         let mut within = Self {
             asked: Arc::clone(&request.asked),
             kept: BTreeSet::new(),
             keys: Vec::new(),
+            filled: None,
             at_the_end: Vec::new(),
             made: Mutex::default(),
         };
         let replaces = request.existing == Existing::Replace;
         if request.content == Content::DataOnly {
-            // No trigger fires and no foreign key is checked, as when they are made behind the rows.
+            // No trigger fires and no foreign key is checked before the end, as when they are made behind the rows.
             session.execute(ctx, "SET LOCAL session_replication_role = replica").await?;
-            within.at_the_end = triggers::silence(ctx, session, parts).await?;
+            within.filled = with_filled(parts)?;
+            if let Some(filled) = &within.filled {
+                keys::refuse_unseen(ctx, session, filled).await?;
+                within.at_the_end = triggers::silence(ctx, session, filled).await?;
+            }
             if replaces {
                 replace::empty(ctx, session, parts).await?;
             } else {
@@ -146,6 +155,9 @@ impl Within {
         }
         for statement in &self.at_the_end {
             session.statement(ctx, statement).await?;
+        }
+        if let Some(filled) = &self.filled {
+            keys::check(ctx, session, filled).await?;
         }
         session.execute(ctx, "COMMIT").await
     }
