@@ -62,7 +62,7 @@ impl Engine for Postgres {
             Some(name) => self.config.with_database(name),
         };
         let config = choose(ctx, &config, &restore::ADMINISTERED_FROM).await?;
-        Ok(Box::new(restore::Restore::begin(ctx, config, request, parts).await?))
+        Ok(Box::new(Box::pin(restore::Restore::begin(ctx, config, request, parts)).await?))
     }
 
     async fn scratch(&self, ctx: &Ctx) -> Result<Box<dyn Scratch>> {

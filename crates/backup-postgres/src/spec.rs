@@ -1,11 +1,16 @@
 //! What a part's `spec` says: how to restore it, and what has to be there first.
 
+use std::collections::BTreeSet;
+
 use backup_core::{Error, Part, PartId, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// What a part is called of a policy on a table that an extension brings along, of a label on something of its, and of whether row security is
-/// on for such a table.
+use crate::ddl::acl;
+use crate::ddl::quote::ident;
+
+/// What a part is called of a policy on a table that an extension brings along, of a label on something of its, of whether row security is on
+/// for such a table, and of a publication that has one.
 pub(crate) const POLICY_OF_EXTENSION: &str = "policy on an extension's table";
 pub(crate) const LABEL_OF_EXTENSION: &str = "security label on an extension's object";
 pub(crate) const SECURITY_OF_EXTENSION: &str = "row security of an extension's table";
@@ -85,8 +90,42 @@ pub(crate) struct DatabaseSpec {
     /// How ICU is to sort otherwise than that has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rules: Option<String>,
+    /// What one has that is made anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<PlaceSpec>,
 }
 
+/// To whom a database belongs, and what else is of its place and not of what is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct PlaceSpec {
+    pub(crate) owner: String,
+    /// Who may do what, as `pg_database` has it: nothing if nobody has said that.
+    pub(crate) acl: Option<Vec<String>>,
+    /// What it is if nobody has said it.
+    pub(crate) base: Vec<String>,
+    /// How many sessions there may be; -1 is as many as the server has.
+    pub(crate) connections: i32,
+    /// The tablespace that it lies in, if that is not the server's default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tablespace: Option<String>,
+}
+
+impl PlaceSpec {
+    /// What gives a database to its owner and grants what is granted on it. The roles that this names are added to `roles`.
+    pub(crate) fn owning(&self, database: &str, roles: &mut BTreeSet<String>) -> Result<Vec<String>> {
+        let (name, owner) = (ident(database), &self.owner);
+        roles.insert(owner.clone());
+        let mut statements = vec![format!("ALTER DATABASE {name} OWNER TO {}", ident(owner))];
+        if let Some(acl) = &self.acl {
+            let on = format!("DATABASE {name}");
+            let granted = acl::Granted { on: &on, column: None, owner };
+            statements.extend(acl::statements(granted, acl, &self.base, roles)?);
+        }
+        Ok(statements)
+    }
+
+}
 /// Only the gate, which every spec has.
 #[derive(Debug, Deserialize)]
 struct Gated {

@@ -81,7 +81,7 @@ fn source(server: &Server, prefix: &str, broken: bool) -> String {
              COMMENT ON ROLE \"{prefix} b\" IS 'it''s a group';
              GRANT \"{prefix} b\" TO \"{prefix} a\" WITH ADMIN OPTION; GRANT pg_read_all_data TO \"{prefix} c\"; {newer} {parameters}
              CREATE TABLE t (x int); ALTER TABLE t OWNER TO \"{prefix} a\"; GRANT SELECT ON t TO \"{prefix} b\";
-             INSERT INTO t VALUES (1)"
+             INSERT INTO t VALUES (1); ALTER DATABASE {source} OWNER TO \"{prefix} a\"; GRANT CREATE ON DATABASE {source} TO \"{prefix} b\""
         ),
     );
     if broken {
@@ -119,6 +119,11 @@ async fn roles_come_back_where_that_is_asked_for_and_those_that_are_there_stay()
             manager.restore(&BackupRef::Latest, &target, globals()).await.unwrap();
             assert_eq!(roles(&server, &prefix), expected);
             assert_eq!(server.dump(&source), content);
+            // The database itself is theirs too.
+            let owner = format!(
+                "SELECT pg_get_userbyid(datdba), datacl::text ~ '{prefix} b' FROM pg_database WHERE datname = '{source}'"
+            );
+            assert_eq!(server.ask("postgres", &owner), format!("{prefix} a|t\n"));
             // Once more, where one of them is another meanwhile.
             server.psql(
                 "postgres",

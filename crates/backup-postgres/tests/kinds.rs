@@ -506,3 +506,33 @@ async fn a_statement_that_fails_is_told_without_the_password_in_it() {
         assert!(error.contains("CREATE SUBSCRIPTION") && !error.contains("hidden"), "{error}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_configures_an_extension_and_may_not_be_read_is_left_out_where_that_is_asked_for() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE TABLE open (a int); INSERT INTO open VALUES (1); CREATE TABLE closed (a int); INSERT INTO closed VALUES (1); CREATE SEQUENCE counts; CREATE TABLE no_matter (a int);
+             ALTER EXTENSION plpgsql ADD TABLE open; ALTER EXTENSION plpgsql ADD TABLE closed; ALTER EXTENSION plpgsql ADD SEQUENCE counts; ALTER EXTENSION plpgsql ADD TABLE no_matter;
+             UPDATE pg_extension SET extconfig = ARRAY['open'::regclass, 'closed'::regclass, 'counts'::regclass]::oid[], extcondition = ARRAY['', '', ''] WHERE extname = 'plpgsql'",
+        );
+        let url = seen_by(&server, &source, "lb_unconfigured");
+        server.psql(&source, "GRANT SELECT ON open TO lb_unconfigured");
+        let manager = manager();
+        let refused = manager.backup(&url).await.unwrap_err();
+        let mut options = BackupOptions::default();
+        options.skip_unreadable = true;
+        let backup = manager.backup_with(&url, options).await;
+        server.psql(&source, "DROP OWNED BY lb_unconfigured");
+        assert!(
+            refused.kind() == ErrorKind::PermissionDenied && refused.to_string().contains("closed"),
+            "{refused}"
+        );
+        let backup = backup.unwrap();
+        assert_eq!(backup.left_out, ["table public.closed", "sequence public.counts"]);
+        let details = manager.get_backup(&BackupRef::from(&backup.id)).await.unwrap();
+        let tables: Vec<_> = details.tables.iter().map(|table| table.table.name.as_str()).collect();
+        assert_eq!(tables, ["open"]);
+    }
+}

@@ -1,13 +1,14 @@
 //! Extensions, what they bring along, and the rows of their tables that are configuration.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use backup_core::{Column, Result};
 
+use super::database::Database;
 use super::depend::reached;
 use super::node::{Body, Catalog, Node, NodeId, Rank, class};
 use super::reader::Reader;
-use super::schemas::{Database, sequence_columns};
+use super::schemas::sequence_columns;
 use crate::ddl::quote::ident;
 use crate::rows::RowsSpec;
 use crate::spec::Gate;
@@ -43,8 +44,14 @@ pub(super) async fn members(reader: Reader<'_>, catalog: &mut Catalog) -> Result
     Ok(())
 }
 
-/// Extensions, and the rows of their tables that are configuration.
-pub(super) async fn extensions(reader: Reader<'_>, catalog: &mut Catalog, database: &Database) -> Result<()> {
+/// Extensions, and the rows of their tables that are configuration. `unreadable` are the sequences of which the account may not read how far
+/// they have come.
+pub(super) async fn extensions(
+    reader: Reader<'_>,
+    catalog: &mut Catalog,
+    database: &Database,
+    unreadable: &HashSet<u32>,
+) -> Result<()> {
     let sql = "SELECT e.oid, e.extname::text AS name, n.nspname::text AS schema, pg_catalog.obj_description(e.oid, 'pg_extension') AS comment
                FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
                WHERE e.oid >= 16384 ORDER BY e.extname";
@@ -98,6 +105,9 @@ pub(super) async fn extensions(reader: Reader<'_>, catalog: &mut Catalog, databa
         node.needs.extend(catalog.by_key.get(&(class::RELATION, oid)));
         let id = catalog.push(node);
         catalog.rows_of.entry(oid).or_default().push(id);
+        if unreadable.contains(&oid) {
+            catalog.unreadable.insert(id);
+        }
         configured.insert(oid, id);
     }
     keys(reader, catalog, &configured).await

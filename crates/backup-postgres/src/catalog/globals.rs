@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use backup_core::Result;
 
+use super::database::setting_value;
 use super::node::{Catalog, Node, NodeId, Rank};
 use super::reader::{Fields, Reader};
-use super::schemas::setting_value;
 use crate::ddl::acl;
 use crate::ddl::quote::{ident, literal};
 use crate::spec::Global;

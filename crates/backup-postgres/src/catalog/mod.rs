@@ -3,6 +3,7 @@
 mod columns;
 mod constraints;
 mod contents;
+mod database;
 mod depend;
 mod extensions;
 mod foreign;
@@ -38,20 +39,20 @@ use std::collections::{HashMap, HashSet};
 use backup_core::{BackupRequest, Ctx, ErrorKind, Result};
 use futures::future::try_join;
 
+pub(crate) use database::{created, place, sayings};
 pub(crate) use lock::{changed, fingerprint, lock, lock_some, locking, shapes};
 pub(crate) use plan::Plan;
 pub(crate) use reader::Reader;
 pub(crate) use relations::unreadable;
-pub(crate) use schemas::database_sql;
 pub(crate) use unknown::anything_sql;
 
 use crate::connect::Session;
 use crate::error::sql_state;
 use contents::Size;
+use database::Database;
 use node::Catalog;
 use reader::Fields;
 use relations::Relations;
-use schemas::Database;
 
 /// What there is, before anything is locked.
 pub(crate) async fn relations(reader: Reader<'_>) -> Result<Relations> {
@@ -170,9 +171,11 @@ async fn up_to_rows<'a>(
         globals::parameters(reader, &mut catalog).await?;
         globals::tablespaces(reader, &mut catalog).await?;
     }
-    let database = schemas::database(reader, &mut catalog).await?;
+    let database = database::database(reader, &mut catalog).await?;
     schemas::schemas(reader, &mut catalog).await?;
-    extensions::extensions(reader, &mut catalog, &database).await?;
+    let unreadable =
+        if request.skip_unreadable { sequences::unreadable(reader).await? } else { HashSet::new() };
+    extensions::extensions(reader, &mut catalog, &database, &unreadable).await?;
     types::types(reader, &mut catalog).await?;
     functions::functions(reader, &mut catalog).await?;
     reader.release().await?;
@@ -196,8 +199,6 @@ async fn up_to_rows<'a>(
     let parts = tables::Parts::new(relations, columns, constraints, identities);
     tables::tables(reader, &mut catalog, &parts).await?;
     relations::views(reader, &mut catalog, relations, &parts.columns).await?;
-    let unreadable =
-        if request.skip_unreadable { sequences::unreadable(reader).await? } else { HashSet::new() };
     sequences::sequences(&mut catalog, relations, &parts.identities, sequences, &unreadable)?;
     relations.alias_types(&mut catalog);
     tables::defaults(&mut catalog, &parts);

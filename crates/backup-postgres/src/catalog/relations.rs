@@ -199,13 +199,16 @@ pub(crate) async fn unreadable(
     reader: Reader<'_>,
     relations: &Relations,
 ) -> Result<BTreeSet<(String, String)>> {
-    let sql = "SELECT c.oid FROM pg_catalog.pg_class c
+    // Of an extension's tables those are in a backup that it is configured by.
+    let sql = "SELECT c.oid, EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE c.oid = ANY (e.extconfig)) AS configures FROM pg_catalog.pg_class c
                WHERE c.relkind IN ('r', 'p') AND c.oid >= 16384
                  AND (NOT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') OR NOT pg_catalog.has_table_privilege(c.oid, 'SELECT')
                       OR c.relrowsecurity AND pg_catalog.row_security_active(c.oid))";
     let mut unreadable = BTreeSet::new();
     for row in reader.rows(sql).await? {
-        if let Some(relation) = relations.get(row.oid("oid")?) {
+        let (oid, configures) = (row.oid("oid")?, row.is("configures")?);
+        let of_extension = || relations.of_extension(oid).filter(|_| configures);
+        if let Some(relation) = relations.get(oid).or_else(of_extension) {
             let name = relations.selected_as(relation).unwrap_or(&relation.name);
             unreadable.insert((relation.schema.clone(), name.to_owned()));
         }

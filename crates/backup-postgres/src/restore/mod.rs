@@ -25,10 +25,12 @@ use backup_core::{
 };
 use tokio::sync::Semaphore;
 
+use crate::catalog::{self, Reader};
 use crate::config::Config;
 use crate::connect::Session;
 use crate::ddl::quote::ident;
 use crate::rows;
+use crate::scratch::is_scratch;
 use crate::spec::{SqlSpec, gate, read};
 use gates::Gates;
 use globals::Globals;
@@ -87,12 +89,9 @@ impl Restore {
         request: RestoreRequest,
         parts: Arc<[Part]>,
     ) -> Result<Self> {
-        let wanted = preflight::wanted(&parts, &request)?;
+        let mut wanted = preflight::wanted(&parts, &request)?;
         let target = config.database.clone();
         let (admin, admin_config) = administer(ctx, &config, &target).await?;
-        wanted.check(ctx, &admin).await?;
-        let globals = Globals::look(ctx, &admin).await?;
-        wanted.warn_of_tablespaces(ctx, &globals);
         let existing = match Session::open(ctx, &config).await {
             Ok(session) => Some(session),
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -103,6 +102,12 @@ impl Restore {
             }
             Err(error) => return Err(error),
         };
+        if existing.is_none() && !request.no_owner && !is_scratch(&target) {
+            wanted.want_owners()?;
+        }
+        wanted.check(ctx, &admin).await?;
+        let globals = Globals::look(ctx, &admin).await?;
+        wanted.warn_of_tablespaces(ctx, &globals);
         let (mut spec, mut there) = (wanted.database.clone(), None);
         if let Some(session) = existing {
             let is_empty = preflight::is_empty(ctx, &session).await?;
@@ -115,7 +120,7 @@ impl Restore {
             preflight::refuse_held(ctx, &admin, &target, &target).await?;
             if is_empty {
                 // Somebody made it as it should be.
-                spec = Some(preflight::database(ctx, &session).await?);
+                spec = Some(catalog::created(Reader::new(ctx, &session)).await?);
             }
             there = Some(request.existing);
         }
@@ -234,7 +239,11 @@ impl Restore {
         if tablespace.is_some() {
             session.execute(ctx, "SET default_tablespace = ''").await?;
         }
-        Ok(())
+        match &self.place {
+            // Here, where the roles are that the backup brings along, and before anything takes its time.
+            Place::Staging(staging) if is_database && !self.no_owner => staging.give(ctx, session).await,
+            _ => Ok(()),
+        }
     }
 
     /// Leaves the target as it was. If that fails, the error that was the reason says so too.

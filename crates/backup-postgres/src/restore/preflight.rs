@@ -77,6 +77,16 @@ fn refuse_circles(parts: &[Part]) -> Result<()> {
 }
 
 impl Wanted {
+    /// Wants the roles too that the database belongs to, which is made anew.
+    pub(super) fn want_owners(&mut self) -> Result<()> {
+        let mut roles = BTreeSet::new();
+        if let Some(place) = self.database.as_ref().and_then(|database| database.place.as_ref()) {
+            place.owning("", &mut roles)?;
+        }
+        self.roles.extend(&roles - &self.own_roles);
+        Ok(())
+    }
+
     /// An error that lists what an older server than the backup's does not know.
     pub(super) fn check_version(&self, ctx: &Ctx, version: u32) -> Result<()> {
         let Some(of) = self.database.as_ref().and_then(|database| database.version) else { return Ok(()) };
@@ -153,22 +163,6 @@ pub(super) async fn is_empty(ctx: &Ctx, session: &Session) -> Result<bool> {
     Ok(!rows.first().map(|row| column::<bool>(row, "full")).transpose()?.unwrap_or(true))
 }
 
-/// How a database was created.
-pub(super) async fn database(ctx: &Ctx, session: &Session) -> Result<DatabaseSpec> {
-    let sql = crate::catalog::database_sql(session.version);
-    let rows = session.rows(ctx, &sql, &[]).await?;
-    let row = rows.first().ok_or_else(|| Error::internal("a session has no database"))?;
-    Ok(DatabaseSpec {
-        encoding: column(row, "encoding")?,
-        collate: column(row, "collate")?,
-        ctype: column(row, "ctype")?,
-        provider: column(row, "provider")?,
-        version: None,
-        locale: column(row, "locale")?,
-        rules: column(row, "rules")?,
-    })
-}
-
 /// The error that names a target which is to be empty and is not.
 pub(super) fn not_empty(target: &str) -> Error {
     let message = format!("database {} holds something already", target.escape_debug());
@@ -207,6 +201,7 @@ mod tests {
             version: Some(of),
             locale: None,
             rules: None,
+            place: None,
         };
         let newer = vec![(18, "table a: virtual generated columns".to_owned()), (15, "index b".to_owned())];
         Wanted { newer, database: Some(database), ..Wanted::default() }

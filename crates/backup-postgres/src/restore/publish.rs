@@ -6,9 +6,9 @@ use backup_core::{Ctx, Error, ErrorKind, Existing, Result};
 use tokio::time::{Instant, sleep};
 
 use super::preflight;
-use super::staging::{MARK, Staging, end_sessions};
+use super::staging::{MARK, Staging, end_sessions, is_marked};
+use crate::catalog::{self, Reader};
 use crate::connect::{Session, column};
-use crate::ddl::acl;
 use crate::ddl::quote::ident;
 use crate::error::sql_state;
 use crate::scratch::is_scratch;
@@ -60,7 +60,10 @@ impl Staging {
             Some(_) => self.inherit(ctx, &session).await?,
             // It may be left behind.
             None if is_scratch(&self.target) => MARK,
-            None => -1,
+            None => {
+                let limit = self.place.as_ref().map(|place| place.connections);
+                limit.filter(|limit| !is_marked(*limit)).unwrap_or(-1)
+            }
         };
         let of = [self.target.as_str(), self.name.as_str()];
         let swap = Exchange { sql: self.swap(limit), of, new, then: &self.target };
@@ -212,28 +215,42 @@ impl Staging {
         session.rows(&ctx, name, &[&number]).await?.first().map(|row| column(row, "name")).transpose()
     }
 
-    /// Gives the new database what belongs to the place and not to what is in it, owner and privileges, and returns the connection limit
-    /// that it is to have.
+    /// Gives the new database what belongs to the place and not to what is in it: what is said of the target, its owner and its privileges.
+    /// Returns the connection limit that it is to have.
     async fn inherit(&self, ctx: &Ctx, session: &Session) -> Result<i32> {
-        let sql = "SELECT pg_catalog.pg_get_userbyid(d.datdba)::text AS owner, d.datacl::text[] AS acl,
-                          pg_catalog.acldefault('d', d.datdba)::text[] AS base, d.datconnlimit
-                   FROM pg_catalog.pg_database d WHERE d.datname = $1";
-        let rows = session.rows(ctx, sql, &[&self.target]).await?;
-        let Some(row) = rows.first() else { return Ok(-1) };
-        let (owner, name) = (column::<&str>(row, "owner")?, ident(&self.name));
-        let mut statements = vec![format!("ALTER DATABASE {name} OWNER TO {}", ident(owner))];
-        if let Some(items) = column::<Option<Vec<String>>>(row, "acl")? {
-            let on = format!("DATABASE {name}");
-            let granted = acl::Granted { on: &on, column: None, owner };
-            let base = column::<Vec<String>>(row, "base")?;
-            statements.extend(acl::statements(granted, &items, &base, &mut Default::default())?);
-        }
-        for statement in statements {
+        let reader = Reader::new(ctx, session);
+        let Some(place) = catalog::place(reader, &self.target).await? else { return Ok(-1) };
+        // While it is still the account's.
+        self.keep_said(ctx, session).await?;
+        for statement in place.owning(&self.name, &mut Default::default())? {
             session
                 .execute(ctx, &statement)
                 .await
                 .map_err(|error| error.during("keep what belonged to the database that is replaced"))?;
         }
-        column(row, "datconnlimit")
+        Ok(place.connections)
+    }
+
+    /// Says of the new database what is said of the target, even where the backup has it otherwise: that is warned of.
+    async fn keep_said(&self, ctx: &Ctx, session: &Session) -> Result<()> {
+        let reader = Reader::new(ctx, session);
+        let brought = catalog::sayings(reader, &self.name).await?;
+        for saying in catalog::sayings(reader, &self.target).await? {
+            if brought.contains(&saying) {
+                continue;
+            }
+            let told = format!("{} of database {}", saying.what, self.target.escape_debug());
+            match session.statement(ctx, &saying.of(&self.name)).await {
+                Ok(()) if brought.iter().any(|of| of.what == saying.what) => {
+                    ctx.warn(format!("{told} stays as it is, which is not as the backup has it"));
+                }
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    ctx.warn(format!("{told} is lost: {error}"));
+                }
+                Err(error) => return Err(error.during(format!("keep {told}"))),
+            }
+        }
+        Ok(())
     }
 }

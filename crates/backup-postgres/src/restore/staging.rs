@@ -5,11 +5,13 @@ use std::time::Duration;
 use backup_core::{Ctx, Error, ErrorKind, Existing, Result};
 
 use super::globals::Globals;
+use crate::catalog::{self, Reader};
 use crate::config::Config;
 use crate::connect::{Session, column};
 use crate::ddl::quote::{ident, literal};
 use crate::error::sql_state;
-use crate::spec::DatabaseSpec;
+use crate::scratch::is_scratch;
+use crate::spec::{DatabaseSpec, PlaceSpec};
 
 /// The connection limit of an unfinished database, and of one that was replaced: only what has it is dropped by a later restore. CREATE DATABASE sets
 /// it, so no moment is without it. (It is the text `life` as a number, and more than any server has connections.)
@@ -35,6 +37,8 @@ pub(crate) struct Staging {
     pub(super) replaced: String,
     /// If there is a target, what may become of what is in it: it was empty, or is to be replaced.
     pub(super) existing: Option<Existing>,
+    /// If there is none, whose the new database is to be, as the backup has it.
+    pub(super) place: Option<PlaceSpec>,
 }
 
 /// A session with a database of the server that is not `target`.
@@ -68,6 +72,7 @@ impl Staging {
             target: target.to_owned(),
             replaced: with_suffix(target, "-lifeboat-replaced"),
             existing: None,
+            place: None,
         }
     }
 
@@ -87,13 +92,22 @@ impl Staging {
         let mut staging = Self::named(admin, target);
         staging.existing = existing;
         staging.drop_stale(ctx, session).await?;
+        let place = match existing {
+            Some(_) => catalog::place(Reader::new(ctx, session), target).await?,
+            // One that is compared and dropped again is nobody's.
+            None if is_scratch(target) => None,
+            None => {
+                staging.place = spec.and_then(|spec| spec.place.clone());
+                staging.place.clone()
+            }
+        };
         let mut sql =
             format!("CREATE DATABASE {} TEMPLATE template0 CONNECTION LIMIT {MARK}", ident(&staging.name));
         if let Some(spec) = spec {
             sql += &options(spec, session.version);
         }
-        if existing.is_some() {
-            sql += &tablespace_of(ctx, session, target).await?;
+        if let Some(tablespace) = place.and_then(|place| place.tablespace) {
+            sql += &in_tablespace(ctx, session, &tablespace).await?;
         }
         let Err(error) = session.execute(ctx, &sql).await else { return Ok(staging) };
         let error = error.during(format!("create database {}", staging.name.escape_debug()));
@@ -110,6 +124,15 @@ impl Staging {
             ErrorKind::PermissionDenied => error.hint("the account needs CREATEDB to restore"),
             _ => error,
         })
+    }
+
+    /// Gives the new database to whom it belongs, if it takes nobody's place.
+    pub(super) async fn give(&self, ctx: &Ctx, session: &Session) -> Result<()> {
+        let Some(place) = &self.place else { return Ok(()) };
+        for statement in place.owning(&self.name, &mut Default::default())? {
+            session.statement(ctx, &statement).await?;
+        }
+        Ok(())
     }
 
     /// How to connect to the new database.
@@ -246,22 +269,16 @@ pub(super) async fn end_sessions(ctx: &Ctx, session: &Session, database: &str) -
     session.rows(ctx, sql, &[&database]).await.map(drop)
 }
 
-/// What puts a new database where the one lies that it replaces.
-async fn tablespace_of(ctx: &Ctx, session: &Session, database: &str) -> Result<String> {
-    let sql =
-        "SELECT s.spcname::text AS name, pg_catalog.has_tablespace_privilege(s.oid, 'CREATE') AS allowed
-               FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace s ON s.oid = d.dattablespace
-               WHERE d.datname = $1 AND s.spcname <> 'pg_default'";
-    let rows = session.rows(ctx, sql, &[&database]).await?;
-    let Some(row) = rows.first() else { return Ok(String::new()) };
-    let name = column::<&str>(row, "name")?;
-    if column(row, "allowed")? {
-        return Ok(format!(" TABLESPACE {}", ident(name)));
-    }
-    ctx.warn(format!(
-        "the new database does not lie in tablespace {}, as the one does that it replaces: the account may not create there",
-        name.escape_debug()
-    ));
+/// What puts a new database into a tablespace, if it may be there.
+async fn in_tablespace(ctx: &Ctx, session: &Session, name: &str) -> Result<String> {
+    let sql = "SELECT pg_catalog.has_tablespace_privilege(s.oid, 'CREATE') AS allowed FROM pg_catalog.pg_tablespace s WHERE s.spcname = $1";
+    let rows = session.rows(ctx, sql, &[&name]).await?;
+    let why = match rows.first().map(|row| column::<bool>(row, "allowed")).transpose()? {
+        Some(true) => return Ok(format!(" TABLESPACE {}", ident(name))),
+        Some(false) => "the account may not create there",
+        None => "the server lacks it",
+    };
+    ctx.warn(format!("the new database does not lie in tablespace {}: {why}", name.escape_debug()));
     Ok(String::new())
 }
 
