@@ -91,6 +91,9 @@ pub(crate) enum ChannelBinding {
     Require,
 }
 
+/// The directories in which servers make their sockets if nobody says otherwise: Debian's, and PostgreSQL's own.
+const SOCKETS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
+
 type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// What the URL says, or else the service file, or else the environment.
@@ -222,11 +225,14 @@ impl Config {
         self.clear_password && (self.host.is_this_machine() || self.tls.mode.verifies())
     }
 
-    /// The host as a password file names it.
-    pub(crate) fn host_name(&self) -> &str {
+    /// The host as a password file names it: what is reached by a usual socket is `localhost` too.
+    pub(crate) fn host_names(&self) -> Vec<&str> {
         match &self.host {
-            Host::Tcp(name) => name,
-            Host::Socket(_) => "localhost",
+            Host::Tcp(name) => vec![name],
+            Host::Socket(directory) => {
+                let usual = SOCKETS.contains(&directory.to_str().unwrap_or_default());
+                directory.to_str().into_iter().chain(usual.then_some("localhost")).collect()
+            }
         }
     }
 }
@@ -316,8 +322,10 @@ fn hosts(settings: &Settings<'_>) -> Result<Vec<(Host, u16)>> {
     };
     if named.is_empty() {
         let port = settings.url.hosts.first().and_then(|(_, port)| *port).map_or_else(|| port(0), Ok)?;
-        let usual = ["/var/run/postgresql", "/tmp"].map(PathBuf::from);
-        let found = usual.into_iter().find(|directory| directory.join(format!(".s.PGSQL.{port}")).exists());
+        let found = SOCKETS
+            .map(PathBuf::from)
+            .into_iter()
+            .find(|directory| directory.join(format!(".s.PGSQL.{port}")).exists());
         return Ok(vec![(found.map_or_else(|| Host::Tcp("localhost".to_owned()), Host::Socket), port)]);
     }
     let with_port = |(place, (name, own)): (usize, (String, Option<u16>))| {

@@ -15,8 +15,9 @@ pub(crate) fn find(file: &Path, config: &Config) -> Result<Option<Secret>> {
         Err(error) => return Err(error).during(|| format!("read {}", file.display())),
     };
     let port = config.port.to_string();
-    let wanted = [config.host_name(), &port, &config.database, &config.user];
-    let found = text.lines().filter(|line| !line.starts_with('#')).find_map(|line| password(line, wanted));
+    let (hosts, wanted) = (config.host_names(), [port.as_str(), &config.database, &config.user]);
+    let found =
+        text.lines().filter(|line| !line.starts_with('#')).find_map(|line| password(line, &hosts, wanted));
     let Some(password) = found else { return Ok(None) };
     let mode = std::fs::metadata(file).during(|| format!("look at {}", file.display()))?.permissions().mode();
     if mode & 0o077 != 0 {
@@ -26,8 +27,8 @@ pub(crate) fn find(file: &Path, config: &Config) -> Result<Option<Secret>> {
     Ok(Some(Secret::new(password)))
 }
 
-/// The password of a line, if its first four fields are `wanted` or `*`.
-fn password(line: &str, wanted: [&str; 4]) -> Option<String> {
+/// The password of a line, if its first field is one of `hosts` or `*`, and so are the next three what is `wanted`.
+fn password(line: &str, hosts: &[&str], wanted: [&str; 3]) -> Option<String> {
     let mut fields = vec![String::new()];
     let mut chars = line.chars();
     while let Some(c) = chars.next() {
@@ -42,8 +43,10 @@ fn password(line: &str, wanted: [&str; 4]) -> Option<String> {
         fields.last_mut()?.push(c);
     }
     let password = fields.pop().filter(|_| fields.len() == 4)?;
-    let fits = fields.iter().zip(wanted).all(|(field, wanted)| field == "*" || field == wanted);
-    fits.then_some(password)
+    let (host, others) = fields.split_first()?;
+    let fits = |(field, wanted): (&String, &str)| field == "*" || field == wanted;
+    let is_host = host == "*" || hosts.contains(&host.as_str());
+    (is_host && others.iter().zip(wanted).all(fits)).then_some(password)
 }
 
 #[cfg(test)]
@@ -52,10 +55,12 @@ mod tests {
 
     #[test]
     fn fields_match_or_are_stars_and_escapes_are_taken_off() {
-        let wanted = ["db", "5432", "sh:op", "me"];
-        assert_eq!(password("db:5432:sh\\:op:me:p\\\\a:ss", wanted).as_deref(), Some("p\\a:ss"));
-        assert_eq!(password("*:*:*:*:x", wanted).as_deref(), Some("x"));
-        assert_eq!(password("db:5432:*:you:x", wanted), None);
-        assert_eq!(password("db:5432:me:x", wanted), None);
+        let password = |line| password(line, &["/tmp", "db"], ["5432", "sh:op", "me"]);
+        assert_eq!(password("db:5432:sh\\:op:me:p\\\\a:ss").as_deref(), Some("p\\a:ss"));
+        assert_eq!(password("/tmp:5432:sh\\:op:me:x").as_deref(), Some("x"));
+        assert_eq!(password("*:*:*:*:x").as_deref(), Some("x"));
+        assert_eq!(password("other:5432:*:me:x"), None);
+        assert_eq!(password("db:5432:*:you:x"), None);
+        assert_eq!(password("db:5432:me:x"), None);
     }
 }

@@ -272,3 +272,32 @@ async fn every_sslmode_lets_in_and_keeps_out_whom_it_should() {
         println!("{}: {} ways of getting in", bin.display(), count + 2);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_file_names_a_socket_by_its_directory() {
+    for bin in Private::programs() {
+        let server = Private::start(&bin, "", "", &[]);
+        server.ask("postgres", "CREATE ROLE sockets LOGIN SUPERUSER PASSWORD 'secret'");
+        server.write("data/pg_hba.conf", "local all owner trust\nlocal all all scram-sha-256\n");
+        server.control(&["reload"]);
+        let sockets = server.path("");
+        let sockets = sockets.to_str().unwrap().trim_end_matches('/');
+        let files = tempfile::tempdir().unwrap();
+        let file = files.path().join("passwords");
+        let url = format!(
+            "sockets@{}:PORT/postgres?passfile={}",
+            sockets.replace('/', "%2F"),
+            file.to_str().unwrap()
+        );
+        for (line, expected) in [
+            // It is no usual one, so this is another server.
+            ("localhost:*:*:sockets:wrong\nDIR:*:*:sockets:secret", In),
+            ("localhost:*:*:sockets:secret", Refused(Connect, "password")),
+            ("DIR:1:*:sockets:wrong\n*:*:*:sockets:secret", In),
+        ] {
+            std::fs::write(&file, line.replace("DIR", sockets)).unwrap();
+            std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+            check(&server, &[(url.as_str(), expected)]).await;
+        }
+    }
+}
