@@ -14,6 +14,7 @@ use crate::ddl::quote::ident;
 pub(crate) const POLICY_OF_EXTENSION: &str = "policy on an extension's table";
 pub(crate) const LABEL_OF_EXTENSION: &str = "security label on an extension's object";
 pub(crate) const SECURITY_OF_EXTENSION: &str = "row security of an extension's table";
+pub(crate) const PUBLICATION_OF_EXTENSION: &str = "extension's table in publication";
 
 /// What a part of a restore waits for beyond its `after`. Functions can use what no dependency tells of, so a part starts when
 /// every part of a lower gate is restored.
@@ -124,8 +125,8 @@ impl PlaceSpec {
         }
         Ok(statements)
     }
-
 }
+
 /// Only the gate, which every spec has.
 #[derive(Debug, Deserialize)]
 struct Gated {

@@ -409,3 +409,53 @@ async fn a_materialized_view_whose_owner_sees_some_rows_is_filled_with_these() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_has_a_default_only_if_it_has_one_whatever_the_type_below_it_got_later() {
+    const HELD: &str = "SELECT typname, typdefault FROM pg_type WHERE typtype = 'd' AND typnamespace = 'public'::regnamespace ORDER BY 1";
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE DOMAIN a AS int; CREATE DOMAIN \"b c\" AS a CHECK (VALUE > 0); CREATE DOMAIN own AS a DEFAULT 7; CREATE DOMAIN above AS own; ALTER DOMAIN above DROP DEFAULT;
+             ALTER DOMAIN a SET DEFAULT 5; CREATE DOMAIN copied AS a; CREATE TABLE t (x \"b c\", o own, u above, c copied, y int); INSERT INTO t (y) VALUES (1)",
+        );
+        let (manager, backup) = backed_up(&server, &source).await;
+        let copy = restored(&server, &manager, &backup).await;
+        assert_eq!(server.ask(&source, HELD), "a|5\nabove|\nb c|\ncopied|5\nown|7\n");
+        assert_eq!(server.ask(&copy, HELD), server.ask(&source, HELD));
+        assert_eq!(server.dump(&copy), server.dump(&source));
+        assert_eq!(server.ask(&copy, "INSERT INTO t (y) VALUES (2) RETURNING x, o, u, c"), "|7||5\n");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_extensions_table_stays_in_its_publication_if_the_extension_makes_it() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE TABLE made (a int PRIMARY KEY, b int); CREATE TABLE own (a int); ALTER EXTENSION plpgsql ADD TABLE made; CREATE PUBLICATION p FOR TABLE made, own",
+        );
+        server.psql(&source, "CREATE PUBLICATION once FOR TABLE made");
+        let (manager, backup) = backed_up(&server, &source).await;
+        let told = Arc::new(Told::default());
+        let manager = manager.with_context(Ctx::new().with_progress(told.clone()));
+        // Here the extension does not make it: that is told, and all else comes.
+        let copy = restored(&server, &manager, &backup).await;
+        let held = "SELECT p.pubname, r.prrelid::regclass FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid ORDER BY 1, 2";
+        assert_eq!(server.ask(&copy, held), "p|own\n");
+        let warnings = told.warnings();
+        assert!(
+            warnings.len() == 2 && told.has("publication public.p ") && told.has("publication public.once "),
+            "{warnings:?}"
+        );
+        // Here it is there already.
+        let target = server.create();
+        server.psql(&target, "CREATE TABLE made (a int PRIMARY KEY, b int)");
+        let mut options = RestoreOptions::default();
+        options.tables = vec!["own".parse().unwrap(), "made".parse().unwrap()];
+        manager.restore(&backup, &server.url(&target), options).await.unwrap();
+        assert_eq!(server.ask(&target, held), "once|made\np|made\np|own\n");
+    }
+}

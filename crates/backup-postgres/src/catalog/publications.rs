@@ -7,6 +7,7 @@ use super::reader::{Fields, Reader};
 use super::relations::Relations;
 use crate::ddl::acl;
 use crate::ddl::quote::ident;
+use crate::spec::PUBLICATION_OF_EXTENSION;
 
 pub(super) async fn publications(
     reader: Reader<'_>,
@@ -89,7 +90,12 @@ async fn tables(reader: Reader<'_>, catalog: &mut Catalog, relations: &Relations
          FROM pg_catalog.pg_publication_rel x JOIN pg_catalog.pg_publication p ON p.oid = x.prpubid ORDER BY p.pubname, x.prrelid"
     );
     for row in reader.rows(&sql).await? {
-        let Some(relation) = relations.get(row.oid("prrelid")?) else { continue };
+        let oid = row.oid("prrelid")?;
+        let (kind, relation) = match relations.get(oid) {
+            Some(relation) => ("publication table", Some(relation)),
+            None => (PUBLICATION_OF_EXTENSION, relations.of_extension(oid)),
+        };
+        let Some(relation) = relation else { continue };
         let columns: Vec<String> = row.list("columns")?.iter().map(|name| ident(name)).collect();
         let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
         let filter = row.maybe("filter")?.map_or(String::new(), |filter| format!(" WHERE ({filter})"));
@@ -98,14 +104,7 @@ async fn tables(reader: Reader<'_>, catalog: &mut Catalog, relations: &Relations
             ident(row.text("name")?),
             relation.quoted()
         );
-        let mut node = relations.node_of(
-            catalog,
-            relation,
-            "publication table",
-            row.text("name")?,
-            Rank::Made,
-            vec![add],
-        );
+        let mut node = relations.node_of(catalog, relation, kind, row.text("name")?, Rank::Made, vec![add]);
         if !columns.is_empty() || !filter.is_empty() {
             node.since(15, "a publication of some rows or columns");
         }

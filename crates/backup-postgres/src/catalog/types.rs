@@ -28,7 +28,8 @@ pub(super) async fn types(reader: Reader<'_>, catalog: &mut Catalog) -> Result<(
                 t.typacl::text[] AS acl, pg_catalog.acldefault('T', t.typowner)::text[] AS base,
                 pg_catalog.format_type(t.typbasetype, t.typtypmod) AS domain_of, t.typnotnull,
                 COALESCE(pg_catalog.pg_get_expr(t.typdefaultbin, 0), pg_catalog.quote_literal(t.typdefault)) AS default_expression,
-                t.typdefault, t.typdefaultbin IS NOT NULL AS default_is_expression,
+                t.typdefault, t.typtype = 'd' AND t.typdefaultbin IS NULL AND t.typdefault IS NULL
+                  AND (b.typdefaultbin IS NOT NULL OR b.typdefault IS NOT NULL) AS drops_default,
                 CASE WHEN t.typcollation <> COALESCE(b.typcollation, 0) THEN {type_collation} END AS collation,
                 t.typlen, t.typbyval, t.typalign::text, t.typstorage::text, t.typcategory::text, t.typispreferred, t.typdelim::text,
                 t.typcollation <> 0 AS collatable, CASE WHEN t.typelem <> 0 THEN pg_catalog.format_type(t.typelem, NULL) END AS element,
@@ -81,6 +82,11 @@ pub(super) async fn types(reader: Reader<'_>, catalog: &mut Catalog) -> Result<(
         let word = if kind == "d" { "DOMAIN" } else { "TYPE" };
         let constraints = constraint_oids.get(&key.1).cloned().unwrap_or_default();
         add(catalog, &row, key, word, statement)?;
+        if row.is("drops_default")? {
+            // A new domain copies the default that its base has.
+            let drop = format!("ALTER DOMAIN {name} DROP DEFAULT");
+            catalog.of(key).into_iter().for_each(|node| node.push(drop.clone()));
+        }
         for (oid, constraint) in constraints {
             catalog.alias((class::CONSTRAINT, oid), key);
             let identity = format!("CONSTRAINT {} ON DOMAIN {name}", ident(&constraint));

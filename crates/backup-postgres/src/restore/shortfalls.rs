@@ -5,7 +5,7 @@ use backup_core::{Ctx, Error, ErrorKind, Part, Result};
 use super::validators;
 use crate::connect::Session;
 use crate::error::sql_state;
-use crate::spec::{LABEL_OF_EXTENSION, POLICY_OF_EXTENSION, SECURITY_OF_EXTENSION};
+use crate::spec::{LABEL_OF_EXTENSION, POLICY_OF_EXTENSION, PUBLICATION_OF_EXTENSION, SECURITY_OF_EXTENSION};
 
 /// What the part is called that fills a materialized view.
 const CONTENTS: &str = "materialized view contents";
@@ -36,7 +36,7 @@ pub(super) async fn statement(ctx: &Ctx, session: &Session, part: &Part, sql: &s
     let warning = match part.object.kind.as_str() {
         CONTENTS => contents(part, &error),
         PRIVILEGES | LABEL_OF_EXTENSION => privileges(part, &error),
-        POLICY_OF_EXTENSION | SECURITY_OF_EXTENSION => of_extension(part, &error),
+        POLICY_OF_EXTENSION | SECURITY_OF_EXTENSION | PUBLICATION_OF_EXTENSION => of_extension(part, &error),
         MEMBERS => members(part, &error),
         KEY_STATE => key_state(part, &error),
         INDEX_OF_CONTENTS => index_of_contents(part, &error),
