@@ -22,6 +22,8 @@ pub(crate) struct Attribute {
     pub(crate) default: Option<(u32, String)>,
     /// `s` or `v`, if it is generated.
     pub(crate) generated: Option<char>,
+    /// Whether its type is one of several ranges, or arrays of it.
+    pub(crate) is_multirange: bool,
     /// `a` or `d`, if it is an identity.
     pub(crate) identity: Option<char>,
     pub(crate) is_local: bool,
@@ -45,6 +47,7 @@ pub(super) async fn columns(reader: Reader<'_>) -> Result<HashMap<u32, Vec<Attri
                 a.attidentity::text, a.attgenerated::text, a.attislocal, a.attinhcount::int4 > 0 AS inherited,
                 d.oid AS default_oid, pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS default_expression,
                 a.attstattarget::int4 AS target, CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage::text END AS storage, t.typstorage::text,
+                t.typtype = 'm' OR EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.oid = t.typelem AND e.typtype = 'm') AS multirange,
                 {compression} AS compression, a.attoptions, a.attacl::text[] AS acl,
                 ARRAY(SELECT o.option_name || '=' || COALESCE(o.option_value, '') FROM pg_catalog.pg_options_to_table(a.attfdwoptions) o) AS fdw_options
          FROM pg_catalog.pg_attribute a
@@ -100,6 +103,7 @@ fn attribute(row: &Fields) -> Result<Attribute> {
         is_key: row.is("is_key")?,
         default,
         generated: letter("attgenerated")?,
+        is_multirange: row.is("multirange")?,
         identity: letter("attidentity")?,
         is_local: row.is("attislocal")?,
         inherited: row.is("inherited")?,

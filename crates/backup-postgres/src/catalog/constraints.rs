@@ -437,8 +437,9 @@ fn apart(
 /// What the server says of primary keys, UNIQUE, EXCLUDE, and foreign keys.
 pub(super) async fn read_keys(reader: Reader<'_>) -> Result<Vec<Fields>> {
     let period = reader.since(18, "c.conperiod", "false");
+    let sets_some = reader.since(15, "c.confdelsetcols IS NOT NULL", "false");
     let sql = format!(
-        "SELECT c.oid, c.conrelid, c.contype::text AS kind, c.conname::text AS name, c.conparentid, c.conindid, {period} AS period,
+        "SELECT c.oid, c.conrelid, c.contype::text AS kind, c.conname::text AS name, c.conparentid, c.conindid, {period} AS period, {sets_some} AS sets_some,
                 pg_catalog.pg_get_constraintdef(c.oid) AS definition, c.condeferrable, c.condeferred, c.convalidated,
                 i.reloptions, c.confrelid, xn.nspname::text AS index_schema, i.relname::text AS index_name, s.spcname::text AS tablespace
          FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace
@@ -490,6 +491,9 @@ pub(super) fn keys(catalog: &mut Catalog, relations: &Relations, rows: &[Fields]
         node.tablespace = row.maybe("tablespace")?.map(str::to_owned);
         if row.is("period")? {
             node.since(18, "keys without overlaps");
+        }
+        if row.text("kind")? == "x" && relation.kind == RelationKind::Partitioned {
+            node.since(17, "an exclusion constraint of a partitioned table");
         }
         // Each locks its table: of two at once one would wait, and a session with it.
         let before = catalog.indexes_of.get(&relation.oid).and_then(|made| made.last());
@@ -561,6 +565,12 @@ fn foreign_key(
     node = node.identity(format!("CONSTRAINT {} ON {}", ident(name), relation.quoted()));
     if row.is("period")? || row.text("definition")?.ends_with(" NOT ENFORCED") {
         node.since(18, "a foreign key of periods, or that is not enforced");
+    }
+    if from == RelationKind::Partitioned && row.text("definition")?.ends_with(" NOT VALID") {
+        node.since(18, "a foreign key of a partitioned table that is not valid");
+    }
+    if row.is("sets_some")? {
+        node.since(15, "a foreign key that sets some of its columns");
     }
     node.needs.extend(catalog.by_key.get(&(class::RELATION, row.oid("confrelid")?)));
     node.needs.extend(catalog.rows_of.get(&row.oid("confrelid")?).into_iter().flatten());

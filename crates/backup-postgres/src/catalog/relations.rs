@@ -8,6 +8,7 @@ use super::columns::Attribute;
 use super::node::{Catalog, Dummy, Key, Node, Rank, class, named};
 use super::readable::readable;
 use super::reader::{Fields, OURS, Reader};
+use super::tables::set;
 use crate::ddl::quote::ident;
 
 /// A relation, as the rest of the reading has to know it.
@@ -313,12 +314,8 @@ fn view(
     }
     node.granted(&format!("TABLE {name}"), None, &relation.owner, row.get("acl")?, &row.list("base")?)?;
     for column in columns.get(&relation.oid).into_iter().flatten().filter(|_| !is_view) {
-        for setting in &column.settings {
-            node.push(format!(
-                "ALTER MATERIALIZED VIEW {name} ALTER COLUMN {} {setting}",
-                ident(&column.name)
-            ));
-        }
+        let alter = format!("ALTER MATERIALIZED VIEW {name} ALTER COLUMN {}", ident(&column.name));
+        column.settings.iter().for_each(|setting| set(&mut node, &alter, setting));
     }
     if !is_view {
         node.push_all(replica_identity(relation, row.text("relreplident")?));

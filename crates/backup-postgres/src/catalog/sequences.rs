@@ -27,6 +27,8 @@ struct Identity {
     definition: String,
     /// What has to be said when it is there: it may count in another type than its column, which its definition cannot say.
     altered: Option<String>,
+    /// Whether its definition says if it is logged.
+    says_if_logged: bool,
     acl: Option<Vec<String>>,
     base: Vec<String>,
 }
@@ -78,7 +80,9 @@ pub(super) async fn read(reader: Reader<'_>, relations: &Relations) -> Result<(I
                 };
                 let options = if altered.is_some() { "" } else { &options };
                 let definition = format!("(SEQUENCE NAME {name} {said}{options})");
-                identities.of_column.insert(place, Identity { oid, definition, altered, acl, base });
+                let says_if_logged = !logged.is_empty();
+                let identity = Identity { oid, definition, altered, says_if_logged, acl, base };
+                identities.of_column.insert(place, identity);
             }
             (_, column) => {
                 let unlogged = if row.text("relpersistence")? == "u" { "UNLOGGED " } else { "" };
@@ -119,6 +123,11 @@ impl Identities {
     /// What has to be said of a column's identity when its table is there.
     pub(super) fn altered(&self, relation: &Relation, column: &Attribute) -> Option<String> {
         self.of_column.get(&(relation.oid, column.number))?.altered.clone()
+    }
+
+    /// Whether a column's definition says if its identity is logged.
+    pub(super) fn says_if_logged(&self, relation: &Relation, column: &Attribute) -> bool {
+        self.of_column.get(&(relation.oid, column.number)).is_some_and(|identity| identity.says_if_logged)
     }
 
     /// Says that a table's node makes its identities' sequences along.
@@ -177,6 +186,9 @@ pub(super) fn sequences(
             vec![sequence.statement],
         );
         node.table = None;
+        if relation.is_unlogged {
+            node.since(15, "a sequence that is not logged");
+        }
         node = node.identity(relation.identity()).owned(&relation.identity(), &relation.owner);
         node.granted(&relation.identity(), None, &relation.owner, sequence.acl, &sequence.base)?;
         let table = sequence.owned_by.as_ref().and_then(|(table, _)| relations.get(*table));

@@ -48,13 +48,20 @@ pub(super) async fn subscriptions(reader: Reader<'_>, catalog: &mut Catalog) -> 
         let (name, owner) = (row.text("name")?, row.text("owner")?);
         let what = format!("SUBSCRIPTION {}", ident(name));
         let publications: Vec<String> = row.list("publications")?.iter().map(|name| ident(name)).collect();
+        let options = options(reader.version, &row)?;
         let create = format!(
             "CREATE {what} CONNECTION {} PUBLICATION {} WITH ({})",
             literal(row.text("connection")?),
             publications.join(", "),
-            options(reader, &row)?
+            options.iter().map(|(_, option)| option.as_str()).collect::<Vec<_>>().join(", ")
         );
-        let node = Node::sql("subscription", name, Rank::Last, vec![create]);
+        let mut node = Node::sql("subscription", name, Rank::Last, vec![create]);
+        for (since, _) in options.iter().filter(|(since, _)| *since > ALWAYS) {
+            node.since(*since, "an option of the subscription");
+        }
+        if reader.version < 140_000 {
+            node.push(not_streaming_since_14(&what));
+        }
         catalog.add((class::SUBSCRIPTION, row.oid("oid")?), node.identity(&what).owned(&what, owner));
     }
     let labels = "SELECT l.objoid, l.provider, l.label FROM pg_catalog.pg_shseclabel l
@@ -67,38 +74,51 @@ pub(super) async fn subscriptions(reader: Reader<'_>, catalog: &mut Catalog) -> 
     Ok(())
 }
 
-/// What is not as it is by default. Which default streaming has is another since version 18.
-fn options(reader: Reader<'_>, row: &Fields) -> Result<String> {
+/// The oldest version that there is.
+const ALWAYS: u32 = 12;
+
+/// What is not as it is by default, and since which version that can be said. What streaming is by default is another thing since version 18, so
+/// that is said wherever it can be.
+fn options(version: u32, row: &Fields) -> Result<Vec<(u32, String)>> {
     let slot = row.maybe("slot")?.map_or_else(|| "NONE".to_owned(), literal);
-    let mut options = vec!["connect = false".to_owned(), format!("slot_name = {slot}")];
+    let mut options = vec![(ALWAYS, "connect = false".to_owned()), (ALWAYS, format!("slot_name = {slot}"))];
     if row.is("binary")? {
-        options.push("binary = true".to_owned());
+        options.push((14, "binary = true".to_owned()));
     }
     match row.text("streaming")? {
         // Before version 16 it is a boolean.
-        "t" | "true" => options.push("streaming = on".to_owned()),
-        "p" => options.push("streaming = parallel".to_owned()),
-        _ if reader.version >= 180_000 => options.push("streaming = off".to_owned()),
+        "t" | "true" => options.push((14, "streaming = on".to_owned())),
+        "p" => options.push((16, "streaming = parallel".to_owned())),
+        _ if version >= 140_000 => options.push((14, "streaming = off".to_owned())),
         _ => {}
     }
     if row.text("two_phase")? != "d" {
-        options.push("two_phase = on".to_owned());
+        options.push((15, "two_phase = on".to_owned()));
     }
-    for option in ["disable_on_error", "run_as_owner", "failover"] {
+    for (option, since) in [("disable_on_error", 15), ("run_as_owner", 16), ("failover", 17)] {
         if row.is(option)? {
-            options.push(format!("{option} = true"));
+            options.push((since, format!("{option} = true")));
         }
     }
     if !row.is("password_required")? {
-        options.push("password_required = false".to_owned());
+        options.push((16, "password_required = false".to_owned()));
     }
     match row.text("origin")? {
         "any" => {}
-        origin => options.push(format!("origin = {}", literal(origin))),
+        origin => options.push((16, format!("origin = {}", literal(origin)))),
     }
     match row.text("synchronous_commit")? {
         "off" => {}
-        commit => options.push(format!("synchronous_commit = {}", literal(commit))),
+        commit => options.push((ALWAYS, format!("synchronous_commit = {}", literal(commit)))),
     }
-    Ok(options.join(", "))
+    Ok(options)
+}
+
+/// Versions before 14 have no word for it, and the default of later ones may be another.
+fn not_streaming_since_14(subscription: &str) -> String {
+    let body = format!(
+        "BEGIN IF pg_catalog.current_setting('server_version_num')::int >= 140000 THEN EXECUTE {}; END IF; END",
+        literal(&format!("ALTER {subscription} SET (streaming = off)"))
+    );
+    format!("DO LANGUAGE plpgsql {}", literal(&body))
 }

@@ -11,7 +11,7 @@ use super::node::{Catalog, Node, NodeId, Rank, class};
 use super::reader::{Fields, OURS, Reader};
 use super::relations::{Relation, RelationKind, Relations, options, replica_identity};
 use super::sequences::Identities;
-use crate::ddl::quote::ident;
+use crate::ddl::quote::{ident, literal};
 
 /// What tables are made with.
 pub(super) struct Parts<'a> {
@@ -43,7 +43,7 @@ impl<'a> Parts<'a> {
 /// Tables, partitioned tables and foreign tables.
 pub(super) async fn tables(reader: Reader<'_>, catalog: &mut Catalog, parts: &Parts<'_>) -> Result<()> {
     let sql = format!(
-        "SELECT c.oid, c.relpersistence::text, c.reloptions, c.relreplident::text, c.relrowsecurity, c.relforcerowsecurity,
+        "SELECT c.oid, c.reloptions, c.relreplident::text, c.relrowsecurity, c.relforcerowsecurity,
                 ARRAY(SELECT 'toast.' || o FROM pg_catalog.unnest(t.reloptions) o) AS toast_options,
                 c.relacl::text[] AS acl, pg_catalog.acldefault('r', c.relowner)::text[] AS base,
                 CASE WHEN c.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) END AS partition_key,
@@ -115,6 +115,15 @@ fn table(catalog: &mut Catalog, parts: &Parts<'_>, relation: &Relation, row: &Fi
     if parts.constraints.has_not_null_without_inherit(relation) {
         node.since(18, "NOT NULL without inheritance");
     }
+    if !not_null_of_inherited(parts, relation).is_empty() {
+        node.since(18, "NOT NULL of its own for an inherited column");
+    }
+    if parts.columns_of(relation).iter().any(|column| parts.identities.says_if_logged(relation, column)) {
+        node.since(15, "an identity that is logged otherwise than its table");
+    }
+    if parts.columns_of(relation).iter().any(|column| column.is_multirange) {
+        node.since(14, "multiranges");
+    }
     let id = catalog.add(relation.key(), node);
     for column in parts.columns_of(relation).iter().filter(|column| column.generated.is_some()) {
         if let Some((oid, _)) = &column.default {
@@ -139,18 +148,12 @@ fn table(catalog: &mut Catalog, parts: &Parts<'_>, relation: &Relation, row: &Fi
 
 fn create(parts: &Parts<'_>, relation: &Relation, row: &Fields) -> Result<String> {
     let of_type = row.maybe("of_type")?;
-    let columns = parts.columns_of(relation).iter();
-    let (own, inherited): (Vec<_>, Vec<_>) =
-        columns.partition(|column| column.is_local || relation.is_partition);
-    let own =
-        own.into_iter().filter_map(|column| column_definition(parts, relation, column, of_type.is_some()));
-    let not_null = inherited.into_iter().filter_map(|column| {
-        parts.constraints.not_null_of_inherited(relation, column, inherited_from(parts, relation, column))
-    });
+    let own = (parts.columns_of(relation).iter())
+        .filter(|column| column.is_local || relation.is_partition)
+        .filter_map(|column| column_definition(parts, relation, column, of_type.is_some()));
+    let not_null = not_null_of_inherited(parts, relation);
     let items: Vec<String> = own.chain(not_null).chain(parts.constraints.inline(relation)).collect();
-    let unlogged = if row.text("relpersistence")? == "u" { "UNLOGGED " } else { "" };
-    let foreign = if relation.kind == RelationKind::Foreign { "FOREIGN " } else { "" };
-    let mut sql = format!("CREATE {unlogged}{foreign}TABLE {}", relation.quoted());
+    let mut sql = relation.quoted();
     let body = if items.is_empty() { String::new() } else { format!("\n    {}\n", items.join(",\n    ")) };
     match of_type {
         Some(of_type) if items.is_empty() => sql += &format!(" OF {of_type}"),
@@ -181,7 +184,31 @@ fn create(parts: &Parts<'_>, relation: &Relation, row: &Fields) -> Result<String
             sql += &format!("\nOPTIONS ({})", foreign_options(&options));
         }
     }
-    Ok(sql)
+    Ok(match (relation.kind, relation.is_unlogged) {
+        (RelationKind::Foreign, _) => format!("CREATE FOREIGN TABLE {sql}"),
+        (RelationKind::Partitioned, true) => unlogged_before_18(&sql),
+        (_, true) => format!("CREATE UNLOGGED TABLE {sql}"),
+        (_, false) => format!("CREATE TABLE {sql}"),
+    })
+}
+
+/// A partitioned table that is said not to be logged, which has no effect, and which versions since 18 do not let anybody say.
+fn unlogged_before_18(rest: &str) -> String {
+    let body = format!(
+        "BEGIN EXECUTE CASE WHEN pg_catalog.current_setting('server_version_num')::int < 180000 THEN 'CREATE UNLOGGED TABLE ' ELSE 'CREATE TABLE ' END || {}; END",
+        literal(rest)
+    );
+    format!("DO LANGUAGE plpgsql {}", literal(&body))
+}
+
+/// What CREATE TABLE says of inherited columns that the table itself wants not to be null.
+fn not_null_of_inherited(parts: &Parts<'_>, relation: &Relation) -> Vec<String> {
+    let inherited = |column: &&Attribute| !column.is_local && !relation.is_partition;
+    let not_null = |column: &Attribute| {
+        let from = inherited_from(parts, relation, column);
+        parts.constraints.not_null_of_inherited(relation, column, from)
+    };
+    parts.columns_of(relation).iter().filter(inherited).filter_map(not_null).collect()
 }
 
 /// A column in CREATE TABLE; nothing for a column of a typed table that adds nothing to its type.
@@ -287,8 +314,17 @@ fn settings(parts: &Parts<'_>, relation: &Relation, column: &Attribute, node: &m
     let identity = parts.identities.definition(relation, column).filter(|_| is_inherited);
     node.push_all(identity.map(|identity| format!("{alter} ADD{identity}")));
     node.push_all(parts.identities.altered(relation, column));
-    let settings = column.settings.iter().cloned().chain(unlike_parents(parts, relation, column));
-    node.push_all(settings.map(|setting| format!("{alter} {setting}")));
+    for setting in column.settings.iter().cloned().chain(unlike_parents(parts, relation, column)) {
+        set(node, &alter, &setting);
+    }
+}
+
+/// Sets something of a column: `alter` is all that comes before it.
+pub(super) fn set(node: &mut Node, alter: &str, setting: &str) {
+    if setting.starts_with("SET COMPRESSION") {
+        node.since(14, "the compression of a column");
+    }
+    node.push(format!("{alter} {setting}"));
 }
 
 /// What a child has as if nobody had said anything, where it would have what somebody has said of its parents.

@@ -202,9 +202,10 @@ pub(super) async fn statistics(
     relations: &Relations,
 ) -> Result<()> {
     let target = reader.since(13, "s.stxstattarget::int4", "NULL::int4");
+    let expressions = reader.since(14, "s.stxexprs IS NOT NULL", "false");
     let sql = format!(
         "SELECT s.oid, s.stxrelid, n.nspname::text AS schema, s.stxname::text AS name, pg_catalog.pg_get_userbyid(s.stxowner)::text AS owner,
-                pg_catalog.pg_get_statisticsobjdef(s.oid) AS definition, {target} AS target
+                pg_catalog.pg_get_statisticsobjdef(s.oid) AS definition, {target} AS target, {expressions} AS expressions
          FROM pg_catalog.pg_statistic_ext s JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace WHERE {OURS} ORDER BY n.nspname, s.stxname"
     );
     for row in reader.rows(&sql).await? {
@@ -219,6 +220,9 @@ pub(super) async fn statistics(
         if schema != relation.schema {
             node = node.in_schema(schema);
             node.table = None;
+        }
+        if row.is("expressions")? {
+            node.since(14, "statistics of expressions");
         }
         catalog
             .add((class::STATISTICS, row.oid("oid")?), node.identity(&what).owned(&what, row.text("owner")?));

@@ -79,6 +79,7 @@ pub(super) async fn types(reader: Reader<'_>, catalog: &mut Catalog) -> Result<(
             ("b", _) => base(&row, &name)?,
             _ => continue, // Not known: the search for what is unknown names it.
         };
+        let names_multirange = kind == "r" && row.maybe("multi")?.is_some();
         let word = if kind == "d" { "DOMAIN" } else { "TYPE" };
         let constraints = constraint_oids.get(&key.1).cloned().unwrap_or_default();
         add(catalog, &row, key, word, statement)?;
@@ -86,6 +87,12 @@ pub(super) async fn types(reader: Reader<'_>, catalog: &mut Catalog) -> Result<(
             // A new domain copies the default that its base has.
             let drop = format!("ALTER DOMAIN {name} DROP DEFAULT");
             catalog.of(key).into_iter().for_each(|node| node.push(drop.clone()));
+        }
+        if names_multirange {
+            catalog
+                .of(key)
+                .into_iter()
+                .for_each(|node| node.since(14, "a range type with a multirange type"));
         }
         for (oid, constraint) in constraints {
             catalog.alias((class::CONSTRAINT, oid), key);
