@@ -7,6 +7,7 @@ mod carried;
 mod fixture;
 mod odd;
 mod places;
+mod private;
 mod server;
 mod splitting;
 mod wicked;
@@ -20,24 +21,13 @@ mod mariadb {
     });
 }
 
-/// A newer one: what its age could make a difference to.
 mod mariadb11 {
     use crate::{fixture::Fixture, server::Server};
 
-    backup_testkit::cases! {
-        match Server::find("mariadb11") {
-            Some(server) => Fixture(server.into()),
-            None => return,
-        }, engine,
-            every_type_and_object_comes_back_in_every_format
-            hostile_names_and_texts_come_back_in_every_format
-            foreign_key_cycles_come_back_in_every_format
-            an_export_restores_like_its_backup
-            a_script_loads_with_the_databases_own_client
-            every_backup_under_writes_has_the_same_balance
-            a_load_that_fails_leaves_the_target_as_it_was
-            a_cancelled_restore_leaves_nothing
-    }
+    backup_testkit::engine_conformance!(match Server::find("mariadb11") {
+        Some(server) => Fixture(server.into()),
+        None => return,
+    });
 }
 
 mod mysql {

@@ -1,4 +1,4 @@
-//! A MariaDB of a test's own.
+//! A server of a test's own: MariaDB, or MySQL.
 
 #![allow(dead_code, reason = "each test file uses some of it")]
 
@@ -16,6 +16,7 @@ pub(crate) struct Private {
     directory: tempfile::TempDir,
     port: u16,
     running: Option<Child>,
+    is_mariadb: bool,
 }
 
 /// Who is root here runs a server as somebody else.
@@ -42,19 +43,36 @@ impl Private {
         found
     }
 
+    /// The program of the MySQL that the tests know, if they do.
+    pub(crate) fn mysql() -> Option<PathBuf> {
+        let found = std::env::var("LIFEBOAT_TEST_MYSQL_PROGRAMS")
+            .ok()
+            .map(|programs| Path::new(&programs).join("mysqld"));
+        let found = found.filter(|program| program.exists());
+        if found.is_none() {
+            eprintln!(
+                "NOT TESTED: mysql: LIFEBOAT_TEST_MYSQL_PROGRAMS has no mysqld; `cargo xtask servers up` unpacks one"
+            );
+        }
+        found
+    }
+
+    /// Makes a MySQL that has these accounts and does not run yet.
+    pub(crate) fn of_mysql(program: &Path, accounts: &str) -> Self {
+        let server = Self::place(false, accounts, &[]);
+        let mut install = server.command(program);
+        install
+            .arg("--initialize-insecure")
+            .arg(format!("--log-error={}", server.path("install.log").display()));
+        let status = install.stdin(Stdio::null()).status().unwrap();
+        let said = || fs::read_to_string(server.path("install.log")).unwrap_or_default();
+        assert!(status.success(), "{}", said());
+        server
+    }
+
     /// Makes one that has these accounts and files, and does not run yet.
     pub(crate) fn new(accounts: &str, files: &[(&str, &str)]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = Self { directory, port, running: None };
-        fs::create_dir(server.path("data")).unwrap();
-        // A server that starts clears up where others have their temporary tables.
-        fs::create_dir(server.path("temporary")).unwrap();
-        server.write("init.sql", accounts);
-        for (name, text) in files {
-            server.write(name, text);
-        }
-        server.own();
+        let server = Self::place(true, accounts, files);
         let mut install = Command::new("mariadb-install-db");
         install.env("TMPDIR", server.path("temporary"));
         install.args(["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal"]);
@@ -65,20 +83,56 @@ impl Private {
         server
     }
 
+    fn place(is_mariadb: bool, accounts: &str, files: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let server = Self { directory, port, running: None, is_mariadb };
+        fs::create_dir(server.path("data")).unwrap();
+        // A server that starts clears up where others have their temporary tables.
+        fs::create_dir(server.path("temporary")).unwrap();
+        server.write("init.sql", accounts);
+        for (name, text) in files {
+            server.write(name, text);
+        }
+        server.own();
+        server
+    }
+
+    /// The server's program, with what it needs to find its own files.
+    fn command(&self, program: &Path) -> Command {
+        let mut server = Command::new(program);
+        server.env("TMPDIR", self.path("temporary"));
+        server.arg("--no-defaults").arg(format!("--datadir={}", self.path("data").display()));
+        server.args(account().map(|account| format!("--user={account}")));
+        // Where `xtask` unpacks it.
+        let usr = program.ancestors().nth(2).map(|place| place.join("root/usr"));
+        if let (false, Some(usr)) = (self.is_mariadb, usr.filter(|usr| usr.exists())) {
+            server.arg(format!("--basedir={}", usr.display()));
+            for (option, path) in [
+                ("lc-messages-dir", "share/mysql"),
+                ("character-sets-dir", "share/mysql/charsets"),
+                ("plugin-dir", "lib/mysql/plugin"),
+            ] {
+                server.arg(format!("--{option}={}", usr.join(path).display()));
+            }
+        }
+        server
+    }
+
     /// Starts it, or stops it and starts it again.
     pub(crate) fn start(&mut self, program: &Path, settings: &[&str]) {
         self.stop();
         self.own();
-        let mut server = Command::new(program);
-        server.env("TMPDIR", self.path("temporary"));
-        server.arg("--no-defaults").arg(format!("--datadir={}", self.path("data").display()));
+        let mut server = self.command(program);
+        if !self.is_mariadb {
+            server.args(["--mysqlx=OFF", "--secure-file-priv=NULL", "--skip-log-bin"]);
+        }
         server.args(["--bind-address=127.0.0.1", "--socket=socket", "--skip-name-resolve"]);
         server.args(["--innodb-buffer-pool-size=16M", "--innodb-flush-log-at-trx-commit=0"]);
         server.arg(format!("--port={}", self.port));
         server.arg(format!("--init-file={}", self.path("init.sql").display()));
         let log = self.path("data/errors.log");
         server.arg(format!("--log-error={}", log.display()));
-        server.args(account().map(|account| format!("--user={account}")));
         server.args(settings.iter().map(|setting| self.text(setting)));
         server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut running = server.spawn().unwrap();
