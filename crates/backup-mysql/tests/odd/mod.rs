@@ -17,6 +17,7 @@ mod histograms;
 mod programs;
 mod sequences;
 mod server;
+mod variants;
 mod views;
 
 use std::sync::Arc;

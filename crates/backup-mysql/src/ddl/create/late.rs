@@ -19,7 +19,7 @@ impl<'a> CreateTable<'a> {
         let kept = self.kept(keys_later, foreign_keys);
         let undefaulted: Vec<_> =
             kept.iter().copied().filter(|item| is_mariadb && item.lacks_default()).collect();
-        let (nullable, primary_late) = self.nullable_at_first();
+        let (nullable, primary_late) = self.nullable_at_first(is_mariadb);
         // A table with a history is not altered.
         let is_versioned = tokens(self.tail).any(|token| token.is("VERSIONING"));
         let (Some(name), false) = (self.name(), is_versioned) else {
@@ -89,15 +89,23 @@ impl<'a> CreateTable<'a> {
     }
 
     /// The columns that could be NULL when the table got its keys, and whether it got the primary key behind the others: the server puts a unique key
-    /// that can have no NULL before those that can, but not if it comes to be so later.
-    fn nullable_at_first(&self) -> (BTreeSet<&'a str>, bool) {
+    /// that can have no NULL before those that can, but not if it comes to be so later. MariaDB's that are by a hash of what they hold stand behind all
+    /// others, as they came.
+    fn nullable_at_first(&self, is_mariadb: bool) -> (BTreeSet<&'a str>, bool) {
         let column = |name: &String| {
             self.items.iter().find(|item| item.column().is_some() && item.name().as_ref() == Some(name))
         };
         let is_null = |name: &String| column(name).is_some_and(|item| !item.is_not_null());
+        let has_hashes = is_mariadb && self.option("ENGINE") != Some("MEMORY");
+        let is_hash = |item: &Item<'_>| {
+            let all: Vec<_> = words(item.sql).collect();
+            has_hashes && all.windows(2).any(|two| matches!(two, [a, b] if a.is("USING") && b.is("HASH")))
+        };
         let keys = |word: &'static str| {
-            let of_it =
-                self.items.iter().filter(move |item| item.first_word().is_some_and(|first| first.is(word)));
+            let of_it = self
+                .items
+                .iter()
+                .filter(move |item| item.first_word().is_some_and(|first| first.is(word)) && !is_hash(item));
             of_it.map(|item| names_in_parentheses(tokens(item.sql)))
         };
         let (mut nullable, mut primary_late) = (BTreeSet::new(), false);
