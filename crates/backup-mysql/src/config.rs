@@ -24,7 +24,7 @@ const OPTIONS: [&str; 10] = [
 const PORT: u16 = 3306;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
-const SOCKET: &str = "/run/mysqld/mysqld.sock";
+pub(crate) const SOCKET: &str = "/run/mysqld/mysqld.sock";
 
 /// A server, an account, and a database.
 #[derive(Debug, Clone)]
@@ -64,7 +64,7 @@ impl Address {
 
 impl Config {
     pub(crate) fn from_url(url: &DatabaseUrl) -> Result<Self> {
-        Self::with_defaults(url, &Defaults::of_this_user())
+        Self::with_defaults(url, &Defaults::of_this_user(url.scheme == "mariadb")?)
     }
 
     fn with_defaults(url: &DatabaseUrl, defaults: &Defaults) -> Result<Self> {
@@ -106,7 +106,8 @@ impl Config {
             })?,
         };
         let asks_for_public_key = match url.option("get-server-public-key") {
-            None | Some("false") => false,
+            None => defaults.asks_for_public_key,
+            Some("false") => false,
             Some("true") => true,
             Some(_) => {
                 return Err(Error::usage("get-server-public-key is neither true nor false")
@@ -118,8 +119,11 @@ impl Config {
             user,
             password: url.password.clone().or_else(|| defaults.password.clone()),
             database,
-            tls: tls(url)?,
-            public_key: url.option("server-public-key-path").map(PathBuf::from),
+            tls: tls(url, defaults)?,
+            public_key: url
+                .option("server-public-key-path")
+                .map(PathBuf::from)
+                .or_else(|| defaults.public_key.clone()),
             asks_for_public_key,
             connect_timeout: seconds("connect-timeout", CONNECT_TIMEOUT)?,
             silence_timeout: seconds("silence-timeout", SILENCE_TIMEOUT)?,
@@ -137,25 +141,25 @@ impl Config {
     }
 }
 
-fn tls(url: &DatabaseUrl) -> Result<Tls> {
+/// Each of these as the URL says, or else the file.
+fn tls(url: &DatabaseUrl, defaults: &Defaults) -> Result<Tls> {
     let path = |name: &str| url.option(name).map(PathBuf::from);
-    let mut tls =
-        Tls { mode: url.option("sslmode").map_or(Ok(SslMode::default()), SslMode::parse)?, ..Tls::default() };
-    if tls.mode == SslMode::Allow {
+    let mode = url.option("sslmode").map_or_else(|| defaults.ssl_mode(), SslMode::parse)?;
+    let authorities = path("sslrootcert").map(Authorities::File).or_else(|| defaults.authorities());
+    let client = match (path("sslcert"), path("sslkey")) {
+        (None, None) => defaults.client()?,
+        (Some(chain), Some(key)) => Some(ClientCertificate { chain, key }),
+        _ => return Err(Error::usage("of sslcert and sslkey only one is given").hint("give both or none")),
+    };
+    if mode == SslMode::Allow {
         return Err(
             Error::usage("sslmode=allow is PostgreSQL's").hint("sslmode=prefer encrypts where it can")
         );
     }
-    if let Some(file) = path("sslrootcert") {
-        tls.mode = tls.mode.with_authority_named();
-        tls.authorities = Authorities::File(file);
-    }
-    tls.client = match (path("sslcert"), path("sslkey")) {
-        (None, None) => None,
-        (Some(chain), Some(key)) => Some(ClientCertificate { chain, key }),
-        _ => return Err(Error::usage("of sslcert and sslkey only one is given").hint("give both or none")),
-    };
-    Ok(tls)
+    // What the file says of a server by its own words is meant as it is said.
+    let is_named = path("sslrootcert").is_some() || url.option("sslmode").is_some() && authorities.is_some();
+    let mode = if is_named { mode.with_authority_named() } else { mode };
+    Ok(Tls { mode, authorities: authorities.unwrap_or_default(), client })
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ const ACCOUNTS: &str = "
 CREATE USER IF NOT EXISTS 'anyhow'@'%' IDENTIFIED BY 'secret';
 CREATE USER IF NOT EXISTS 'encrypted'@'%' IDENTIFIED BY 'secret' REQUIRE SSL;
 CREATE USER IF NOT EXISTS 'certified'@'%' IDENTIFIED BY 'secret' REQUIRE X509;
+CREATE USER IF NOT EXISTS 'numbered'@'%' IDENTIFIED BY 'a#1';
 ";
 
 const SETTINGS: [&str; 3] =
@@ -216,6 +217,84 @@ async fn every_sslmode_lets_in_and_keeps_out_whom_it_should() {
     )
     .await;
     println!("{} ways of getting in", count + 2);
+}
+
+/// Tells this program to be who logs in.
+const BY_FILE: &str = "LIFEBOAT_TEST_BY_FILE";
+
+/// Everything is said in `~/.my.cnf`, which is read anew by a program of its own for each case.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_options_lets_in_whom_the_clients_would() {
+    if let Ok(url) = std::env::var(BY_FILE) {
+        return match manager().probe(&url.parse().unwrap()).await {
+            Ok(_) => println!("let in"),
+            Err(error) => println!("kept out: {error}"),
+        };
+    }
+    let Some(program) = Private::program() else { return };
+    let (ours, others) = (Authority::new("ours"), Authority::new("others"));
+    let (certificate, key) = ours.issue("localhost", false);
+    let (client, client_key) = ours.issue("certified", false);
+    let server_files = [
+        ("server.pem", certificate.as_str()),
+        ("server.key", key.as_str()),
+        ("ca.pem", ours.certificate.as_str()),
+    ];
+    let mut server = Private::new(ACCOUNTS, &server_files);
+    server.start(&program, &SETTINGS);
+    let home = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let file = home.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    };
+    write("ca.pem", &ours.certificate);
+    write("other-ca.pem", &others.certificate);
+    write("client.pem", &client);
+    write("client.key", &client_key);
+    write("more.cnf", "[client]\npassword = secret\n");
+    let logs_in = |url: &str, lines: &str| {
+        let usual = "[client]\nuser = encrypted\npassword = secret # mine\nhost = localhost\nprotocol = tcp\nport = PORT\n";
+        let file = server.text(&format!("{usual}{lines}\n"));
+        write(".my.cnf", &file.replace("HOME", home.path().to_str().unwrap()));
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["a_file_of_options_lets_in_whom_the_clients_would", "--exact", "--nocapture"])
+            .env("HOME", home.path())
+            .env(BY_FILE, url)
+            .env_remove("MYSQL_PWD")
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    for (lines, expected) in [
+        ("", "let in"),
+        ("ssl-mode = DISABLED", "kept out: *1045"),
+        ("skip-ssl", "kept out: *1045"),
+        ("skip_ssl\nssl", "let in"),
+        ("ssl-ca = HOME/ca.pem", "let in"),
+        ("ssl-ca = \"HOME/other-ca.pem\"", "kept out: *certificate"),
+        ("ssl-ca = HOME/other-ca.pem\nssl-mode = REQUIRED", "let in"),
+        ("ssl-ca = HOME/ca.pem\nssl-mode = VERIFY_IDENTITY", "let in"),
+        ("ssl-ca = HOME/ca.pem\nhost = 127.0.0.1", "let in"),
+        ("ssl-ca = HOME/ca.pem\nhost = 127.0.0.1\nssl-verify-server-cert", "kept out: *certificate"),
+        ("user = certified", "kept out: *1045"),
+        ("user = certified\nssl-cert = HOME/client.pem\nssl-key = HOME/client.key", "let in"),
+        ("user = certified\nssl-cert = HOME/client.pem", "kept out: *ssl-key"),
+        ("user = numbered\npassword = 'a#1'", "let in"),
+        ("user = numbered\npassword = a#1", "kept out: *1045"),
+        ("password = wrong\n!include HOME/more.cnf", "let in"),
+        ("password = wrong\n!include HOME/none.cnf", "kept out: *1045"),
+        ("[client-mariadb]\npassword = wrong", "kept out: *1045"),
+        ("[mysqld]\nuser = nobody\npassword = wrong", "let in"),
+        ("ssl-crl = HOME/crl.pem", "kept out: *ssl-crl"),
+    ] {
+        let said = logs_in("mariadb:///mysql", lines);
+        let fits = expected.split('*').all(|part| said.contains(part));
+        assert!(fits && !said.contains("secret"), "{lines}: {said}");
+    }
+    // What is MariaDB's own is nothing to the clients of MySQL; and what the URL says counts.
+    assert!(logs_in("mysql:///mysql", "[client-mariadb]\npassword = wrong").contains("let in"));
+    assert!(logs_in("mariadb:///mysql?sslmode=require", "skip-ssl\nssl-crl = /crl").contains("let in"));
 }
 
 /// The same with an authority.
