@@ -73,8 +73,18 @@ pub(super) async fn check(
     }
     let accounts = match connection.rows(ctx, "SELECT CONCAT(User, '@', Host) FROM mysql.user").await {
         Ok(rows) => rows,
-        // Who may not see the accounts cannot say which are missing.
-        Err(error) if matches!(code(&error), Some(1142 | 1143 | 1044 | 1227)) => return Ok(BTreeSet::new()),
+        // Who may not see the accounts cannot say which are missing, but for the own one.
+        Err(error) if matches!(code(&error), Some(1142 | 1143 | 1044 | 1227)) => {
+            let own = Reading::new(connection.row(ctx, "SELECT CURRENT_USER()").await?).text()?;
+            wanted.remove(&own);
+            if !wanted.is_empty() {
+                ctx.warn(format!(
+                    "whether the target has an account {} is not known, since this one may not SELECT FROM mysql.user: where it has none, objects that act as it do not work; --no-owner makes them act as who restores",
+                    listed(&wanted)
+                ));
+            }
+            return Ok(BTreeSet::new());
+        }
         Err(error) => return Err(error),
     };
     let there: BTreeSet<String> =
@@ -82,11 +92,15 @@ pub(super) async fn check(
     // A role has no host.
     wanted.retain(|definer| !there.contains(definer) && !there.contains(&format!("{definer}@")));
     if !wanted.is_empty() {
-        let missing: Vec<_> = wanted.iter().map(|definer| definer.escape_debug().to_string()).collect();
         ctx.warn(format!(
             "the target has no account {}: objects that act as it will not work until it is made; --no-owner makes them act as who restores",
-            missing.join(", ")
+            listed(&wanted)
         ));
     }
     Ok(wanted)
+}
+
+fn listed(accounts: &BTreeSet<String>) -> String {
+    let accounts: Vec<_> = accounts.iter().map(|account| account.escape_debug().to_string()).collect();
+    accounts.join(", ")
 }

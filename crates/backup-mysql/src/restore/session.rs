@@ -25,7 +25,8 @@ pub(super) struct Session {
 }
 
 /// What not every server has, or lets everybody set.
-const OPTIONAL: [&str; 4] = [
+const OPTIONAL: [&str; 5] = [
+    "max_error_count = 65535",
     "innodb_strict_mode = 0",
     "sql_require_primary_key = 0",
     "sql_generate_invisible_primary_key = 0",
@@ -44,12 +45,7 @@ impl Session {
     pub(super) async fn open(ctx: &Ctx, config: &Config, subtracts: bool, is_unique: bool) -> Result<Self> {
         let mut connection = Connection::open(ctx, config, true).await?;
         connection.execute(ctx, &format!("USE {}", identifier(&config.database))).await?;
-        connection
-            .execute(
-                ctx,
-                "SET SESSION foreign_key_checks = 0, lock_wait_timeout = 3600, max_error_count = 65535",
-            )
-            .await?;
+        connection.execute(ctx, "SET SESSION foreign_key_checks = 0, lock_wait_timeout = 3600").await?;
         // On MariaDB it would take longer without: rows into an empty table were sorted before they are stored, though they come in order.
         let checks = u8::from(!is_unique || connection.version.is_mariadb);
         connection.execute(ctx, &format!("SET SESSION unique_checks = {checks}")).await?;

@@ -211,6 +211,31 @@ async fn a_role_that_is_missing_is_named_once(kind: &str) {
     assert!(warnings.contains(&format!("the target has no account {role}: ")), "{warnings}");
 }
 
+/// Nor can anybody say that they are there.
+async fn accounts_that_cannot_be_seen_are_named(kind: &str) {
+    let Some(server) = Server::find(kind) else { return };
+    let (source, target) = (server.empty(), server.empty());
+    let own = if server.is_mariadb() { "SET USER" } else { "SET_ANY_DEFINER, ALLOW_NONEXISTENT_DEFINER" };
+    let grants = [format!("ALL ON `{}`.*", target.path), format!("{own} ON *.*")];
+    let account = Account::new(&server, "unseeing", &grants);
+    let statements = [
+        "CREATE DEFINER=whoever@nowhere VIEW v AS SELECT 1 AS a".to_owned(),
+        "CREATE DEFINER=whoever@nowhere PROCEDURE p() SELECT 1".to_owned(),
+        format!("CREATE DEFINER={}@`%` PROCEDURE q() SELECT 1", account.name),
+    ];
+    server.run(Some(&source.path), &statements);
+    let told = Arc::<Told>::default();
+    let manager = manager(Format::Binary, &told);
+    let backup = BackupRef::from(&manager.backup(&source).await.unwrap().id);
+    manager.restore(&backup, &account.url(&target), RestoreOptions::default()).await.unwrap();
+    let asked: Vec<_> = told.warnings().into_iter().filter(|said| said.contains("account")).collect();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert!(
+        asked[0].starts_with("whether the target has an account whoever@nowhere is not known"),
+        "{asked:?}"
+    );
+}
+
 /// Or without, where this one has none: that is said before anything is touched.
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_of_a_tablespace_come_back_with_it() {
@@ -295,6 +320,7 @@ async fn a_comment_with_a_nul_comes_back(kind: &str) {
 }
 
 on! {
-    mariadb: statistics_come_back_as_they_were numbers_of_reference_systems_come_back a_role_that_is_missing_is_named_once a_comment_with_a_nul_comes_back;
-    mariadb11: statistics_come_back_as_they_were numbers_of_reference_systems_come_back a_role_that_is_missing_is_named_once a_comment_with_a_nul_comes_back;
+    mariadb: accounts_that_cannot_be_seen_are_named statistics_come_back_as_they_were numbers_of_reference_systems_come_back a_role_that_is_missing_is_named_once a_comment_with_a_nul_comes_back;
+    mariadb11: accounts_that_cannot_be_seen_are_named statistics_come_back_as_they_were numbers_of_reference_systems_come_back a_role_that_is_missing_is_named_once a_comment_with_a_nul_comes_back;
+    mysql: accounts_that_cannot_be_seen_are_named;
 }
