@@ -298,9 +298,10 @@ impl Objects {
                     };
                     let mut wants: Vec<_> = Want::options(&options).collect();
                     wants.extend(Want::collation(&collation).into_iter().chain(Want::engine(&engine)));
+                    let is_partitioned = options.split_whitespace().any(|option| option == "partitioned");
+                    wants.extend(Want::partitioned(&engine).filter(|_| is_partitioned));
                     let engine = Engine::of(&engine, &name)?;
                     let versioned = kind == "SYSTEM VERSIONED";
-                    let is_partitioned = options.split_whitespace().any(|option| option == "partitioned");
                     let name = name.clone();
                     self.tables.push(TableEntry { name, engine, versioned, is_partitioned, wants });
                     "table"

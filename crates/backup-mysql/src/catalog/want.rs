@@ -23,6 +23,10 @@ pub(crate) enum Want {
     /// A function of the server's own.
     Function(String),
     Engine(String),
+    /// Partitions of tables of an engine that has none of itself.
+    Partitioned(String),
+    /// The partition of a list for whatever is in no other.
+    DefaultPartition,
     /// A part of an `sql_mode`.
     Mode(String),
     /// What takes texts apart for a full-text index.
@@ -89,6 +93,11 @@ impl Want {
         (!name.eq_ignore_ascii_case("InnoDB")).then(|| Self::Engine(name.to_owned()))
     }
 
+    /// What a partitioned table wants.
+    pub(super) fn partitioned(engine: &str) -> Option<Self> {
+        (!engine.eq_ignore_ascii_case("InnoDB")).then(|| Self::Partitioned(engine.to_owned()))
+    }
+
     /// What the options of a table want, as `information_schema` says them: words apart by spaces, some with a value.
     pub(super) fn options(said: &str) -> impl Iterator<Item = Self> {
         let words = said.split_whitespace().map(str::to_ascii_lowercase);
@@ -146,6 +155,7 @@ impl Wants {
         }
         wants.read_indexes(ctx, connection, &of, &mut said).await?;
         wants.read_checks(ctx, connection, &of, &mut said).await?;
+        wants.read_partitions(ctx, connection, tables).await?;
         wants.read_tablespaces(ctx, connection, tables).await?;
         for view in &objects.views {
             said.push(("view", view.name.clone(), view.definition.clone()));
@@ -266,6 +276,27 @@ impl Wants {
             let all: Vec<_> = code(&sql).collect();
             if all.windows(2).any(|pair| matches!(pair, [a, b] if a.is("PERIOD") && b.is("FOR"))) {
                 self.all("table", &table).insert(Want::Period);
+            }
+        }
+        Ok(())
+    }
+
+    /// Of a partition for the others `information_schema` says nothing that another could not say.
+    async fn read_partitions(
+        &mut self,
+        ctx: &Ctx,
+        connection: &mut Connection,
+        tables: &[Table],
+    ) -> Result<()> {
+        if !connection.version.is_mariadb {
+            return Ok(());
+        }
+        for table in tables.iter().filter(|table| table.is_partitioned) {
+            let sql = create(ctx, connection, &table.name).await?;
+            let all: Vec<_> = code(&sql).collect();
+            let is_default = |three: &[Token<'_>]| matches!(three, [a, Token::Name(_), b] if a.is("PARTITION") && b.is("DEFAULT"));
+            if all.windows(3).any(is_default) {
+                self.all("table", &table.name).insert(Want::DefaultPartition);
             }
         }
         Ok(())

@@ -46,7 +46,7 @@ pub(super) async fn check(
             let is_asked = match want {
                 Want::Mode(_) => true,
                 // What newer versions may have no more.
-                Want::Collation(_) | Want::Engine(_) | Want::Parser(_) => !is_same,
+                Want::Collation(_) | Want::Engine(_) | Want::Partitioned(_) | Want::Parser(_) => !is_same,
                 _ => is_other,
             };
             if is_asked || is_older {
@@ -167,7 +167,13 @@ impl Target<'_> {
             Want::Option(name) if self.is_other => {
                 Ok(Verdict::Otherwise(Some(format!("the option {} is left out", name.escape_debug()))))
             }
-            Want::Function(_) | Want::Option(_) => Ok(Verdict::Known),
+            // Since version 8 of MySQL engines see to them themselves, or have none.
+            Want::Partitioned(name)
+                if !self.connection.version.is_mariadb && self.connection.version.number >= (8, 0, 0) =>
+            {
+                unknown(format!("partitions of the engine {}", name.escape_debug()))
+            }
+            Want::Function(_) | Want::Option(_) | Want::Partitioned(_) => Ok(Verdict::Known),
             Want::Type(name) if name == "json" && self.is_other => {
                 otherwise("JSON becomes LONGTEXT that is checked to be JSON, of the same text")
             }
@@ -250,6 +256,7 @@ fn feature(want: &Want) -> (Since, String) {
         Want::Package => (None, Some((10, 3, 5)), "packages"),
         Want::Library => (Some((9, 2, 0)), None, "libraries"),
         Want::SystemVersioning => (None, Some((10, 3, 4)), "system-versioned tables"),
+        Want::DefaultPartition => (None, Some((10, 2, 2)), "partitions for what is in no other"),
         Want::Period => (None, Some((10, 4, 3)), "application-time periods"),
         Want::CompressedColumn => (None, Some((10, 3, 2)), "compressed columns"),
         Want::InvisibleColumn => (Some((8, 0, 23)), Some((10, 3, 3)), "invisible columns"),
@@ -282,6 +289,7 @@ fn feature(want: &Want) -> (Since, String) {
         | Want::Function(name)
         | Want::Engine(name)
         | Want::Mode(name)
+        | Want::Partitioned(name)
         | Want::Parser(name)
         | Want::Tablespace(name)
         | Want::Option(name) => return ((None, None), name.clone()),
