@@ -19,6 +19,8 @@ use crate::config::Config;
 use crate::connect::{Connection, Version};
 use crate::ddl::quote::identifier;
 use crate::keep::Keepers;
+use crate::rows::length::{Longest, USUAL};
+use crate::rows::load;
 use crate::rows::read::{self, Read};
 use crate::snapshot::{self, LET_GO, Snapshot};
 use crate::statements;
@@ -49,6 +51,8 @@ pub(crate) struct Backup {
     lost: Cell<Vec<Object>>,
     /// How many rows were read of tables that are split by a collation.
     counted: Cell<BTreeMap<String, u64>>,
+    /// How long statements of a script are at the most, of tables with large rows.
+    long: Cell<BTreeMap<String, usize>>,
     /// What there was when the plan was made.
     planned: tokio::sync::Mutex<Option<Objects>>,
 }
@@ -172,6 +176,7 @@ impl Backup {
             left_out,
             lost: Cell::default(),
             counted: Cell::default(),
+            long: Cell::default(),
             planned: tokio::sync::Mutex::default(),
         }
     }
@@ -216,11 +221,12 @@ impl Backup {
         table: &Object,
         spec: &RowsSpec,
         out: &mut PartWriter,
+        mut long: Option<&mut Longest<'_>>,
     ) -> Result<u64> {
         loop {
             let mut lent = self.lend(ctx, turn, table, false).await?;
             let may_wait = matches!(lent.whose, Whose::Readers(..));
-            let read = read::rows(ctx, &mut lent.reader, spec, out).await?;
+            let read = read::rows(ctx, &mut lent.reader, spec, out, long.as_deref_mut()).await?;
             if may_wait && matches!(read, Read::Waits(_)) {
                 // Were its transaction gone, so would be the savepoint, and this an error.
                 lent.reader.connection.execute(ctx, LET_GO).await?;
@@ -249,6 +255,28 @@ impl Backup {
                 return Err(Error::new(ErrorKind::Database, wrong)
                     .hint("its index is damaged, or its collation changed with a new version of the server: OPTIMIZE TABLE builds it anew"));
             }
+        }
+        Ok(())
+    }
+
+    /// Warns of statements of a script that this server would not read.
+    async fn tell_long(&self, ctx: &Ctx) -> Result<()> {
+        if !self.request.in_order {
+            return Ok(());
+        }
+        let mut keepers = ctx.run(async { Ok(self.keepers.lock().await) }).await?;
+        let limit = load::limit(ctx, &mut keepers.of("")?.connection).await?;
+        if limit < USUAL {
+            ctx.warn(format!(
+                "the server reads statements of {limit} bytes (max_allowed_packet), and those of a script have up to {USUAL}"
+            ));
+        }
+        let long = std::mem::take(&mut *self.long.lock().unwrap_or_else(PoisonError::into_inner));
+        for (table, length) in long.iter().filter(|(_, length)| **length > limit.max(USUAL)) {
+            ctx.warn(format!(
+                "table {}: a row makes a statement of up to {length} bytes in the script, and the server reads {limit} of one: raise max_allowed_packet before it is loaded, at the client as well",
+                table.escape_debug()
+            ));
         }
         Ok(())
     }
@@ -344,12 +372,19 @@ impl BackupSession for Backup {
         let database = &self.database;
         let turn = self.turns.begin(part.id);
         match &part.kind {
-            PartKind::Rows { .. } => {
+            PartKind::Rows { columns, .. } => {
                 let spec: RowsSpec = spec(part)?;
-                let rows = self.rows(ctx, &turn, &part.object, &spec, out).await?;
+                let table = &part.object.name;
+                let mut long = self.request.in_order.then(|| Longest::of(table, columns, &spec.columns));
+                let rows = self.rows(ctx, &turn, &part.object, &spec, out, long.as_mut()).await?;
+                if let Some(long) = long.and_then(|long| long.longest()) {
+                    let mut all = self.long.lock().unwrap_or_else(PoisonError::into_inner);
+                    let longest = all.entry(table.clone()).or_default();
+                    *longest = long.max(*longest);
+                }
                 if spec.by_collation {
                     let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-                    *counted.entry(part.object.name.clone()).or_default() += rows;
+                    *counted.entry(table.clone()).or_default() += rows;
                 }
                 Ok(())
             }
@@ -372,6 +407,7 @@ impl BackupSession for Backup {
 
     async fn finish(self: Box<Self>, ctx: &Ctx) -> Result<()> {
         self.count(ctx).await?;
+        self.tell_long(ctx).await?;
         let mut keepers = self.keepers.lock().await;
         // Definitions are read as they are at the time, and not as of the snapshot: none may have changed.
         let planned = self.planned.lock().await.take();

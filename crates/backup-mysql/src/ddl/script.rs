@@ -11,18 +11,29 @@ use crate::catalog::spec::{RowsSpec, SqlSpec, spec};
 use crate::connect::{Collations, Version};
 
 /// About how long one INSERT is, if no row is longer.
-const INSERT: usize = 512 << 10;
+pub(crate) const INSERT: usize = 512 << 10;
 
-/// MySQL: tables are made as they were, though they be too wide for InnoDB or have options that it does not know, if the account may ask for
-/// that, which not everybody may.
-const LAX: [&str; 4] = [
-    "SET @lifeboat = IF((SELECT COUNT(*) FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE IN \
-     ('SUPER', 'SYSTEM_VARIABLES_ADMIN', 'SESSION_VARIABLES_ADMIN') AND REPLACE(GRANTEE, CHAR(39), '') = CURRENT_USER()) > 0, \
-     'SET SESSION innodb_strict_mode = 0 /*!80030 , sql_generate_invisible_primary_key = 0 */', 'DO 0')",
-    "PREPARE lifeboat FROM @lifeboat",
-    "EXECUTE lifeboat",
-    "DEALLOCATE PREPARE lifeboat",
-];
+/// MySQL: tables are made as they were, though they be too wide for InnoDB, have options that it does not know, or no primary key: if the account
+/// may ask for that, which not everybody may. By what right, roles or its own, the server tells by taking a hint or not.
+fn lax() -> Vec<String> {
+    let asks = |value: u8, answer: &str| {
+        format!(
+            "SET @lifeboat = IF(@lifeboat_asks, 'SELECT /*+ SET_VAR(sql_require_primary_key = {value}) */ @@SESSION.sql_require_primary_key INTO {answer}', 'DO 0')"
+        )
+    };
+    let sets = "SET @lifeboat = IF(@lifeboat_on > @lifeboat_off, 'SET SESSION innodb_strict_mode = 0 /*!80013 , sql_require_primary_key = 0 */ \
+                /*!80030 , sql_generate_invisible_primary_key = 0 */', 'DO 0')";
+    let mut statements = vec![
+        "SET @lifeboat_asks = 0, @lifeboat_on = VERSION() LIKE '5.7.%' OR VERSION() LIKE '%MariaDB%', @lifeboat_off = 0".to_owned(),
+        "/*!80013 SET @lifeboat_asks = 1 */".to_owned(),
+    ];
+    for statement in [asks(1, "@lifeboat_on"), asks(0, "@lifeboat_off"), sets.to_owned()] {
+        let run = ["PREPARE lifeboat FROM @lifeboat", "EXECUTE lifeboat", "DEALLOCATE PREPARE lifeboat"];
+        statements.push(statement);
+        statements.extend(run.map(str::to_owned));
+    }
+    statements
+}
 
 /// Writes scripts that make the same database out of an empty one.
 #[derive(Debug)]
@@ -55,7 +66,7 @@ impl ScriptWriter for MySqlScript {
             say(script, "SET SESSION check_constraint_checks = 0, innodb_strict_mode = 0;\n")?;
             say(script, "/*M!101101 SET SESSION system_versioning_insert_history = 1 */;\n")?;
         } else {
-            for statement in LAX {
+            for statement in lax() {
                 say(script, &format!("{statement};\n"))?;
             }
         }

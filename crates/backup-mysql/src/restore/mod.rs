@@ -69,6 +69,8 @@ pub(crate) struct Restore {
     idle: Cell<Vec<Session>>,
     /// How many tables still want each sequence that stands in for one that is not there, by its database, if that is another, and its name.
     lost: Mutex<BTreeMap<(Option<String>, String), usize>>,
+    /// How long a statement may be.
+    limit: OnceCell<usize>,
     /// A session may give utf8mb4 another collation.
     gives_collations: bool,
     /// Tablespaces of which it was said that the server lacks them.
@@ -138,6 +140,7 @@ impl Restore {
             ready: OnceCell::new(),
             idle: Cell::default(),
             lost: Mutex::default(),
+            limit: OnceCell::new(),
             gives_collations,
             lost_tablespaces,
             orphans: Orphans::of(missing),
@@ -196,6 +199,7 @@ impl Restore {
         }
         let mut inserted = 0;
         while let Some(sql) = input.next_whole().await? {
+            self.fits(ctx, session, part, sql.len()).await?;
             match &made_from {
                 None => {
                     let done = session.connection.execute_bytes(ctx, &sql).await?;
@@ -251,6 +255,17 @@ impl Restore {
             }
             _ => Ok(()),
         }
+    }
+
+    /// An error if the server does not read so long a statement.
+    async fn fits(&self, ctx: &Ctx, session: &mut Session, part: &Part, length: usize) -> Result<()> {
+        let limit = self.limit.get_or_try_init(|| load::limit(ctx, &mut session.connection)).await?;
+        if length <= *limit {
+            return Ok(());
+        }
+        let why =
+            format!("{}: a statement has {length} bytes, and the server reads {limit} of one", part.object);
+        Err(Error::unsupported(why).hint("raise max_allowed_packet"))
     }
 
     /// Makes an object that is dropped again where the restore fails: unless something of its name was there.

@@ -50,6 +50,12 @@ pub(crate) async fn rows(
     }
 }
 
+/// How long a statement may be: the server reads no more of one, nor the byte that says it is one.
+pub(crate) async fn limit(ctx: &Ctx, connection: &mut Connection) -> Result<usize> {
+    let limit = Reading::new(connection.row(ctx, "SELECT @@max_allowed_packet").await?).number()?;
+    Ok(usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(1))
+}
+
 pub(super) struct Target<'a> {
     pub(super) ctx: &'a Ctx,
     pub(super) table: &'a str,
@@ -128,14 +134,8 @@ impl Target<'_> {
         if inexact.batch.is_empty() {
             return Ok(());
         }
-        let limit = self.limit(connection).await?;
+        let limit = limit(self.ctx, connection).await?;
         self.insert(connection, &mut inexact.batch, limit).await
-    }
-
-    /// How long a statement may be: the server reads no more of one, nor the byte that says it is one.
-    async fn limit(&self, connection: &mut Connection) -> Result<usize> {
-        let limit = Reading::new(connection.row(self.ctx, "SELECT @@max_allowed_packet").await?).number()?;
-        Ok(usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(1))
     }
 
     fn too_long(&self, limit: usize) -> Error {
@@ -178,7 +178,7 @@ impl Target<'_> {
     }
 
     async fn inserts(&self, connection: &mut Connection, input: &mut PartReader) -> Result<()> {
-        let limit = self.limit(connection).await?;
+        let limit = limit(self.ctx, connection).await?;
         let mut batch = Batch::new(self.table, self.columns, self.kinds);
         while let Some(item) = input.next().await? {
             let (bytes, is_whole) = piece(item)?;

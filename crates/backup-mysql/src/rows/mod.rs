@@ -3,6 +3,7 @@
 mod batch;
 pub(crate) mod fields;
 mod inexact;
+pub(crate) mod length;
 pub(crate) mod load;
 mod members;
 pub(crate) mod read;

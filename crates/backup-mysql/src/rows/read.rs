@@ -2,6 +2,7 @@
 
 use backup_core::{Ctx, Error, PartWriter, Result};
 
+use super::length::Longest;
 use crate::backup::Reader;
 use crate::catalog::spec::RowsSpec;
 use crate::connect::Piece;
@@ -15,12 +16,13 @@ pub(crate) enum Read {
     Waits(Error),
 }
 
-/// Reads the rows of a part.
+/// Reads the rows of a part. If they go into a script, it is looked how `long` its statements become.
 pub(crate) async fn rows(
     ctx: &Ctx,
     reader: &mut Reader,
     spec: &RowsSpec,
     out: &mut PartWriter,
+    mut long: Option<&mut Longest<'_>>,
 ) -> Result<Read> {
     let connection = reader.speak(ctx, true).await?;
     let copy = async {
@@ -30,6 +32,9 @@ pub(crate) async fn rows(
         };
         let mut count = 0;
         while let Some(piece) = rows.next().await? {
+            if let Some(long) = &mut long {
+                long.see(&piece)?;
+            }
             match piece {
                 Piece::Whole(row) => {
                     count += 1;

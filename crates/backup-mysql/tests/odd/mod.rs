@@ -12,6 +12,7 @@ macro_rules! on {
     )*};
 }
 
+mod clients;
 mod geometries;
 mod histograms;
 mod programs;
