@@ -7,6 +7,7 @@ mod altered;
 mod at_once;
 mod beside;
 mod content;
+mod letters;
 mod logins;
 mod network;
 mod otherwise;

@@ -6,6 +6,7 @@ mod alone;
 mod carry;
 mod contents;
 mod definers;
+mod letters;
 mod libraries;
 mod otherwise;
 mod sequences;
@@ -69,6 +70,8 @@ pub(crate) struct Restore {
     idle: Cell<Vec<Session>>,
     /// How many tables still want each sequence that stands in for one that is not there, by its database, if that is another, and its name.
     lost: Mutex<BTreeMap<(Option<String>, String), usize>>,
+    /// The target keeps names of tables in small letters.
+    lowers: bool,
     /// How long a statement may be.
     limit: OnceCell<usize>,
     /// A session may give utf8mb4 another collation.
@@ -111,6 +114,9 @@ impl Restore {
         let mut connection = Connection::open(ctx, &config, false).await?;
         let source = request.source.as_ref().map(|source| Version::parse(&source.version));
         let translation = carry::check(ctx, &mut connection, source.as_ref(), parts).await?;
+        let lowers = letters::check(ctx, &mut connection, parts).await?;
+        let lowered: Vec<_> = parts.iter().filter(|_| lowers).map(letters::lowered).collect();
+        let parts = if lowers { &lowered } else { parts };
         allowed::check(ctx, &mut connection, parts, request.no_owner).await?;
         let here = &connection.version;
         let is_unique = source.as_ref().is_some_and(|source| source.compares_like(here))
@@ -140,6 +146,7 @@ impl Restore {
             ready: OnceCell::new(),
             idle: Cell::default(),
             lost: Mutex::default(),
+            lowers,
             limit: OnceCell::new(),
             gives_collations,
             lost_tablespaces,
@@ -386,6 +393,8 @@ impl Restore {
 #[async_trait]
 impl RestoreSession for Restore {
     async fn load(&self, ctx: &Ctx, part: &Part, input: &mut PartReader) -> Result<()> {
+        let lowered = self.lowers.then(|| letters::lowered(part));
+        let part = lowered.as_ref().unwrap_or(part);
         let mut session = self.session(ctx).await?;
         match &part.kind {
             PartKind::Rows { .. } => {
