@@ -199,6 +199,47 @@ async fn a_target_without_room_is_taken_back_and_small_packets_are_kept_to() {
     }
 }
 
+/// As MySQL is unless somebody sets it: no files, and engines that lifeboat does not know if somebody asks for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mysql_as_it_comes_takes_large_rows_and_tables_of_unknown_engines_are_refused() {
+    let Some(program) = Private::mysql() else { return };
+    let accounts = "CREATE USER IF NOT EXISTS me@'%' IDENTIFIED BY 'secret';\nGRANT ALL ON *.* TO me@'%';\n";
+    let mut private = Private::of_mysql(&program, accounts);
+    private.start(&program, &["--federated", "--max-allowed-packet=8M"]);
+    let server = Server::at(&private.text("mysql://me:secret@127.0.0.1:PORT/mysql"));
+    assert_eq!(server.ask(None, "SELECT @@local_infile"), "0\n");
+    let source = server.empty();
+    let statements = [
+        "CREATE TABLE large (id INT PRIMARY KEY, b LONGBLOB, t LONGTEXT)",
+        "INSERT INTO large VALUES (1, REPEAT(UNHEX('00FF'), 1 << 20), 'ä'), (2, NULL, REPEAT('x', 3 << 20)), (3, 'small', '')",
+    ];
+    server.run(Some(&source.path), &statements.map(str::to_owned));
+    for format in [Format::Binary, Format::Sql] {
+        let manager = manager_of(&storage(), format);
+        let made = BackupRef::from(&manager.backup(&source).await.unwrap().id);
+        let copy = server.empty();
+        manager.restore(&made, &copy, RestoreOptions::default()).await.unwrap();
+        let rows = "SELECT id, SHA2(b, 256), SHA2(t, 256) FROM large ORDER BY id";
+        assert_eq!(server.ask(Some(&copy.path), rows), server.ask(Some(&source.path), rows), "{format:?}");
+    }
+    // Whose rows are at another server: leaving them out silently would be no backup.
+    let elsewhere = private.text(&format!("mysql://me:secret@127.0.0.1:PORT/{}/large", source.path));
+    server.run(
+        Some(&source.path),
+        &[format!("CREATE TABLE away (id INT PRIMARY KEY) ENGINE=FEDERATED CONNECTION='{elsewhere}'")],
+    );
+    let error = manager(&storage()).backup(&source).await.unwrap_err();
+    let told = error.to_string();
+    assert!(
+        error.kind() == ErrorKind::Unsupported && told.contains("away") && told.contains("FEDERATED"),
+        "{:?}: {told}",
+        error.kind()
+    );
+    assert!(!told.contains("secret"), "{told}");
+    drop(server);
+    private.stop();
+}
+
 /// What a backup says of the rows of each of its tables.
 async fn digests(storage: &Arc<dyn Storage>, made: &BackupRef) -> Vec<String> {
     let details = manager(storage).get_backup(made).await.unwrap();

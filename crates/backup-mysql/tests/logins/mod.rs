@@ -11,6 +11,7 @@ on! {
     a_socket_leads_to_the_same_database: mariadb mariadb11 mysql;
     whoever_is_kept_out_is_told_why_and_nothing_is_touched: mariadb mariadb11 mysql;
     a_password_that_no_cache_has_is_encrypted_to_the_servers_key: mysql;
+    the_certificates_that_mysql_makes_of_itself_are_verified_and_shown: mysql;
 }
 
 /// An account that goes away with this.
@@ -159,5 +160,48 @@ async fn a_password_that_no_cache_has_is_encrypted_to_the_servers_key(server: Se
         let wrong = account.with_password("wrong", &source.path, &format!("?sslmode=disable{options}"));
         let error = manager(&storage()).probe(&wrong).await.unwrap_err();
         assert!(expected.is_err() || error.to_string().contains("1045"), "{error}");
+    }
+}
+
+/// They name no host, so that nobody can be sure of one by them.
+async fn the_certificates_that_mysql_makes_of_itself_are_verified_and_shown(server: Server) {
+    let directory = server.ask(None, "SELECT @@datadir");
+    let file = |name: &str| format!("{}{name}", directory.trim_end());
+    if !Path::new(&file("client-key.pem")).exists() {
+        eprintln!(
+            "NOT TESTED: certificates: the server is on another machine, or its files are not ours to read"
+        );
+        return;
+    }
+    let source = shop(&server);
+    let grant = format!("GRANT ALL ON `{}`.* TO ACCOUNT", source.path);
+    let anyhow = Account::new(&server, "anyhow", std::slice::from_ref(&grant));
+    let certified =
+        Account::new(&server, "certified", &[grant, "ALTER USER ACCOUNT REQUIRE X509".to_owned()]);
+    let authority = format!("sslrootcert={}", file("ca.pem"));
+    let another = format!("sslrootcert={}", file("server-cert.pem"));
+    let shown = format!("sslcert={}&sslkey={}", file("client-cert.pem"), file("client-key.pem"));
+    for (account, options, expected) in [
+        (&anyhow, format!("sslmode=verify-ca&{authority}"), Ok(())),
+        (&anyhow, format!("sslmode=require&{authority}"), Ok(())),
+        (&anyhow, format!("sslmode=verify-full&{authority}"), Err("certificate not valid for name")),
+        (&anyhow, format!("sslmode=verify-ca&{another}"), Err("certificate")),
+        (&anyhow, "sslmode=verify-ca".to_owned(), Err("certificate")),
+        (&certified, "sslmode=disable".to_owned(), Err("1045")),
+        (&certified, "sslmode=require".to_owned(), Err("1045")),
+        (&certified, format!("sslmode=require&{shown}"), Ok(())),
+        (&certified, format!("sslmode=verify-ca&{authority}&{shown}"), Ok(())),
+    ] {
+        let url = account.url(&source.path, &format!("?{options}"));
+        match (manager(&storage()).probe(&url).await, expected) {
+            (Ok(_), Ok(())) => {}
+            (Err(error), Err(text)) => {
+                let told = error.to_string();
+                assert!(error.kind() == ErrorKind::Connect && told.contains(text), "{options}: {told}");
+                assert!(!told.contains("secret"), "{told}");
+            }
+            (Ok(_), Err(_)) => panic!("{options} got in"),
+            (Err(error), Ok(())) => panic!("{options}: {error}"),
+        }
     }
 }

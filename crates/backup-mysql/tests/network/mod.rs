@@ -25,6 +25,9 @@ on! {
     rows_that_are_inserted_are_not_announced_as_a_load: mysql;
 }
 
+const ACCOUNTS: &str =
+    "CREATE USER IF NOT EXISTS me@'%' IDENTIFIED BY 'secret';\nGRANT ALL ON *.* TO me@'%';\n";
+
 /// DECIMALs in JSON, which LOAD DATA would read as doubles.
 async fn rows_that_are_inserted_are_not_announced_as_a_load(server: Server) {
     let source = server.empty();
@@ -249,13 +252,9 @@ async fn a_peer_that_falls_silent_is_given_up(server: Server) {
 }
 
 /// A whole server, with all that it knew of transactions and locks, and another in its place.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_started_again_amid_rows_ends_the_backup() {
-    let Some(program) = Private::program() else { return };
-    let accounts = "CREATE USER IF NOT EXISTS me@'%' IDENTIFIED BY 'secret';\nGRANT ALL ON *.* TO me@'%';\n";
-    let mut private = Private::new(accounts, &[]);
+async fn a_server_that_is_started_again(program: std::path::PathBuf, mut private: Private, url: &str) {
     private.start(&program, &[]);
-    let server = Server::at(&private.text("mariadb://me:secret@127.0.0.1:PORT/mysql"));
+    let server = Server::at(&private.text(url));
     let source = shop(&server);
     let (private, started) = (Arc::new(Mutex::new(private)), Arc::new(AtomicUsize::new(0)));
     let proxy = amid_rows(&server, {
@@ -277,6 +276,20 @@ async fn a_server_that_is_started_again_amid_rows_ends_the_backup() {
     manager(&storage).backup(&source).await.unwrap();
     drop(server);
     private.lock().unwrap().stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mariadb_that_is_started_again_amid_rows_ends_the_backup() {
+    let Some(program) = Private::program() else { return };
+    let private = Private::new(ACCOUNTS, &[]);
+    a_server_that_is_started_again(program, private, "mariadb://me:secret@127.0.0.1:PORT/mysql").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mysql_that_is_started_again_amid_rows_ends_the_backup() {
+    let Some(program) = Private::mysql() else { return };
+    let private = Private::of_mysql(&program, ACCOUNTS);
+    a_server_that_is_started_again(program, private, "mysql://me:secret@127.0.0.1:PORT/mysql").await;
 }
 
 async fn a_server_that_takes_its_time_is_waited_for(server: Server) {

@@ -15,6 +15,7 @@ macro_rules! on {
 mod clients;
 mod geometries;
 mod histograms;
+mod many;
 mod programs;
 mod sequences;
 mod server;
