@@ -25,7 +25,7 @@ mod views;
 use std::sync::Arc;
 
 use backup_core::storage::MemoryStorage;
-use backup_core::{BackupConfig, BackupManager, BackupRef, Format, Registry, RestoreOptions};
+use backup_core::{BackupConfig, BackupManager, BackupRef, DatabaseUrl, Format, Registry, RestoreOptions};
 
 use crate::server::Server;
 
@@ -41,6 +41,15 @@ fn manager_of(format: Format) -> BackupManager {
         .with_storage(Arc::new(MemoryStorage::new()))
 }
 
+/// A database that a backup of `source` came back as.
+async fn copied(server: &Server, source: &DatabaseUrl, format: Format) -> DatabaseUrl {
+    let manager = manager_of(format);
+    let backup = manager.backup(source).await.unwrap();
+    let target = server.empty();
+    manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+    target
+}
+
 async fn a_table_without_a_tablespace_comes_back_as_one(kind: &str) {
     let Some(server) = Server::find(kind) else { return };
     let source = server.empty();
@@ -53,10 +62,7 @@ async fn a_table_without_a_tablespace_comes_back_as_one(kind: &str) {
         "ALTER TABLE emptied DISCARD TABLESPACE",
     ];
     server.run(Some(&source.path), &statements.map(str::to_owned));
-    let manager = manager();
-    let backup = manager.backup(&source).await.unwrap();
-    let target = server.empty();
-    manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+    let target = copied(&server, &source, Format::Binary).await;
     assert_eq!(server.ask(Some(&target.path), "SELECT id FROM of_it"), "1\n");
     for database in [&source, &target] {
         let state = server.ask(Some(&database.path), "CHECK TABLE emptied");
@@ -110,10 +116,7 @@ async fn keys_that_are_not_kept_are_not_kept(kind: &str) {
         "ALTER TABLE idle DISABLE KEYS",
     ];
     server.run(Some(&source.path), &statements.map(str::to_owned));
-    let manager = manager();
-    let backup = manager.backup(&source).await.unwrap();
-    let target = server.empty();
-    manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+    let target = copied(&server, &source, Format::Binary).await;
     let disabled = "SELECT TABLE_NAME, INDEX_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE() AND COMMENT = 'disabled'";
     assert_eq!(server.ask(Some(&target.path), disabled), "idle\ta\n");
 }
@@ -196,10 +199,7 @@ async fn versions_that_lasted_no_time_come_back(kind: &str) {
     let expected = server.ask(Some(&source.path), all);
     assert_eq!(expected.lines().count(), 5, "{expected}");
     for format in [Format::Binary, Format::Sql] {
-        let manager = manager_of(format);
-        let backup = manager.backup(&source).await.unwrap();
-        let target = server.empty();
-        manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+        let target = copied(&server, &source, format).await;
         assert_eq!(server.ask(Some(&target.path), all), expected, "by way of {format:?}");
     }
 }
@@ -267,10 +267,7 @@ async fn doubles_in_json_come_back(kind: &str) {
     let all = "SELECT id, j FROM doubles ORDER BY id";
     let expected = server.ask(Some(&source.path), all);
     for format in [Format::Binary, Format::Sql] {
-        let manager = manager_of(format);
-        let backup = manager.backup(&source).await.unwrap();
-        let target = server.empty();
-        manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+        let target = copied(&server, &source, format).await;
         let restored = server.ask(Some(&target.path), all);
         let differ = restored.lines().zip(expected.lines()).find(|(is, was)| is != was);
         assert_eq!(differ, None, "by way of {format:?}");
@@ -283,10 +280,7 @@ async fn comes_back_the_same(server: &Server, statements: &[&str]) {
     server.run(Some(&source.path), &statements.iter().map(|sql| (*sql).to_owned()).collect::<Vec<_>>());
     let expected = server.dump(&source.path);
     for format in [Format::Binary, Format::Sql] {
-        let manager = manager_of(format);
-        let backup = manager.backup(&source).await.unwrap();
-        let target = server.empty();
-        manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+        let target = copied(server, &source, format).await;
         assert_eq!(server.dump(&target.path), expected, "by way of {format:?}");
     }
 }
@@ -348,10 +342,7 @@ async fn differences_below_zero_come_back(kind: &str) {
     ];
     server.run(Some(&source.path), &statements.map(str::to_owned));
     for format in [Format::Binary, Format::Sql] {
-        let manager = manager_of(format);
-        let backup = manager.backup(&source).await.unwrap();
-        let target = server.empty();
-        manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+        let target = copied(&server, &source, format).await;
         assert_eq!(server.ask(Some(&target.path), "SELECT * FROM differences"), "1\t-4\n7\t2\n");
     }
 }
@@ -370,10 +361,7 @@ async fn a_sequence_that_was_made_as_a_table_comes_back(kind: &str) {
     let all = "SELECT COLUMN_NAME, COLUMN_COMMENT, (SELECT TABLE_COMMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()), counting.* \
                FROM information_schema.COLUMNS JOIN counting WHERE TABLE_SCHEMA = DATABASE() ORDER BY ORDINAL_POSITION";
     for format in [Format::Binary, Format::Sql] {
-        let manager = manager_of(format);
-        let backup = manager.backup(&source).await.unwrap();
-        let target = server.empty();
-        manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+        let target = copied(&server, &source, format).await;
         assert_eq!(server.ask(Some(&target.path), all), server.ask(Some(&source.path), all));
     }
 }

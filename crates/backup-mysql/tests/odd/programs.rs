@@ -2,7 +2,7 @@
 
 use backup_core::{BackupRef, Format, RestoreOptions};
 
-use super::{comes_back_the_same, manager, manager_of};
+use super::{comes_back_the_same, copied, manager};
 use crate::server::Server;
 
 /// Of any table, whatever it takes to give it the column again.
@@ -70,10 +70,7 @@ async fn routines_of_lost_libraries_come_back() {
     };
     let before = said(&source.path);
     for format in [Format::Binary, Format::Sql] {
-        let manager = manager_of(format);
-        let backup = manager.backup(&source).await.unwrap();
-        let target = server.empty();
-        manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+        let target = copied(&server, &source, format).await;
         assert_eq!(said(&target.path), before, "{format:?}");
     }
     // One of its name is somebody's.
@@ -109,10 +106,7 @@ async fn parameters_keep_a_collation_that_is_not_said() {
     let before = said(&source.path);
     assert!(before.contains("utf8mb4_general_ci utf8mb4_bin"), "{before}");
     for format in [Format::Binary, Format::Sql] {
-        let manager = manager_of(format);
-        let backup = manager.backup(&source).await.unwrap();
-        let target = server.empty();
-        manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+        let target = copied(&server, &source, format).await;
         assert_eq!(said(&target.path), before, "{format:?}");
     }
 }

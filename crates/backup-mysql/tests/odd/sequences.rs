@@ -6,7 +6,7 @@ use backup_core::storage::MemoryStorage;
 use backup_core::{BackupConfig, BackupManager, BackupRef, Ctx, Format, Progress, Registry, RestoreOptions};
 use backup_testkit::told::Told;
 
-use super::{manager, manager_of};
+use super::{copied, manager, manager_of};
 use crate::server::Server;
 
 /// Of which the server says no more than its name.
@@ -64,10 +64,7 @@ async fn defaults_that_count_by_what_another_database_lacks_come_back_or_are_nam
     ];
     server.run(Some(&source.path), &statements);
     for format in [Format::Binary, Format::Sql] {
-        let manager = manager_of(format);
-        let backup = manager.backup(&source).await.unwrap();
-        let target = server.empty();
-        manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+        let target = copied(&server, &source, format).await;
         assert_eq!(server.dump(&target.path), server.dump(&source.path), "{format:?}");
         assert!(!server.databases().iter().any(|name| name == other));
     }

@@ -2,7 +2,7 @@
 
 use backup_core::{BackupRef, Format, RestoreOptions};
 
-use super::{comes_back_the_same, manager, manager_of};
+use super::{comes_back_the_same, copied, manager};
 use crate::server::{Account, Server};
 
 /// Of a view that reads a table as a sequence MariaDB says no more than its definition.
@@ -192,10 +192,7 @@ async fn views_that_read_each_other_in_a_circle_come_back(kind: &str) {
     ];
     server.run(Some(&source.path), &statements.map(str::to_owned));
     for format in [Format::Binary, Format::Sql] {
-        let manager = manager_of(format);
-        let backup = manager.backup(&source).await.unwrap();
-        let target = server.empty();
-        manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+        let target = copied(&server, &source, format).await;
         assert_eq!(definitions(&server, &target.path), definitions(&server, &source.path), "{format:?}");
         assert_eq!(server.ask(Some(&target.path), "SELECT * FROM kept"), "1\trow\n");
     }
@@ -232,10 +229,7 @@ async fn views_that_count_by_what_is_no_sequence_come_back(kind: &str) {
         format!("DROP DATABASE `{lost}`"),
     ];
     server.run(Some(&source.path), &statements);
-    let manager = manager();
-    let backup = manager.backup(&source).await.unwrap();
-    let target = server.empty();
-    manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+    let target = copied(&server, &source, Format::Binary).await;
     assert_eq!(definitions(&server, &target.path), definitions(&server, &source.path));
     assert_eq!(server.ask(Some(&target.path), "SELECT * FROM became_a_table"), "5\n");
     assert!(!server.databases().iter().any(|name| name == lost));
@@ -255,12 +249,8 @@ async fn an_invalid_view_keeps_its_order(kind: &str) {
         "ALTER TABLE fading DROP COLUMN b",
     ];
     server.run(Some(&source.path), &statements.map(str::to_owned));
-    let manager = manager();
-    let backup = manager.backup(&source).await.unwrap();
-    let target = server.empty();
-    manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
-    let definitions = "SELECT VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA = DATABASE() ORDER BY TABLE_NAME";
-    let of = |database: &str| server.ask(Some(database), definitions).replace(database, "here");
+    let target = copied(&server, &source, Format::Binary).await;
+    let of = |database: &str| definitions(&server, database);
     assert!(of(&source.path).contains("order by 1 desc"), "{}", of(&source.path));
     assert_eq!(of(&target.path), of(&source.path));
 }
@@ -288,12 +278,8 @@ async fn views_that_name_partitions_and_keys_come_back(kind: &str) {
         "INSERT INTO parted VALUES (1, 'kept')".to_owned(),
     ];
     server.run(Some(&source.path), &statements);
-    let manager = manager();
-    let backup = manager.backup(&source).await.unwrap();
-    let target = server.empty();
-    manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
-    let definitions = "SELECT VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA = DATABASE() ORDER BY TABLE_NAME";
-    let of = |database: &str| server.ask(Some(database), definitions).replace(database, "here");
+    let target = copied(&server, &source, Format::Binary).await;
+    let of = |database: &str| definitions(&server, database);
     assert!(of(&source.path).contains("`p 1`"), "{}", of(&source.path));
     assert_eq!(of(&target.path), of(&source.path));
     assert_eq!(server.ask(Some(&target.path), "SELECT * FROM parted"), "1\tkept\n");
