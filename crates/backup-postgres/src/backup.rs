@@ -7,29 +7,19 @@ use backup_core::{
     BackupRequest, BackupSession, Ctx, Error, ErrorKind, LogPoint, Object, Part, PartKind, PartWriter,
     Result, Turns, async_trait,
 };
-use futures::future::try_join;
 use tokio::sync::{self, Semaphore, SemaphorePermit};
 
 use crate::ahead::{self, Ahead};
+use crate::begin::{Begun, begin};
 use crate::catalog::{self, Plan, Reader};
 use crate::config::Config;
 use crate::connect::{HeldRows, Session};
 use crate::error::{NOT_AT_ONCE, sql_state};
 use crate::rows;
-use crate::snapshot::{BEGIN, Snapshot};
-
-/// How often the backup begins anew because objects changed between its snapshot and its reading of them.
-const ATTEMPTS: usize = 5;
 
 /// Whatever is locked from here on is let go of again: the server's lock table has room for some thousand locks, and all databases use it.
-const SAVEPOINT: &str = "SAVEPOINT part";
+pub(crate) const SAVEPOINT: &str = "SAVEPOINT part";
 pub(crate) const RELEASE: &str = "ROLLBACK TO SAVEPOINT part";
-
-/// A table that was swapped for a view in the meantime is not read: whoever did so would choose what we execute. A restore has to read
-/// views, for the contents of materialized ones.
-const RESTRICT: &str =
-    "SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_settings
- WHERE name = 'restrict_nonsystem_relation_kind'";
 
 /// Who reads a part.
 enum Idle<'a> {
@@ -67,93 +57,25 @@ pub(crate) struct Backup {
 }
 
 impl Backup {
-    /// Opens all sessions, takes the snapshot, locks the tables and reads the catalogs. Whatever the server's functions say of an
-    /// object is as of now and not as of the snapshot, so it begins anew if anything changed in between.
     pub(crate) async fn begin(ctx: &Ctx, config: &Config, request: BackupRequest) -> Result<Self> {
-        for _ in 0..ATTEMPTS {
-            if let Some(backup) = Box::pin(Self::attempt(ctx, config, &request)).await? {
-                return Ok(backup);
-            }
-        }
-        Err(Error::new(ErrorKind::Locked, "the database's objects changed all the while the backup began")
-            .hint("run it again when nobody makes or alters tables"))
-    }
-
-    async fn attempt(ctx: &Ctx, config: &Config, request: &BackupRequest) -> Result<Option<Self>> {
-        let main = Session::open(ctx, config).await?;
-        main.execute(ctx, RESTRICT).await?;
-        let other = Session::open(ctx, config).await?;
-        let snapshot = Snapshot::take(ctx, &main, &other).await?;
-        let jobs = request.jobs.max(1);
-        let spares_main = request.in_order && jobs > 1;
-        let workers = if spares_main { jobs } else { jobs - 1 };
-        let mut sessions = Vec::with_capacity(workers);
-        for _ in 0..workers {
-            let session = Session::open(ctx, config).await?;
-            session.execute(ctx, RESTRICT).await?;
-            let sql = format!(
-                "{BEGIN}; SET TRANSACTION SNAPSHOT {}; {SAVEPOINT}",
-                crate::ddl::quote::literal(&snapshot.id)
-            );
-            session.execute(ctx, &sql).await?;
-            sessions.push(session);
-        }
-        let reader = Reader::new(ctx, &main);
-        let relations = catalog::relations(reader).await?;
-        let (mut request, mut left_out) = (request.clone(), Vec::new());
-        if request.skip_unreadable {
-            let selects = |(schema, name): &(String, String)| {
-                request.filter.selects(Some(&config.database), Some(schema), name)
-            };
-            let unreadable = catalog::unreadable(reader, &relations).await?;
-            let unreadable: Vec<_> = unreadable.into_iter().filter(selects).collect();
-            let object = |(schema, name): &(String, String)| Object::new("table", name).in_schema(schema);
-            left_out.extend(unreadable.iter().map(object));
-            let names = unreadable.into_iter().map(|(schema, name)| (Some(schema), name));
-            request.filter = request.filter.without(names);
-        }
-        let request = &request;
-        let before = async {
-            match sessions.first() {
-                // Of the same snapshot.
-                Some(session) => {
-                    let reader = Reader::new(ctx, session);
-                    catalog::fingerprint(reader).await.map(Some)
-                }
-                None => Ok(None),
-            }
-        };
-        let (locked, before) =
-            try_join(catalog::lock(reader, &relations, request, &config.database), before).await?;
-        main.execute(ctx, SAVEPOINT).await?;
-        let unlocked = if locked { None } else { Some((catalog::shapes(reader).await?, config.clone())) };
-        let before = match before {
-            Some(before) => before,
-            None => catalog::fingerprint(reader).await?,
-        };
-        let plan = catalog::read(ctx, &main, sessions.first(), &relations, request).await;
-        // An object that went away meanwhile can be the reason of an error too.
-        if let Err(error) = &plan
-            && error.kind() != ErrorKind::Database
-        {
-            return plan.map(|_| None);
-        }
-        let now = catalog::fingerprint(Reader::new(ctx, &other)).await?;
-        if before != now {
-            return Ok(None);
-        }
-        main.execute(ctx, RELEASE).await?;
-        let (free, main) = (Semaphore::new(sessions.len()), sync::Mutex::new(Some(main)));
-        let mut plan = plan?;
-        left_out.append(&mut plan.left_out);
-        let ahead = Ahead::new(&plan.parts);
-        let place = snapshot.place;
-        let workers = Mutex::new(sessions);
+        let Begun { main, workers, spares_main, place, plan, left_out, unlocked } =
+            begin(ctx, config, &request).await?;
         let turns = Turns::default();
         if request.in_order {
             turns.plan(plan.parts.iter().map(|part| part.id));
         }
-        Ok(Some(Self { place, main, workers, free, spares_main, turns, plan, left_out, ahead, unlocked }))
+        Ok(Self {
+            place,
+            main: sync::Mutex::new(Some(main)),
+            free: Semaphore::new(workers.len()),
+            workers: Mutex::new(workers),
+            spares_main,
+            turns,
+            ahead: Ahead::new(&plan.parts),
+            plan,
+            left_out,
+            unlocked,
+        })
     }
 
     fn workers(&self) -> MutexGuard<'_, Vec<Session>> {

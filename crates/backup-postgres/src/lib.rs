@@ -5,6 +5,7 @@
 //! | `config`, `passfile`, `service` | what a `postgres:` URL, a service file, the environment and `~/.pgpass` say |
 //! | `connect` | one session with a server, its settings pinned; no password in clear; rows past the driver |
 //! | `catalog` | what is in a database, in which order, and the parts that it is backed up as |
+//! | `begin` | how a backup begins: the sessions, the locks, and again if something changed meanwhile |
 //! | `backup` | one running backup: sessions that share a snapshot |
 //! | `snapshot` | the snapshot, and its place in the log |
 //! | `ahead` | small tables, read many at a time |
@@ -19,6 +20,7 @@
 
 mod ahead;
 mod backup;
+mod begin;
 mod catalog;
 mod config;
 mod connect;

@@ -24,6 +24,8 @@ fn manager(storage: &Arc<dyn Storage>, format: Format, jobs: usize) -> BackupMan
     let mut config = BackupConfig::default();
     config.format = format;
     config.jobs = jobs;
+    // psql reads scripts as they are.
+    "none".clone_into(&mut config.codec);
     BackupManager::new(config)
         .with_registry(Registry::new().with(&backup_postgres::ENGINE))
         .with_storage(Arc::clone(storage))
@@ -315,18 +317,126 @@ async fn the_tables_that_an_extension_is_configured_by_are_locked_like_others() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_that_somebody_holds_is_an_error_that_says_so() {
-    let Some(server) = server::server() else { return };
-    let source = server.create();
-    server.psql(&source, "CREATE TABLE held (x int)");
-    let (client, connection) = tokio_postgres::connect(&server.url_text(&source), NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client.batch_execute("BEGIN; LOCK TABLE held").await.unwrap();
-    let url = format!("{}?lock_timeout=300", server.url_text(&source)).parse().unwrap();
-    let storage = storage();
-    let error = manager(&storage, Format::Binary, 2).backup(&url).await.unwrap_err();
-    assert!(error.kind() == ErrorKind::Locked && error.to_string().contains("55P03"), "{error}");
-    client.batch_execute("ROLLBACK").await.unwrap();
-    manager(&storage, Format::Binary, 2).backup(&url).await.unwrap();
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(&source, "CREATE TABLE held (x int)");
+        let (client, connection) = tokio_postgres::connect(&server.url_text(&source), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute("BEGIN; LOCK TABLE held").await.unwrap();
+        // Whichever ends first, the wait for a lock or what a statement may take.
+        for (timeouts, kind, code) in [
+            ("lock_timeout=300", ErrorKind::Locked, "55P03"),
+            ("statement_timeout=300", ErrorKind::TimedOut, "57014"),
+        ] {
+            let url = format!("{}?{timeouts}", server.url_text(&source)).parse().unwrap();
+            let error = manager(&storage(), Format::Binary, 2).backup(&url).await.unwrap_err();
+            assert!(error.kind() == kind && error.to_string().contains(code), "{error}");
+        }
+        client.batch_execute("ROLLBACK").await.unwrap();
+        manager(&storage(), Format::Binary, 2).backup(&server.url(&source)).await.unwrap();
+    }
+}
+
+/// Somebody who does the same over and over, each statement by itself.
+struct Busy {
+    done: Arc<AtomicBool>,
+    rounds: Arc<AtomicUsize>,
+    ended: tokio::task::JoinHandle<()>,
+}
+
+impl Busy {
+    async fn with(server: &Server, database: &str, statements: &'static [&'static str]) -> Self {
+        let (client, connection) = tokio_postgres::connect(&server.url_text(database), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let (done, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let ended = tokio::spawn({
+            let (done, rounds) = (Arc::clone(&done), Arc::clone(&rounds));
+            async move {
+                while !done.load(Ordering::SeqCst) {
+                    let round = rounds.fetch_add(1, Ordering::SeqCst).to_string();
+                    for sql in statements {
+                        client.batch_execute(&sql.replace("ROUND", &round)).await.unwrap();
+                    }
+                }
+            }
+        });
+        Self { done, rounds, ended }
+    }
+
+    fn rounds(&self) -> usize {
+        self.rounds.load(Ordering::SeqCst)
+    }
+
+    async fn end(self) {
+        self.done.store(true, Ordering::SeqCst);
+        self.ended.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_makes_refreshes_and_drops_other_tables_all_the_while_is_no_hindrance() {
+    for server in server::servers() {
+        let source = server.create();
+        let others: String = (0..100)
+            .map(|i| format!("CREATE TABLE other_{i} (id int PRIMARY KEY, x text DEFAULT 'x');"))
+            .collect();
+        server.psql(
+            &source,
+            &format!(
+                "{others} CREATE TABLE kept AS SELECT i AS x FROM generate_series(1, 1000) i;
+                 CREATE MATERIALIZED VIEW sums AS SELECT sum(x) FROM kept; CREATE UNIQUE INDEX ON sums (sum); CREATE TABLE emptied (x int)"
+            ),
+        );
+        let busy = Busy::with(
+            &server,
+            &source,
+            &[
+                "CREATE TABLE etl_ROUND (id serial PRIMARY KEY, x text DEFAULT 'x' CHECK (x <> ''))",
+                "INSERT INTO etl_ROUND (x) SELECT 'row' FROM generate_series(1, 10)",
+                "ANALYZE etl_ROUND",
+                "REFRESH MATERIALIZED VIEW sums",
+                "REINDEX TABLE emptied",
+                "GRANT SELECT ON emptied TO PUBLIC",
+                "DROP TABLE etl_ROUND",
+            ],
+        )
+        .await;
+        for jobs in [1, 2, 4] {
+            let before = busy.rounds();
+            let storage = storage();
+            let manager = manager(&storage, Format::Binary, jobs);
+            let backup = manager.backup(&server.url(&source)).await.unwrap();
+            assert!(busy.rounds() > before + 1, "nothing happened meanwhile");
+            let copy = server.create();
+            let backup = BackupRef::from(&backup.id);
+            manager.restore(&backup, &server.url(&copy), RestoreOptions::default()).await.unwrap();
+            let sums = "SELECT sum(x) FROM kept UNION ALL SELECT sum FROM sums";
+            assert_eq!(server.ask(&copy, sums), "500500\n500500\n", "{jobs} jobs on {}", server.major());
+        }
+        busy.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_altered_all_the_while_is_named_and_can_be_left_out() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(&source, "CREATE TABLE kept (x int); CREATE VIEW changing AS SELECT 0 AS x");
+        let busy =
+            Busy::with(&server, &source, &["CREATE OR REPLACE VIEW changing AS SELECT ROUND AS x"]).await;
+        let url = format!("{}?lock_timeout=1000", server.url_text(&source)).parse().unwrap();
+        let storage = storage();
+        let manager = manager(&storage, Format::Binary, 2);
+        let error = manager.backup(&url).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
+        assert!(error.to_string().contains("public.changing"), "{error}");
+        assert!(!error.to_string().contains("kept"), "{error}");
+        let mut options = BackupOptions::default();
+        options.exclude = vec!["public.changing".parse().unwrap()];
+        manager.backup_with(&url, options).await.unwrap();
+        busy.end().await;
+        manager.backup(&url).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -415,6 +525,20 @@ async fn bytes_that_no_encoding_allows_come_back_as_they_are() {
                 let storage = storage();
                 let manager = manager(&storage, format, 2);
                 let backup = manager.backup(&server.url(&source)).await.unwrap();
+                // A script says the encoding of its rows, whatever that of the session is which loads it.
+                let directory = tempfile::tempdir().unwrap();
+                let script = directory.path().join("backup.sql");
+                manager.export(&BackupRef::from(&backup.id), &script, Format::Sql).await.unwrap();
+                let loaded = format!("{source}_{format:?}_psql").to_lowercase();
+                server.expect(&loaded);
+                server.psql("postgres", &format!("CREATE DATABASE {loaded} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"));
+                server.load(&loaded, &script);
+                assert_eq!(
+                    server.ask(&loaded, &digest),
+                    expected,
+                    "{encoding} by psql on {}",
+                    server.major()
+                );
                 let copy = format!("{source}_{format:?}").to_lowercase();
                 server.expect(&copy);
                 let mut options = RestoreOptions::default();

@@ -7,19 +7,31 @@ use backup_core::{BackupRequest, Content, Error, ErrorKind, Result};
 use super::reader::Reader;
 use super::relations::{Relation, RelationKind, Relations};
 use crate::ddl::quote::{literal, qualified};
+use crate::error::sql_state;
 
 /// How many tables are locked by one statement.
 const BATCH: usize = 500;
 
+/// What the server says of a table that is not there any more, of its schema, and of what took its name and is no table.
+const GONE: [&str; 3] = ["42P01", "3F000", "42809"];
+
+/// What came of locking the tables.
+pub(crate) enum Locked {
+    All,
+    /// None is locked, and each has to be while it is read: the server's lock table has no room for so many.
+    NoRoom,
+    /// Some are not what the snapshot has under these names.
+    Changed(Vec<String>),
+}
+
 /// Locks the tables that `request` selects against everything but reading and writing, and makes sure that what was locked is what the
-/// snapshot has under these names. False if the server's lock table has no room for so many: then none is locked, and each has to be
-/// while it is read.
+/// snapshot has under these names.
 pub(crate) async fn lock(
     reader: Reader<'_>,
     relations: &Relations,
     request: &BackupRequest,
     database: &str,
-) -> Result<bool> {
+) -> Result<Locked> {
     let selected = |relation: &&Relation| {
         let name = relations.selected_as(relation).unwrap_or(&relation.name);
         matches!(relation.kind, RelationKind::Table | RelationKind::Partitioned)
@@ -33,32 +45,51 @@ pub(crate) async fn lock(
     }
     // Others need locks too: half of the room is left to them.
     if tables.len() > room(reader).await? / 2 {
-        return Ok(false);
+        return Ok(Locked::NoRoom);
     }
     reader.session.execute(reader.ctx, "SAVEPOINT locks").await?;
     for batch in tables.chunks(BATCH) {
         let Some(sql) = locking(batch, true) else { continue };
-        match reader.session.execute(reader.ctx, &sql).await {
-            Ok(()) => {}
-            Err(error) if error.message().contains("(SQLSTATE 53200)") => {
-                reader.session.execute(reader.ctx, "ROLLBACK TO SAVEPOINT locks").await?;
-                return Ok(false);
+        let failed = reader.session.execute(reader.ctx, &sql).await.err();
+        if let Some(error) = &failed {
+            match sql_state(error) {
+                Some("53200") => {
+                    reader.session.execute(reader.ctx, "ROLLBACK TO SAVEPOINT locks").await?;
+                    return Ok(Locked::NoRoom);
+                }
+                Some(code) if GONE.contains(&code) => {
+                    reader.session.execute(reader.ctx, "ROLLBACK TO SAVEPOINT locks").await?;
+                }
+                _ => return failed.map_or(Ok(Locked::All), |error| Err(error.during("lock the tables"))),
             }
-            Err(error) => return Err(error.during("lock the tables")),
         }
-        // What a name means now, not what it meant when the snapshot was taken.
-        let values: Vec<String> =
-            batch.iter().map(|(oid, name)| format!("({oid}::oid, {})", literal(name))).collect();
-        let sql = format!(
-            "SELECT x.name FROM (VALUES {}) AS x (oid, name) WHERE pg_catalog.to_regclass(x.name)::oid IS DISTINCT FROM x.oid LIMIT 1",
-            values.join(", ")
-        );
-        if let Some(row) = reader.rows(&sql).await?.first() {
-            let message = format!("{} was replaced while the backup began", row.text("name")?.escape_debug());
-            return Err(Error::new(ErrorKind::Locked, message).hint("run it again"));
+        let others = reader.rows(&others_sql(batch)).await?;
+        let mut names: Vec<String> = others
+            .iter()
+            .map(|row| Ok(row.text("name")?.escape_debug().to_string()))
+            .collect::<Result<_>>()?;
+        if let Some(error) = failed.filter(|_| names.is_empty()) {
+            names.push(error.message().to_owned());
+        }
+        if !names.is_empty() {
+            return Ok(Locked::Changed(names));
         }
     }
-    Ok(true)
+    Ok(Locked::All)
+}
+
+/// Those of some tables that are not what the snapshot has: neither swapped for something else nor emptied or rewritten, which a snapshot
+/// does not show.
+fn others_sql(tables: &[(u32, String)]) -> String {
+    let values: Vec<String> =
+        tables.iter().map(|(oid, name)| format!("({oid}::oid, {})", literal(name))).collect();
+    // The functions see what is now, the query what the snapshot has.
+    format!(
+        "SELECT x.name FROM (VALUES {values}) AS x (oid, name) LEFT JOIN pg_catalog.pg_class c ON c.oid = x.oid
+         WHERE (pg_catalog.to_regclass(x.name)::oid = c.oid
+                AND (c.relkind = 'p' OR pg_catalog.pg_relation_filenode(c.oid) = c.relfilenode)) IS NOT TRUE",
+        values = values.join(", ")
+    )
 }
 
 /// The tables of extensions whose rows are in the backup.
@@ -97,19 +128,10 @@ pub(crate) fn locking(tables: &[(u32, String)], waits: bool) -> Option<String> {
     (!names.is_empty()).then(|| format!("LOCK TABLE {} IN ACCESS SHARE MODE{how}", names.join(", ")))
 }
 
-/// Locks some tables for as long as they are read, and makes sure that they are still what the snapshot has: neither swapped for something
-/// else nor emptied or rewritten, which a snapshot does not show.
+/// Locks some tables for as long as they are read, and makes sure that they are still what the snapshot has.
 pub(crate) async fn lock_some(reader: Reader<'_>, tables: &[(u32, String)], waits: bool) -> Result<()> {
     let Some(lock) = locking(tables, waits) else { return Ok(()) };
-    let values: Vec<String> =
-        tables.iter().map(|(oid, name)| format!("({oid}::oid, {})", literal(name))).collect();
-    // The functions see what is now, the query what the snapshot has.
-    let sql = format!(
-        "{lock};
-         SELECT x.name FROM (VALUES {values}) AS x (oid, name) LEFT JOIN pg_catalog.pg_class c ON c.oid = x.oid
-         WHERE (pg_catalog.to_regclass(x.name)::oid = c.oid AND pg_catalog.pg_relation_filenode(c.oid) = c.relfilenode) IS NOT TRUE LIMIT 1",
-        values = values.join(", ")
-    );
+    let sql = format!("{lock}; {} LIMIT 1", others_sql(tables));
     let other = reader.session.said(reader.ctx, &sql).await;
     let other = other.map_err(|error| {
         let names: Vec<String> = tables.iter().map(|(_, name)| name.escape_debug().to_string()).collect();
@@ -142,55 +164,4 @@ pub(crate) async fn shapes(reader: Reader<'_>) -> Result<HashMap<u32, i64>> {
                WHERE c.relkind = 'r' AND c.oid >= 16384";
     let rows = reader.rows(sql).await?;
     rows.iter().map(|row| Ok((row.oid("oid")?, row.get("shape")?))).collect()
-}
-
-/// A text that is the same as long as no object of the database was made, changed or dropped. In the snapshot it says what the backup
-/// is of, in a fresh transaction what the server's functions see that write objects as SQL.
-pub(crate) async fn fingerprint(reader: Reader<'_>) -> Result<String> {
-    let of = |catalog: &str, row: &str, condition: &str| {
-        format!(
-            "SELECT '{catalog}' AS catalog, pg_catalog.count(*) AS n,
-                    COALESCE(pg_catalog.sum(pg_catalog.hashtextextended({row} || ':' || o.xmin::text, 0)::numeric), 0) AS sum
-             FROM pg_catalog.{catalog} o WHERE {condition}"
-        )
-    };
-    // Temporary objects of others come and go.
-    let lasting = |column: &str| {
-        format!(
-            "o.{column} NOT IN (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname ~ '^pg_(temp|toast)')"
-        )
-    };
-    let of_lasting = |column: &str| {
-        format!(
-            "o.{column} >= 16384 AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE c.oid = o.{column} AND n.nspname ~ '^pg_(temp|toast)')"
-        )
-    };
-    let plain = "o.oid >= 16384";
-    let selects = [
-        of("pg_class", "o.oid::text", &format!("{plain} AND {}", lasting("relnamespace"))),
-        of("pg_type", "o.oid::text", &format!("{plain} AND {}", lasting("typnamespace"))),
-        of("pg_proc", "o.oid::text", &format!("{plain} AND {}", lasting("pronamespace"))),
-        of("pg_constraint", "o.oid::text", &format!("{plain} AND {}", lasting("connamespace"))),
-        of("pg_namespace", "o.oid::text", &format!("o.nspname !~ '^pg_(temp|toast)' AND {plain}")),
-        of("pg_attribute", "o.attrelid::text || '.' || o.attnum::text", &of_lasting("attrelid")),
-        of("pg_attrdef", "o.oid::text", &of_lasting("adrelid")),
-        of("pg_index", "o.indexrelid::text", &of_lasting("indrelid")),
-        of("pg_trigger", "o.oid::text", &of_lasting("tgrelid")),
-        of("pg_rewrite", "o.oid::text", &of_lasting("ev_class")),
-        of("pg_inherits", "o.inhrelid::text || '.' || o.inhseqno::text", &of_lasting("inhrelid")),
-        of("pg_policy", "o.oid::text", plain),
-        of("pg_enum", "o.oid::text", plain),
-        of("pg_operator", "o.oid::text", plain),
-        of("pg_statistic_ext", "o.oid::text", plain),
-        of("pg_event_trigger", "o.oid::text", plain),
-        of("pg_extension", "o.oid::text", plain),
-    ];
-    let sql = format!(
-        "SELECT pg_catalog.string_agg(catalog || ' ' || n::text || ' ' || sum::text, E'\\n' ORDER BY catalog) AS print FROM ({}) AS all_catalogs",
-        selects.join(" UNION ALL ")
-    );
-    let rows = reader.rows(&sql).await?;
-    let row = rows.first().ok_or_else(|| Error::internal("a fingerprint has no row"))?;
-    Ok(row.text("print")?.to_owned())
 }

@@ -1,5 +1,6 @@
 //! What is in a database: its catalogs, read in a few dozen queries whatever the number of objects, and the parts it is backed up as.
 
+mod changes;
 mod columns;
 mod constraints;
 mod contents;
@@ -39,8 +40,9 @@ use std::collections::{HashMap, HashSet};
 use backup_core::{BackupRequest, Ctx, ErrorKind, Result};
 use futures::future::try_join;
 
+pub(crate) use changes::{Change, changes, named};
 pub(crate) use database::{created, place, sayings};
-pub(crate) use lock::{changed, fingerprint, lock, lock_some, locking, shapes};
+pub(crate) use lock::{Locked, changed, lock, lock_some, locking, shapes};
 pub(crate) use plan::Plan;
 pub(crate) use reader::Reader;
 pub(crate) use relations::unreadable;

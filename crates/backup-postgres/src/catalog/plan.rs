@@ -6,7 +6,7 @@ use backup_core::{
     BackupRequest, Content, Ctx, Error, Object, Part, PartId, PartKind, Phase, Result, RowLayout,
 };
 
-use super::node::{Body, Catalog, Node, NodeId, Rank};
+use super::node::{Body, Catalog, Key, Node, NodeId, Rank};
 use crate::rows::RowsSpec;
 use crate::spec::{Gate, SqlSpec, write};
 
@@ -19,6 +19,15 @@ pub(crate) struct Plan {
     pub(crate) tables: HashMap<PartId, u32>,
     /// What the account may not read, beyond tables.
     pub(crate) left_out: Vec<Object>,
+    /// The objects of which something is in the backup; none if they all are.
+    objects: Option<HashSet<Key>>,
+}
+
+impl Plan {
+    /// Whether something of an object is in the backup.
+    pub(crate) fn has(&self, object: Key) -> bool {
+        self.objects.as_ref().is_none_or(|objects| objects.contains(&object))
+    }
 }
 
 /// The parts of the nodes that `request` selects, in the order `order`.
@@ -30,7 +39,11 @@ pub(super) fn plan(
     database: &str,
 ) -> Result<Plan> {
     let selected = selected(ctx, &catalog, order, request, database);
-    let mut plan = Plan::default();
+    let objects = selected.as_ref().map(|selected| {
+        let objects = catalog.by_key.iter().filter(|(_, id)| selected.contains(*id));
+        objects.map(|(object, _)| *object).collect()
+    });
+    let mut plan = Plan { objects, ..Plan::default() };
     let mut ids: HashMap<NodeId, PartId> = HashMap::new();
     let tables: HashMap<NodeId, u32> =
         catalog.rows_of.iter().flat_map(|(oid, rows)| rows.iter().map(|id| (*id, *oid))).collect();
