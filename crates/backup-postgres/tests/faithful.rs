@@ -118,6 +118,34 @@ async fn a_database_that_was_altered_in_every_way_comes_back() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_whose_objects_need_each_other_comes_back() {
+    for server in server::servers() {
+        let source = server.create();
+        wicked::circles(&server, &source);
+        comes_back(&server, &source, "circles").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_hostile_names_of_every_kind_comes_back() {
+    for server in server::servers() {
+        let source = server.create();
+        wicked::hostile(&server, &source);
+        comes_back(&server, &source, "hostile names").await;
+        assert!(!std::path::Path::new("hacked").exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pgbench_comes_back() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(&source, include_str!("wicked/pgbench.sql"));
+        comes_back(&server, &source, "pgbench").await;
+    }
+}
+
 /// Databases that are there already, on any of the servers: `LIFEBOAT_TEST_POSTGRES_DATABASES` names them, apart by blanks.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_databases_that_the_environment_names_come_back() {

@@ -49,8 +49,10 @@ pub(super) async fn depend(reader: Reader<'_>, catalog: &mut Catalog) -> Result<
             {
                 catalog.node_mut(node)?.needs.insert(loose);
             }
-            // What the columns of a view need, apart from what its query does.
+            // What the columns of a view need, apart from what its query does, and those of a table, apart from what generates them. (Before
+            // version 15 it is the table itself that needs that.)
             if from.0 == class::RELATION
+                && (to.0 != class::PROC || reader.version >= 150_000)
                 && let Some(dummy) = catalog.dummies.get_mut(&node)
             {
                 dummy.needs.insert(needed);
@@ -143,20 +145,25 @@ fn needing(catalog: &Catalog, key: Key, by_way_of_others: bool) -> HashSet<NodeI
 /// No check can be added to a domain when a column is of an array of it, or of a row: it comes before the tables of such columns, but for those
 /// that its function needs.
 pub(super) fn domain_checks(catalog: &mut Catalog) -> Result<()> {
-    for check in std::mem::take(&mut catalog.domain_checks) {
-        let domains: HashSet<NodeId> =
+    let checks = std::mem::take(&mut catalog.domain_checks);
+    if checks.is_empty() {
+        return Ok(());
+    }
+    let mut tables_of: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
+    for table in 0..catalog.nodes.len() {
+        if is_of(catalog, table, &["table", "partition", "foreign table", "materialized view"]) {
+            for of in reached(catalog, table, |id| is_of(catalog, id, &["type", "domain"])) {
+                tables_of.entry(of).or_default().push(table);
+            }
+        }
+    }
+    for check in checks {
+        let domains: Vec<NodeId> =
             needs(catalog, check).filter(|id| is_of(catalog, *id, &["domain"])).collect();
         let needed = reached(catalog, check, |_| true);
-        for table in 0..catalog.nodes.len() {
-            if !is_of(catalog, table, &["table", "partition", "foreign table", "materialized view"])
-                || needed.contains(&table)
-            {
-                continue;
-            }
-            let types = reached(catalog, table, |id| is_of(catalog, id, &["type", "domain"]));
-            if !types.is_disjoint(&domains) {
-                catalog.node_mut(table)?.needs.insert(check);
-            }
+        let tables = domains.iter().filter_map(|domain| tables_of.get(domain)).flatten();
+        for table in tables.filter(|table| !needed.contains(table)) {
+            catalog.node_mut(*table)?.needs.insert(check);
         }
     }
     Ok(())

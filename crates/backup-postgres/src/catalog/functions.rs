@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use backup_core::{Error, Result};
 
-use super::node::{Catalog, Dummy, Key, Node, NodeId, Rank, class};
+use super::node::{Announced, Catalog, Dummy, Key, Node, NodeId, Rank, class};
 use super::readable::readable;
 use super::reader::{Fields, OURS, Reader};
 use crate::ddl::quote::{ident, literal, qualified};
@@ -14,7 +14,7 @@ pub(super) async fn functions(reader: Reader<'_>, catalog: &mut Catalog) -> Resu
     let sql = format!(
         "SELECT {body} AS body, p.pronargdefaults > 0 AS defaults,
                 CASE WHEN p.prokind <> 'a' THEN pg_catalog.pg_get_function_arguments(p.oid) END AS full_arguments,
-                COALESCE(p.proallargtypes, p.proargtypes::oid[]) || p.prorettype AS types, p.prosupport::oid AS support, p.pronamespace, p.oid, n.nspname::text AS schema, p.proname::text AS name, p.prokind::text AS kind,
+                COALESCE(p.proallargtypes, p.proargtypes::oid[]) || p.prorettype AS types, p.prosupport::oid AS support, p.pronamespace, p.prolang, p.oid, n.nspname::text AS schema, p.proname::text AS name, p.prokind::text AS kind,
                 pg_catalog.pg_get_userbyid(p.proowner)::text AS owner,
                 p.proacl::text[] AS acl, pg_catalog.acldefault('f', p.proowner)::text[] AS base,
                 pg_catalog.pg_get_function_identity_arguments(p.oid) AS arguments,
@@ -47,11 +47,11 @@ pub(super) async fn functions(reader: Reader<'_>, catalog: &mut Catalog) -> Resu
         let body = row.maybe("body")?;
         let said = if body.is_some() { readable(statement) } else { statement.into() }.into_owned();
         let id = add(catalog, &row, kind, word, word, said, schema, name)?;
+        if body.is_some() {
+            catalog.node_mut(id)?.since(14, "a body of SQL that the server has parsed");
+        }
         if body.is_some() || row.is("defaults")? {
             catalog.parsed.insert(id);
-        }
-        if let Some(body) = body {
-            catalog.node_mut(id)?.since(14, "a body of SQL that the server has parsed");
             if let Some(dummy) = dummy(&row, statement, body)? {
                 catalog.dummies.insert(id, dummy);
             }
@@ -61,15 +61,25 @@ pub(super) async fn functions(reader: Reader<'_>, catalog: &mut Catalog) -> Resu
     if aggregates { self::aggregates(reader, catalog).await } else { Ok(()) }
 }
 
-/// What announces a function that needs itself, or what needs it: all that is said of it but its body, and the defaults of its arguments.
-fn dummy(row: &Fields, definition: &str, body: &str) -> Result<Option<Dummy>> {
-    let Some(header) = definition.strip_suffix(body.trim_end_matches('\n')) else { return Ok(None) };
+/// What announces a function that needs itself, or what needs it: all that is said of it but what the server parses, its body and the defaults
+/// of its arguments.
+fn dummy(row: &Fields, definition: &str, body: Option<&str>) -> Result<Option<Dummy>> {
     let (full, plain) = (row.text("full_arguments")?, row.text("arguments")?);
-    let header = header.replacen(&format!("({full})"), &format!("({plain})"), 1);
+    let without_defaults = |text: &str| text.replacen(&format!("({full})"), &format!("({plain})"), 1);
+    let statement = match body {
+        None => without_defaults(definition),
+        Some(body) => {
+            let Some(header) = definition.strip_suffix(body.trim_end_matches('\n')) else { return Ok(None) };
+            format!("{}\nAS ''", without_defaults(header).trim_end())
+        }
+    };
     let mut of: Vec<Key> = row.get::<Vec<u32>>("types")?.into_iter().map(|oid| (class::TYPE, oid)).collect();
     of.extend([(class::PROC, row.oid("support")?), (class::NAMESPACE, row.oid("pronamespace")?)]);
-    let statement = format!("{}\nAS ''", header.trim_end());
-    Ok(Some(Dummy { oid: row.oid("oid")?, statement, needs: BTreeSet::new(), of }))
+    if body.is_none() {
+        of.push((class::LANGUAGE, row.oid("prolang")?));
+    }
+    let of_what = Announced::Function;
+    Ok(Some(Dummy { of_what, oid: row.oid("oid")?, statement, needs: BTreeSet::new(), of }))
 }
 
 /// Functions that types have along with them, such as those that make ranges.

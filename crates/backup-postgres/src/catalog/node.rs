@@ -217,15 +217,27 @@ impl Node {
     }
 }
 
-/// A view that has the right columns and nothing in them, or a function that has everything but its body.
+/// What stands for an object until everything is there that it needs.
 #[derive(Debug)]
 pub(crate) struct Dummy {
-    /// That of what it is a dummy of.
+    pub(crate) of_what: Announced,
+    /// That of what it stands for.
     pub(crate) oid: u32,
     pub(crate) statement: String,
     pub(crate) needs: BTreeSet<NodeId>,
     /// What it needs too, as far as that is in the backup.
     pub(crate) of: Vec<Key>,
+}
+
+/// What can be announced.
+#[derive(Debug)]
+pub(crate) enum Announced {
+    /// A view, by one that has the right columns and nothing in them.
+    View,
+    /// A function, by one that has neither the body nor the defaults that the server parses.
+    Function,
+    /// A table, by its columns up to the first that is generated. These statements add the others.
+    Table(Vec<String>),
 }
 
 /// What expressions use without depending on it: a cast, or the operator class that a type has by default.
@@ -271,7 +283,8 @@ pub(crate) struct Catalog {
     pub(crate) shells: HashMap<u32, NodeId>,
     /// What stands behind COMMENT ON for objects that another node makes along.
     pub(crate) identities: HashMap<Key, String>,
-    /// Of each view, and of each function with a body that the server parses, how it is announced where it is part of a circle.
+    /// Of each view, each function with expressions that the server parses, and each table with generated columns, how it is announced where
+    /// it is part of a circle.
     pub(crate) dummies: HashMap<NodeId, Dummy>,
     /// Functions that have expressions which the server parses when they are made.
     pub(crate) parsed: HashSet<NodeId>,

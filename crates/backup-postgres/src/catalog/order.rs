@@ -1,12 +1,12 @@
 //! The order of the parts: by rank, kind and name, as far as nothing comes before what it needs.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashSet};
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 
 use backup_core::{Error, Result};
 
 use super::depend::reached;
-use super::node::{Catalog, Node, NodeId, Rank};
+use super::node::{Announced, Body, Catalog, Dummy, Node, NodeId, Rank};
 
 /// The ids of all nodes in their order. Raises ranks where something needs what comes late.
 pub(super) fn order(catalog: &mut Catalog) -> Result<Vec<NodeId>> {
@@ -117,40 +117,25 @@ fn try_order(catalog: &mut Catalog) -> Result<Vec<NodeId>, Vec<NodeId>> {
 }
 
 /// Takes a view out of a circle: it is made with its columns alone at first, and replaced when all that it needs is there. A function, if there
-/// is no view, is made without its body.
+/// is no view, is made without its body; and a table, if there is no function either, without what is generated.
 fn break_circle(catalog: &mut Catalog, left: &[NodeId]) -> Result<()> {
     let circle = circle(catalog, left);
-    // The oldest view, so that views are of the same age among each other as in the source: pg_dump goes by that.
-    let age = |id: &NodeId| {
-        let is_function = catalog.nodes.get(*id).is_some_and(|node| node.kind != "view");
-        Some((is_function, catalog.dummies.get(id)?.oid, *id))
+    let next = circle.iter().cycle().skip(1);
+    // The oldest view, so that views are of the same age among each other as in the source: pg_dump goes by that. What stands for it must not
+    // need the next of the circle too.
+    let age = |(id, next): (&NodeId, &NodeId)| {
+        let dummy = catalog.dummies.get(id).filter(|dummy| !dummy.needs.contains(next))?;
+        let kind = match dummy.of_what {
+            Announced::View => 0,
+            Announced::Function => 1,
+            Announced::Table(_) => 2,
+        };
+        Some((kind, dummy.oid, *id))
     };
-    if let Some((is_function, _, id)) = circle.iter().filter_map(age).min()
+    if let Some((.., id)) = circle.iter().zip(next).filter_map(age).min()
         && let Some(dummy) = catalog.dummies.remove(&id)
     {
-        let node = catalog.node_mut(id)?;
-        let mut real = node.clone();
-        let statements = std::mem::replace(&mut node.body, super::node::Body::Sql(vec![dummy.statement]));
-        let super::node::Body::Sql(statements) = statements else {
-            return Err(Error::internal("a view holds rows"));
-        };
-        if is_function {
-            real.kind = "function definition";
-            real.body = super::node::Body::Sql(statements);
-        } else {
-            let replace = |sql: &String| sql.replacen("CREATE VIEW", "CREATE OR REPLACE VIEW", 1);
-            real.kind = "view definition";
-            real.body = super::node::Body::Sql(statements.iter().map(replace).collect());
-            real.table = Some(real.name.clone());
-        }
-        real.comments.clear();
-        real.owners.clear();
-        real.roles.clear();
-        real.needs.insert(id);
-        real.announced_by = Some(id);
-        node.needs = dummy.needs;
-        let real = catalog.push(real);
-        return complete(catalog, id, real);
+        return announce(catalog, id, dummy);
     }
     let names: Vec<String> = circle.iter().filter_map(|id| catalog.nodes.get(*id)).map(Node::told).collect();
     Err(Error::unsupported(format!(
@@ -160,11 +145,66 @@ fn break_circle(catalog: &mut Catalog, left: &[NodeId]) -> Result<()> {
     .hint("please report it, with what pg_dump --schema-only says of them"))
 }
 
+/// Has a node make what stands for its object, and another one the object.
+fn announce(catalog: &mut Catalog, id: NodeId, dummy: Dummy) -> Result<()> {
+    let apart = needed_apart(catalog, id);
+    let node = catalog.node_mut(id)?;
+    let mut real = node.clone();
+    let Body::Sql(mut statements) = std::mem::replace(&mut node.body, Body::Sql(vec![dummy.statement]))
+    else {
+        return Err(Error::internal("what is announced holds rows"));
+    };
+    node.needs = dummy.needs;
+    // What is said of a table may be said of columns that it has not yet.
+    let said_early = match &dummy.of_what {
+        Announced::Table(_) => &mut *node,
+        Announced::View | Announced::Function => &mut real,
+    };
+    said_early.comments.clear();
+    said_early.owners.clear();
+    said_early.roles.clear();
+    match dummy.of_what {
+        Announced::View => {
+            for sql in &mut statements {
+                *sql = sql.replacen("CREATE VIEW", "CREATE OR REPLACE VIEW", 1);
+            }
+            real.kind = "view definition";
+            real.table = Some(real.name.clone());
+        }
+        Announced::Function => real.kind = "function definition",
+        Announced::Table(others) => {
+            statements.splice(..1, others);
+            real.kind = "table definition";
+            real.table.get_or_insert_with(|| node.name.clone());
+            node.needs.extend(apart);
+        }
+    }
+    real.body = Body::Sql(statements);
+    real.needs.insert(id);
+    real.announced_by = Some(id);
+    let real = catalog.push(real);
+    complete(catalog, id, real)
+}
+
+/// What a node needs that does not need it.
+fn needed_apart(catalog: &Catalog, id: NodeId) -> Vec<NodeId> {
+    let needs = catalog.nodes.get(id).into_iter().flat_map(|node| &node.needs).copied();
+    needs.filter(|needed| *needed != id && !reached(catalog, *needed, |_| true).contains(&id)).collect()
+}
+
 /// What needs something of a circle from outside gets all of it: it may use it, or be restored with what it needs alone.
 fn complete(catalog: &mut Catalog, announced: NodeId, real: NodeId) -> Result<()> {
     let needed = reached(catalog, real, |_| true);
-    let is_of_circle = |id: &NodeId| *id == announced || reached(catalog, *id, |_| true).contains(&announced);
-    let circle: HashSet<NodeId> = needed.iter().copied().filter(is_of_circle).collect();
+    let mut needed_by: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
+    for id in &needed {
+        for of in catalog.nodes.get(*id).into_iter().flat_map(|node| &node.needs) {
+            needed_by.entry(*of).or_default().push(*id);
+        }
+    }
+    let (mut circle, mut ahead) = (HashSet::from([announced]), vec![announced]);
+    while let Some(id) = ahead.pop() {
+        ahead.extend(needed_by.get(&id).into_iter().flatten().filter(|by| circle.insert(**by)));
+    }
     for id in (0..catalog.nodes.len()).filter(|id| *id != real && !needed.contains(id)) {
         let needs = &mut catalog.node_mut(id)?.needs;
         if needs.iter().any(|needed| circle.contains(needed)) {

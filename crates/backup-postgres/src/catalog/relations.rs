@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use backup_core::{Error, Result};
 
 use super::columns::Attribute;
-use super::node::{Catalog, Dummy, Key, Node, Rank, class, named};
+use super::node::{Announced, Catalog, Dummy, Key, Node, Rank, class, named};
 use super::readable::readable;
 use super::reader::{Fields, OURS, Reader};
 use super::tables::set;
@@ -332,7 +332,13 @@ fn view(
             })
             .collect();
         let statement = format!("CREATE VIEW {name} AS SELECT {}", select.join(", "));
-        let dummy = Dummy { oid: relation.oid, statement, needs: BTreeSet::new(), of: Vec::new() };
+        let dummy = Dummy {
+            of_what: Announced::View,
+            oid: relation.oid,
+            statement,
+            needs: BTreeSet::new(),
+            of: Vec::new(),
+        };
         catalog.dummies.insert(id, dummy);
     }
     if let Some(rule) = row.get::<Option<u32>>("rule")? {

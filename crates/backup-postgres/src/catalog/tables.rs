@@ -1,13 +1,13 @@
 //! Tables: the statements that make them, their partitions, their defaults and their rows.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use backup_core::Result;
 
 use super::columns::{Attribute, foreign_options};
 use super::constraints::TableConstraints;
 use super::inherits::{above_reordered, around, is_reordered, reordered, stand_in};
-use super::node::{Catalog, Node, NodeId, Rank, class};
+use super::node::{Announced, Catalog, Dummy, Node, NodeId, Rank, class};
 use super::reader::{Fields, OURS, Reader};
 use super::relations::{Relation, RelationKind, Relations, options, replica_identity};
 use super::sequences::Identities;
@@ -88,7 +88,7 @@ pub(super) async fn tables(reader: Reader<'_>, catalog: &mut Catalog, parts: &Pa
 
 fn table(catalog: &mut Catalog, parts: &Parts<'_>, relation: &Relation, row: &Fields) -> Result<()> {
     let name = relation.quoted();
-    let mut statements = vec![create(parts, relation, row)?];
+    let mut statements = vec![create(parts, relation, row, None)?];
     if is_reordered(parts, relation) {
         let (before, after) = around(parts, relation);
         statements.insert(0, before);
@@ -125,6 +125,9 @@ fn table(catalog: &mut Catalog, parts: &Parts<'_>, relation: &Relation, row: &Fi
         node.since(14, "multiranges");
     }
     let id = catalog.add(relation.key(), node);
+    if let Some(dummy) = dummy(parts, relation, row)? {
+        catalog.dummies.insert(id, dummy);
+    }
     for column in parts.columns_of(relation).iter().filter(|column| column.generated.is_some()) {
         if let Some((oid, _)) = &column.default {
             catalog.by_key.insert((class::ATTRDEF, *oid), id);
@@ -146,13 +149,16 @@ fn table(catalog: &mut Catalog, parts: &Parts<'_>, relation: &Relation, row: &Fi
     Ok(())
 }
 
-fn create(parts: &Parts<'_>, relation: &Relation, row: &Fields) -> Result<String> {
+/// The statement that makes a table; without its columns from a number on, and without its checks, if one is given.
+fn create(parts: &Parts<'_>, relation: &Relation, row: &Fields, until: Option<i16>) -> Result<String> {
     let of_type = row.maybe("of_type")?;
     let own = (parts.columns_of(relation).iter())
+        .filter(|column| until.is_none_or(|until| column.number < until))
         .filter(|column| column.is_local || relation.is_partition)
         .filter_map(|column| column_definition(parts, relation, column, of_type.is_some()));
     let not_null = not_null_of_inherited(parts, relation);
-    let items: Vec<String> = own.chain(not_null).chain(parts.constraints.inline(relation)).collect();
+    let inline = if until.is_none() { parts.constraints.inline(relation) } else { Vec::new() };
+    let items: Vec<String> = own.chain(not_null).chain(inline).collect();
     let mut sql = relation.quoted();
     let body = if items.is_empty() { String::new() } else { format!("\n    {}\n", items.join(",\n    ")) };
     match of_type {
@@ -209,6 +215,31 @@ fn not_null_of_inherited(parts: &Parts<'_>, relation: &Relation) -> Vec<String> 
         parts.constraints.not_null_of_inherited(relation, column, from)
     };
     parts.columns_of(relation).iter().filter(inherited).filter_map(not_null).collect()
+}
+
+/// What announces a table that a function needs by which its columns are generated: it gets these when the function is there, and what comes
+/// behind them.
+fn dummy(parts: &Parts<'_>, relation: &Relation, row: &Fields) -> Result<Option<Dummy>> {
+    let takes_from_others =
+        row.maybe("of_type")?.is_some() || !relation.is_partition && !relation.parents.is_empty();
+    let columns = parts.columns_of(relation);
+    let first = columns.iter().find(|column| column.generated.is_some());
+    let Some(first) = first.filter(|_| !takes_from_others) else { return Ok(None) };
+    let rest = columns.iter().filter(|column| column.number >= first.number);
+    let rest: Vec<String> = rest
+        .filter_map(|column| column_definition(parts, relation, column, false))
+        .map(|column| format!("ADD COLUMN {column}"))
+        .collect();
+    let alter = format!("ALTER {}", relation.identity());
+    let mut others = vec![format!("{alter} {}", rest.join(", "))];
+    others.extend(parts.constraints.inline(relation).iter().map(|check| format!("{alter} ADD {check}")));
+    Ok(Some(Dummy {
+        of_what: Announced::Table(others),
+        oid: relation.oid,
+        statement: create(parts, relation, row, Some(first.number))?,
+        needs: BTreeSet::new(),
+        of: Vec::new(),
+    }))
 }
 
 /// A column in CREATE TABLE; nothing for a column of a typed table that adds nothing to its type.

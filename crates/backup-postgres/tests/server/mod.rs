@@ -17,6 +17,8 @@ pub(crate) struct Server {
     base: String,
     bin: PathBuf,
     made: Mutex<Vec<String>>,
+    /// Quoted.
+    roles: Mutex<Vec<String>>,
 }
 
 static MADE: AtomicU32 = AtomicU32::new(0);
@@ -62,7 +64,7 @@ pub(crate) fn server() -> Option<Server> {
 impl Server {
     pub(crate) fn new(url: &str) -> Self {
         let base = url.rsplit_once('/').unwrap().0.to_owned();
-        let mut server = Self { base, bin: PathBuf::new(), made: Mutex::default() };
+        let mut server = Self { base, bin: PathBuf::new(), made: Mutex::default(), roles: Mutex::default() };
         let version = server.ask("postgres", "SHOW server_version_num");
         let major = version.trim().parse::<u32>().unwrap() / 10_000;
         let own = root().join(format!("target/servers/postgresql-{major}/bin"));
@@ -129,6 +131,11 @@ impl Server {
     /// A database of that name may be made.
     pub(crate) fn expect(&self, name: &str) {
         self.made.lock().unwrap().push(name.to_owned());
+    }
+
+    /// A role of that name, which is quoted, is made.
+    pub(crate) fn expect_role(&self, quoted: &str) {
+        self.roles.lock().unwrap().push(quoted.to_owned());
     }
 
     pub(crate) fn url(&self, database: &str) -> DatabaseUrl {
@@ -209,7 +216,9 @@ ORDER BY 1
 impl Drop for Server {
     fn drop(&mut self) {
         let made = std::mem::take(&mut *self.made.lock().unwrap());
+        let roles = std::mem::take(&mut *self.roles.lock().unwrap());
         let drops = made.iter().map(|name| format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE);\n"));
+        let drops = drops.chain(roles.iter().map(|role| format!("DROP ROLE IF EXISTS {role};\n")));
         let mut psql = self.program("psql", "postgres");
         // One after the other, since each is a transaction of its own.
         psql.args(["--no-psqlrc", "--quiet"]).stdin(Stdio::piped()).stderr(Stdio::null());
