@@ -91,6 +91,7 @@ fn kind(code: &SqlState) -> (ErrorKind, Option<&'static str>) {
             Some("somebody holds a lock that excludes reading; try again, or raise lock_timeout in the URL"),
         ),
         "55006" | "55000" => (ErrorKind::Locked, None),
+        "40P01" => (ErrorKind::Locked, Some("somebody locks the same tables in another order; run it again")),
         "53100" => (ErrorKind::NoSpace, Some("free some space on the server and run it again")),
         "53200" => (
             ErrorKind::Database,

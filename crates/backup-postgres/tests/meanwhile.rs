@@ -368,3 +368,93 @@ async fn parts_that_would_wait_for_each_other_are_refused() {
         assert_eq!(server.databases(&target), [target.as_str()]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_is_not_had_and_a_deadlock_are_told_and_tables_stay_as_they_were() {
+    for server in server::servers() {
+        let server = Arc::new(server);
+        let source = server.create();
+        let shop = "CREATE TABLE customers (id int PRIMARY KEY); CREATE TABLE orders (id int PRIMARY KEY); INSERT INTO orders VALUES (1)";
+        server.psql(&source, shop);
+        let (manager, backup) = backed_up(&server, &source).await;
+        let target = server.create();
+        server.psql(&target, &format!("{shop}; INSERT INTO orders VALUES (2)"));
+        let before = state(&server, &target);
+        let mut options = RestoreOptions::default();
+        options.drop_existing = true;
+        options.tables = vec!["customers".parse().unwrap(), "orders".parse().unwrap()];
+        // The restore has the one table and wants the other, which somebody has who may want the one.
+        for (timeout, wants, code) in
+            [("lock_timeout=300", "", "55P03"), ("lock_timeout=20000", "LOCK TABLE customers;", "40P01")]
+        {
+            let other = std::thread::spawn({
+                let (server, target) = (Arc::clone(&server), target.clone());
+                move || {
+                    let waits =
+                        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'orders'::regclass";
+                    // Whoever looks for a deadlock gives way.
+                    server.psql(
+                        &target,
+                        &format!(
+                            "SET deadlock_timeout = '1min'; BEGIN; LOCK TABLE orders;
+                             DO $$ BEGIN WHILE ({waits}) = 0 LOOP PERFORM pg_sleep(0.02); END LOOP; END $$;
+                             {wants} SELECT pg_sleep(0.5); COMMIT"
+                        ),
+                    )
+                }
+            });
+            let held = "SELECT count(*) FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock' AND relation = 'orders'::regclass";
+            while server.ask(&target, held).trim() != "1" {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let url = format!("{}?{timeout}", server.url_text(&target)).parse().unwrap();
+            let error = manager.restore(&backup, &url, options.clone()).await.unwrap_err();
+            other.join().unwrap();
+            assert!(error.to_string().contains(code), "{error}");
+            assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
+            assert!(error.advice().is_some(), "{error}");
+            assert_eq!(state(&server, &target), before);
+        }
+        manager.restore(&backup, &server.url(&target), options).await.unwrap();
+        assert_eq!(server.ask(&target, "SELECT id FROM orders"), "1\n");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_account_may_not_keep_of_the_target_is_told_before_anything_is_loaded() {
+    for server in server::servers() {
+        let (manager, backup) = backed_up(&server, &sample(&server)).await;
+        let target = server.create();
+        let (owner, grantor) = (format!("lb_owner_of_{target}"), format!("lb_grantor_of_{target}"));
+        server.expect_role(&owner);
+        server.expect_role(&grantor);
+        server.psql(
+            &target,
+            &format!(
+                "CREATE ROLE {owner} LOGIN CREATEDB PASSWORD 'only for tests'; CREATE ROLE {grantor}; ALTER DATABASE {target} OWNER TO {owner};
+                 CREATE TABLE precious (x int); GRANT CREATE ON DATABASE {target} TO {grantor} WITH GRANT OPTION;
+                 SET ROLE {grantor}; GRANT CREATE ON DATABASE {target} TO PUBLIC"
+            ),
+        );
+        let before = state(&server, &target);
+        let url = server.url_text(&target);
+        let (_, place) = url.rsplit_once('@').unwrap();
+        let url: DatabaseUrl = format!("postgres://{owner}:only%20for%20tests@{place}").parse().unwrap();
+        let mut options = RestoreOptions::default();
+        (options.drop_existing, options.no_owner) = (true, true);
+        let is_late = Arc::new(AtomicBool::new(false));
+        let ctx = at_the_end({
+            let is_late = Arc::clone(&is_late);
+            move || is_late.store(true, Ordering::SeqCst)
+        });
+        let restored = manager.clone().with_context(ctx);
+        let error = restored.restore(&backup, &url, options.clone()).await.unwrap_err();
+        assert!(!is_late.load(Ordering::SeqCst), "{error}");
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+        assert!(error.to_string().contains("keep what belonged to the database"), "{error}");
+        assert_eq!(state(&server, &target), before);
+        server.psql(&target, &format!("SET ROLE {grantor}; REVOKE CREATE ON DATABASE {target} FROM PUBLIC"));
+        manager.restore(&backup, &url, options).await.unwrap();
+        assert_eq!(server.ask(&target, "SELECT id FROM orders"), "1\n");
+    }
+}

@@ -135,7 +135,11 @@ impl Restore {
             globals,
             place: Place::Staging(Box::new(staging)),
         };
-        if let Err(error) = restore.connect(ctx, request.jobs.max(1)).await {
+        let begun = async {
+            restore.rehearse(ctx, &admin).await?;
+            restore.connect(ctx, request.jobs.max(1)).await
+        };
+        if let Err(error) = begun.await {
             return Err(restore.give_up_after(error).await);
         }
         Ok(restore)
@@ -166,7 +170,12 @@ impl Restore {
         })
     }
 
-    async fn connect(&mut self, ctx: &Ctx, jobs: usize) -> Result<()> {
+    async fn rehearse(&self, ctx: &Ctx, admin: &Session) -> Result<()> {
+        let Place::Staging(staging) = &self.place else { return Ok(()) };
+        staging.rehearse(ctx, admin).await
+    }
+
+    async fn connect(&self, ctx: &Ctx, jobs: usize) -> Result<()> {
         let Place::Staging(staging) = &self.place else { return Ok(()) };
         let config = staging.config();
         for _ in 0..jobs {

@@ -12,6 +12,7 @@ use crate::connect::{Session, column};
 use crate::ddl::quote::ident;
 use crate::error::sql_state;
 use crate::scratch::is_scratch;
+use crate::spec::PlaceSpec;
 
 /// How long is tried to end the sessions of a database that is replaced.
 const ENDING: Duration = Duration::from_secs(30);
@@ -215,6 +216,37 @@ impl Staging {
         session.rows(&ctx, name, &[&number]).await?.first().map(|row| column(row, "name")).transpose()
     }
 
+    /// An error if the account may not do what is done when the new database takes the target's place: it is tried and taken back, before
+    /// anything takes its time.
+    pub(super) async fn rehearse(&self, ctx: &Ctx, session: &Session) -> Result<()> {
+        if self.existing.is_none() {
+            return Ok(());
+        }
+        let Some(place) = catalog::place(Reader::new(ctx, session), &self.target).await? else {
+            return Ok(());
+        };
+        session.execute(ctx, "BEGIN").await?;
+        let owned = self.own(ctx, session, &place).await;
+        session.execute(ctx, "ROLLBACK").await?;
+        owned.map_err(|error| match error.kind() {
+            ErrorKind::PermissionDenied => error.hint(
+                "the database that is replaced belongs to another role, or another has granted privileges on it: restore as a superuser, or take these back first",
+            ),
+            _ => error,
+        })
+    }
+
+    /// Gives the new database the owner and the privileges of the target.
+    async fn own(&self, ctx: &Ctx, session: &Session, place: &PlaceSpec) -> Result<()> {
+        for statement in place.owning(&self.name, &mut Default::default())? {
+            session
+                .execute(ctx, &statement)
+                .await
+                .map_err(|error| error.during("keep what belonged to the database that is replaced"))?;
+        }
+        Ok(())
+    }
+
     /// Gives the new database what belongs to the place and not to what is in it: what is said of the target, its owner and its privileges.
     /// Returns the connection limit that it is to have.
     async fn inherit(&self, ctx: &Ctx, session: &Session) -> Result<i32> {
@@ -222,12 +254,7 @@ impl Staging {
         let Some(place) = catalog::place(reader, &self.target).await? else { return Ok(-1) };
         // While it is still the account's.
         self.keep_said(ctx, session).await?;
-        for statement in place.owning(&self.name, &mut Default::default())? {
-            session
-                .execute(ctx, &statement)
-                .await
-                .map_err(|error| error.during("keep what belonged to the database that is replaced"))?;
-        }
+        self.own(ctx, session, &place).await?;
         Ok(place.connections)
     }
 
