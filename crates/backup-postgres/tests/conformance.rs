@@ -106,7 +106,16 @@ impl EngineFixture for Postgres {
 }
 
 // Where there is no server, nothing is tested, and said so.
-backup_testkit::engine_conformance!(match server::server() {
-    Some(server) => Postgres::on(server),
-    None => return,
-});
+mod oldest {
+    backup_testkit::engine_conformance!(match super::server::servers().into_iter().next() {
+        Some(server) => super::Postgres::on(server),
+        None => return,
+    });
+}
+
+mod newest {
+    backup_testkit::engine_conformance!(match super::server::servers().into_iter().nth(1) {
+        Some(server) => super::Postgres::on(server),
+        None => return,
+    });
+}

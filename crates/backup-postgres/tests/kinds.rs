@@ -296,19 +296,46 @@ async fn subscriptions_and_tablespaces_come_back() {
             "CREATE TABLE there (a int PRIMARY KEY USING INDEX TABLESPACE lb_space, b int) TABLESPACE lb_space;
              CREATE INDEX ON there (b) TABLESPACE lb_space; CREATE TABLE here (a int);
              CREATE MATERIALIZED VIEW m TABLESPACE lb_space AS SELECT 1 AS x;
-             SET client_min_messages = error;
-             CREATE SUBSCRIPTION \"odd sub\" CONNECTION 'host=nowhere password=''x y''' PUBLICATION \"p 1\", p2 WITH (connect = false, slot_name = 'other', binary, disable_on_error)",
+             CREATE TABLE parted (k int, x int, PRIMARY KEY (k) USING INDEX TABLESPACE lb_space) PARTITION BY RANGE (k) TABLESPACE lb_space;
+             CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (10);
+             CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (10) TO (20) PARTITION BY RANGE (k);
+             CREATE TABLE parted_3 PARTITION OF parted_2 FOR VALUES FROM (10) TO (15);
+             CREATE INDEX parted_x ON parted (x) TABLESPACE lb_space; CREATE INDEX ON parted (k, x);
+             CREATE TABLE moved (x int); CREATE INDEX moved_x ON moved (x); ALTER TABLE moved SET TABLESPACE lb_space;
+             CREATE UNIQUE INDEX for_key ON moved (x) TABLESPACE lb_space; ALTER TABLE moved ADD PRIMARY KEY USING INDEX for_key;
+             INSERT INTO parted SELECT i, i FROM generate_series(1, 14) i",
         );
+        let options = match server.major() {
+            18.. => "two_phase, origin = none, failover, run_as_owner, password_required = false",
+            15.. => "two_phase",
+            _ => "binary",
+        };
+        server.psql(
+            &source,
+            &format!(
+                "SET client_min_messages = error;
+                 CREATE SUBSCRIPTION \"odd sub\" CONNECTION 'host=nowhere password=''x y''' PUBLICATION \"p 1\", p2 WITH (connect = false, slot_name = 'other', binary, disable_on_error);
+                 CREATE SUBSCRIPTION more CONNECTION 'host=nowhere' PUBLICATION p WITH (connect = false, slot_name = 'more', {options})"
+            ),
+        );
+        const PLACES: &str = "SELECT c.relname, s.spcname FROM pg_class c LEFT JOIN pg_tablespace s ON s.oid = c.reltablespace
+                              WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'i', 'I', 'm') AND c.relname !~ '^pg_' ORDER BY 1";
+        const SUBSCRIPTIONS: &str = "SELECT to_jsonb(s) - '{oid,subdbid}'::text[] FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid AND d.datname = current_database() ORDER BY subname";
         let manager = manager();
         manager.backup(&server.url(&source)).await.unwrap();
         let copy = server.create();
         manager.restore(&BackupRef::Latest, &server.url(&copy), RestoreOptions::default()).await.unwrap();
-        let (expected, found) = (server.dump(&source), server.dump(&copy));
+        let state = |database: &str| {
+            server.dump(database) + &server.ask(database, PLACES) + &server.ask(database, SUBSCRIPTIONS)
+        };
+        let (expected, found) = (state(&source), state(&copy));
         for database in [&source, &copy] {
-            server.psql(
-                database,
-                "ALTER SUBSCRIPTION \"odd sub\" DISABLE; ALTER SUBSCRIPTION \"odd sub\" SET (slot_name = NONE); DROP SUBSCRIPTION \"odd sub\"",
-            );
+            for name in ["\"odd sub\"", "more"] {
+                server.psql(
+                    database,
+                    &format!("ALTER SUBSCRIPTION {name} DISABLE; ALTER SUBSCRIPTION {name} SET (slot_name = NONE); DROP SUBSCRIPTION {name}"),
+                );
+            }
         }
         assert!(expected.contains("CREATE SUBSCRIPTION") && expected.contains("lb_space"));
         assert_eq!(expected, found);

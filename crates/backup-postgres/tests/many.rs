@@ -1,4 +1,4 @@
-//! More objects than a server's lock table has room for, and than a plan should have parts.
+//! More objects than a server's lock table has room for, more than a plan should have parts, and tables of more blocks than one part reads.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
 
@@ -13,6 +13,7 @@ use backup_core::{
 
 mod private;
 mod server;
+mod wire;
 
 use private::Private;
 use server::Server;
@@ -151,4 +152,91 @@ async fn thousands_of_large_objects_are_some_hundred_parts_and_come_back() {
     let copy = server.create();
     manager.restore(&BackupRef::Latest, &server.url(&copy), RestoreOptions::default()).await.unwrap();
     assert_eq!(server.contents(&source), server.contents(&copy));
+}
+
+/// Tables of three parts and of two, on pages of one row each: some of the rows are dead, and in the middle there are none.
+const SPARSE: &str = "
+CREATE UNLOGGED TABLE sparse (id int PRIMARY KEY, x text) WITH (fillfactor = 10, autovacuum_enabled = off);
+INSERT INTO sparse SELECT i, repeat(md5(i::text), 20) FROM generate_series(0, 19999) i;
+DELETE FROM sparse WHERE id BETWEEN 8000 AND 16500;
+UPDATE sparse SET x = 'moved' WHERE id % 100 = 0;
+CREATE TYPE kind AS ENUM ('a', 'b');
+CREATE TABLE by_kind (kind kind, id int, x text) PARTITION BY HASH (kind);
+CREATE UNLOGGED TABLE by_kind_0 PARTITION OF by_kind FOR VALUES WITH (MODULUS 1, REMAINDER 0) WITH (fillfactor = 10, autovacuum_enabled = off);
+INSERT INTO by_kind SELECT CASE i % 2 WHEN 0 THEN 'a' ELSE 'b' END::kind, i, repeat(md5(i::text), 20) FROM generate_series(0, 8999) i;
+DELETE FROM by_kind WHERE id < 4000";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_table_is_read_by_ranges_of_blocks_and_none_of_its_rows_is_lost() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(&source, SPARSE);
+        let expected = server.dump(&source);
+        let manager =
+            manager(Arc::new(Meanwhile::new(Server::new(&server.url_text("postgres")), &source, "")));
+        let backup = manager.backup(&server.url(&source)).await.unwrap();
+        let details = manager.get_backup(&BackupRef::from(&backup.id)).await.unwrap();
+        let pieces = |name: &str| {
+            let of_rows = |part: &&backup_core::Part| {
+                part.object.name == name && matches!(part.kind, backup_core::PartKind::Rows { .. })
+            };
+            details.parts.iter().map(|part| &part.part).filter(of_rows).count()
+        };
+        assert_eq!([pieces("sparse"), pieces("by_kind_0")], [3, 2]);
+        let copy = server.create();
+        manager.restore(&BackupRef::Latest, &server.url(&copy), RestoreOptions::default()).await.unwrap();
+        assert_eq!(server.dump(&copy), expected, "on {}", server.major());
+    }
+}
+
+/// How many statements a backup of the objects alone takes, and how long.
+async fn statements(server: &Server, source: &str) -> (usize, std::time::Duration) {
+    use backup_testkit::proxy::{From, Proxy, Then};
+    let count = Arc::new(Mutex::new(0));
+    let proxy = Proxy::start(wire::address(server), {
+        let count = Arc::clone(&count);
+        move |_| {
+            let count = Arc::clone(&count);
+            Box::new(move |from, said| {
+                // Those of the simple protocol, and those that are parsed first: a message of either is said at once.
+                let is_statement = from == From::Client && matches!(said.first(), Some(b'Q' | b'P'));
+                *count.lock().unwrap() += usize::from(is_statement);
+                Then::Pass
+            })
+        }
+    });
+    let url = wire::by_way_of(&proxy, server, source, "?sslmode=disable");
+    let manager = manager(Arc::new(Meanwhile::new(Server::new(&server.url_text("postgres")), source, "")));
+    let mut options = backup_core::BackupOptions::default();
+    options.content = backup_core::Content::SchemaOnly;
+    let began = std::time::Instant::now();
+    manager.backup_with(&url, options).await.unwrap();
+    let count = *count.lock().unwrap();
+    (count, began.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_tables_take_as_many_statements_as_a_few_and_no_more_time_than_they_have_to() {
+    // One is enough: what asks is the same.
+    let Some(server) = server::servers().pop() else { return };
+    let make = |tables: usize| {
+        format!(
+            "CREATE DOMAIN checked AS int; CREATE FUNCTION small(checked) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT $1 < 10'; ALTER DOMAIN checked ADD CHECK (small(VALUE));
+             CREATE TABLE root (k int, x checked) PARTITION BY RANGE (k);
+             DO $$ BEGIN FOR i IN 1..{tables} LOOP
+               IF i % 10 = 0 THEN EXECUTE format('CREATE TABLE p_%s PARTITION OF root FOR VALUES FROM (%s) TO (%s)', i, i, i + 1);
+               ELSE EXECUTE format('CREATE TABLE t_%s (a checked, b int DEFAULT 1)', i); END IF;
+               IF i % 50 = 0 THEN COMMIT; END IF; END LOOP; END $$"
+        )
+    };
+    let mut taken = Vec::new();
+    for tables in [100, 1000, 10_000] {
+        let source = server.create();
+        server.psql(&source, &make(tables));
+        taken.push(statements(&server, &source).await);
+    }
+    println!("statements and time: {taken:?}");
+    // Tables are locked some hundred at a time.
+    assert!(taken[0].0 < 150 && taken[2].0 < taken[0].0 + 60, "{taken:?}");
+    assert!(taken[2].1 < taken[1].1 * 40, "{taken:?}");
 }

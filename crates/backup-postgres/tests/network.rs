@@ -16,8 +16,10 @@ use backup_testkit::proxy::{From, Proxy, Then};
 use futures::StreamExt;
 
 mod server;
+mod wire;
 
 use server::Server;
+use wire::{address, by_way_of, changing};
 
 /// No operation of these tests takes so long unless it hangs.
 const HANGS: Duration = Duration::from_secs(240);
@@ -37,26 +39,6 @@ async fn ends<T>(what: &str, work: impl Future<Output = T>) -> T {
         Ok(value) => value,
         Err(_) => panic!("{what} hangs"),
     }
-}
-
-fn address(server: &Server) -> SocketAddr {
-    let url = server.url("postgres");
-    let (host, port) = &url.hosts[0];
-    format!("{host}:{}", port.unwrap()).parse().unwrap()
-}
-
-/// The URL of a database by way of a proxy.
-fn by_way_of(proxy: &Proxy, server: &Server, database: &str, options: &str) -> DatabaseUrl {
-    let mut url = server.url(database);
-    url.hosts = vec![("127.0.0.1".to_owned(), Some(proxy.address().port()))];
-    format!("{}{options}", text(&url)).parse().unwrap()
-}
-
-fn text(url: &DatabaseUrl) -> String {
-    let password = url.password.as_ref().map_or("", |password| password.expose());
-    let (host, port) = &url.hosts[0];
-    let password = password.replace(':', "%3A").replace('/', "%2F").replace('@', "%40");
-    format!("postgres://{}:{password}@{host}:{}/{}", url.user.as_deref().unwrap(), port.unwrap(), url.path)
 }
 
 fn shop(server: &Server) -> String {
@@ -95,107 +77,116 @@ fn places(bytes: u64, count: u64) -> Vec<u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_whose_connections_are_cut_is_an_error_wherever_they_are() {
-    let Some(server) = server::server() else { return };
-    let source = shop(&server);
-    let honest = Proxy::honest(address(&server));
-    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
-    manager(&storage).backup(&by_way_of(&honest, &server, &source, "?sslmode=disable")).await.unwrap();
-    let (mut failed, places) = (0, places(honest.bytes(), 40));
-    for bytes in &places {
-        let proxy = Proxy::after(address(&server), *bytes, Then::Cut);
+    for server in server::servers() {
+        let source = shop(&server);
+        let honest = Proxy::honest(address(&server));
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
-        let url = by_way_of(&proxy, &server, &source, "?sslmode=disable");
-        let made = ends("a backup that is cut", manager(&storage).backup(&url)).await;
-        let listed = manager(&storage).list_backups().await.map_or(0, |listed| listed.len());
-        match made {
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::Connect, "cut at {bytes}: {error}");
-                assert_eq!(listed, 0, "cut at {bytes}: there is a backup all the same");
-                failed += 1;
-            }
-            // Behind the last row there is nothing left to lose but goodbyes.
-            Ok(backup) => {
-                assert!(*bytes + 600 > honest.bytes(), "cut at {bytes} of {}: {}", honest.bytes(), backup.id)
+        manager(&storage).backup(&by_way_of(&honest, &server, &source, "?sslmode=disable")).await.unwrap();
+        let (mut failed, places) = (0, places(honest.bytes(), 25));
+        for bytes in &places {
+            let proxy = Proxy::after(address(&server), *bytes, Then::Cut);
+            let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+            let url = by_way_of(&proxy, &server, &source, "?sslmode=disable");
+            let made = ends("a backup that is cut", manager(&storage).backup(&url)).await;
+            let listed = manager(&storage).list_backups().await.map_or(0, |listed| listed.len());
+            match made {
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Connect, "cut at {bytes}: {error}");
+                    assert_eq!(listed, 0, "cut at {bytes}: there is a backup all the same");
+                    failed += 1;
+                }
+                // Behind the last row there is nothing left to lose but goodbyes.
+                Ok(backup) => {
+                    assert!(
+                        *bytes + 600 > honest.bytes(),
+                        "cut at {bytes} of {}: {}",
+                        honest.bytes(),
+                        backup.id
+                    )
+                }
             }
         }
+        println!("{} cuts of a backup: {failed} errors, nothing listed", places.len());
     }
-    println!("{} cuts of a backup: {failed} errors, nothing listed", places.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_whose_connections_are_cut_leaves_the_target_as_it_was_or_whole() {
-    let Some(server) = server::server() else { return };
-    let (source, storage, backup) = good(&server).await;
-    let whole = server.dump(&source);
-    let target = server.create();
-    server.psql(&target, "CREATE TABLE precious (x int)");
-    let before = server.dump(&target);
-    let honest = Proxy::honest(address(&server));
-    let url = by_way_of(&honest, &server, &target, "?sslmode=disable");
-    manager(&storage).restore(&backup, &url, replacing()).await.unwrap();
-    let (mut kept, mut replaced, places) = (0, 0, places(honest.bytes(), 25));
-    for bytes in &places {
-        server.psql("postgres", &format!("DROP DATABASE \"{target}\" WITH (FORCE)"));
-        server.psql("postgres", &format!("CREATE DATABASE \"{target}\" TEMPLATE template0"));
+    for server in server::servers() {
+        let (source, storage, backup) = good(&server).await;
+        let whole = server.dump(&source);
+        let target = server.create();
         server.psql(&target, "CREATE TABLE precious (x int)");
-        let proxy = Proxy::after(address(&server), *bytes, Then::Cut);
-        let url = by_way_of(&proxy, &server, &target, "?sslmode=disable");
-        let restored =
-            ends("a restore that is cut", manager(&storage).restore(&backup, &url, replacing())).await;
-        let found = server.dump(&target);
-        if found == before {
-            assert!(restored.is_err(), "cut at {bytes}");
-            kept += 1;
-        } else {
-            assert!(found == whole, "cut at {bytes}: half of it");
-            replaced += 1;
+        let before = server.dump(&target);
+        let honest = Proxy::honest(address(&server));
+        let url = by_way_of(&honest, &server, &target, "?sslmode=disable");
+        manager(&storage).restore(&backup, &url, replacing()).await.unwrap();
+        let (mut kept, mut replaced, places) = (0, 0, places(honest.bytes(), 15));
+        for bytes in &places {
+            server.psql("postgres", &format!("DROP DATABASE \"{target}\" WITH (FORCE)"));
+            server.psql("postgres", &format!("CREATE DATABASE \"{target}\" TEMPLATE template0"));
+            server.psql(&target, "CREATE TABLE precious (x int)");
+            let proxy = Proxy::after(address(&server), *bytes, Then::Cut);
+            let url = by_way_of(&proxy, &server, &target, "?sslmode=disable");
+            let restored =
+                ends("a restore that is cut", manager(&storage).restore(&backup, &url, replacing())).await;
+            let found = server.dump(&target);
+            if found == before {
+                assert!(restored.is_err(), "cut at {bytes}");
+                kept += 1;
+            } else {
+                assert!(found == whole, "cut at {bytes}: half of it");
+                replaced += 1;
+            }
         }
+        // What was left is no obstacle.
+        manager(&storage).restore(&backup, &server.url(&target), replacing()).await.unwrap();
+        assert!(server.dump(&target) == whole);
+        println!(
+            "{} cuts of a restore: {kept} left the target as it was, {replaced} had replaced it",
+            places.len()
+        );
     }
-    // What was left is no obstacle.
-    manager(&storage).restore(&backup, &server.url(&target), replacing()).await.unwrap();
-    assert!(server.dump(&target) == whole);
-    println!(
-        "{} cuts of a restore: {kept} left the target as it was, {replaced} had replaced it",
-        places.len()
-    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_falls_silent_is_given_up() {
-    let Some(server) = server::server() else { return };
-    let source = shop(&server);
-    let honest = Proxy::honest(address(&server));
-    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
-    manager(&storage).backup(&by_way_of(&honest, &server, &source, "?sslmode=disable")).await.unwrap();
-    let mut silences = 0;
-    for i in 0..8 {
-        let proxy = Proxy::after(address(&server), i * honest.bytes() / 8, Then::Silence);
+    for server in server::servers() {
+        let source = shop(&server);
+        let honest = Proxy::honest(address(&server));
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
-        let options = "?sslmode=disable&silence_timeout=2&connect_timeout=2";
-        let url = by_way_of(&proxy, &server, &source, options);
-        let error = ends("a backup in silence", manager(&storage).backup(&url)).await.unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::Connect | ErrorKind::TimedOut), "{error}");
-        silences += 1;
+        manager(&storage).backup(&by_way_of(&honest, &server, &source, "?sslmode=disable")).await.unwrap();
+        let mut silences = 0;
+        for i in 0..6 {
+            let proxy = Proxy::after(address(&server), i * honest.bytes() / 6, Then::Silence);
+            let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+            let options = "?sslmode=disable&silence_timeout=2&connect_timeout=2";
+            let url = by_way_of(&proxy, &server, &source, options);
+            let error = ends("a backup in silence", manager(&storage).backup(&url)).await.unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Connect | ErrorKind::TimedOut), "{error}");
+            silences += 1;
+        }
+        println!("{silences} silences, each an error");
     }
-    println!("{silences} silences, each an error");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_takes_its_time_is_waited_for() {
-    let Some(server) = server::server() else { return };
-    let source = server.create();
-    server.psql(&source, "CREATE VIEW slow AS SELECT pg_sleep(7)::text AS x; CREATE MATERIALIZED VIEW m AS SELECT * FROM slow WITH NO DATA");
-    server.psql(&source, "REFRESH MATERIALIZED VIEW m");
-    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
-    let backup = manager(&storage).backup(&server.url(&source)).await.unwrap();
-    let target = server.create();
-    let url: DatabaseUrl = format!("{}?silence_timeout=1", server.url_text(&target)).parse().unwrap();
-    ends(
-        "a slow restore",
-        manager(&storage).restore(&BackupRef::from(&backup.id), &url, RestoreOptions::default()),
-    )
-    .await
-    .unwrap();
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(&source, "CREATE VIEW slow AS SELECT pg_sleep(7)::text AS x; CREATE MATERIALIZED VIEW m AS SELECT * FROM slow WITH NO DATA");
+        server.psql(&source, "REFRESH MATERIALIZED VIEW m");
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+        let backup = manager(&storage).backup(&server.url(&source)).await.unwrap();
+        let target = server.create();
+        let url: DatabaseUrl = format!("{}?silence_timeout=1", server.url_text(&target)).parse().unwrap();
+        ends(
+            "a slow restore",
+            manager(&storage).restore(&BackupRef::from(&backup.id), &url, RestoreOptions::default()),
+        )
+        .await
+        .unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -284,31 +275,6 @@ fn damage(message: &mut Vec<u8>, kind: usize, chance: &mut Chance) {
     }
 }
 
-/// A proxy that lets `change` have every message of the server, of all connections.
-fn changing(server: SocketAddr, change: impl FnMut(&mut Vec<u8>) + Send + 'static) -> Proxy {
-    let change = Arc::new(Mutex::new(change));
-    Proxy::start(server, move |_| {
-        let change = Arc::clone(&change);
-        let mut rest: Vec<u8> = Vec::new();
-        Box::new(move |from, said| {
-            if from == From::Client {
-                return Then::Pass;
-            }
-            rest.append(said);
-            while rest.len() >= 5 {
-                let length = 1 + u32::from_be_bytes(rest[1..5].try_into().unwrap()) as usize;
-                if rest.len() < length {
-                    break;
-                }
-                let mut message: Vec<u8> = rest.drain(..length).collect();
-                (change.lock().unwrap())(&mut message);
-                said.append(&mut message);
-            }
-            Then::Pass
-        })
-    })
-}
-
 /// A proxy that damages the `nth` message of the server, of all connections.
 fn damaging(server: SocketAddr, nth: usize, kind: usize, seed: u64) -> Proxy {
     let (mut count, mut chance) = (0, Chance(seed));
@@ -388,47 +354,48 @@ fn peak_mib() -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn damaged_messages_of_a_server_are_errors_and_neither_panics_nor_memory() {
-    let Some(server) = server::server() else { return };
-    let source = server.create();
-    server.psql(
-        &source,
-        "CREATE TABLE t (x int, y text); INSERT INTO t SELECT i, i::text FROM generate_series(1, 50) i",
-    );
-    let panics = Arc::new(AtomicUsize::new(0));
-    let usual = std::panic::take_hook();
-    std::panic::set_hook({
-        let panics = Arc::clone(&panics);
-        Box::new(move |panic| {
-            panics.fetch_add(1, Ordering::SeqCst);
-            usual(panic);
-        })
-    });
-    let before = peak_mib();
-    let options = "?sslmode=disable&silence_timeout=1&connect_timeout=2";
-    let (server, source) = (&server, &source);
-    // Most of them wait for a server that seems silent, so several can at once.
-    let runs = futures::stream::iter(0..150u64).map(async |i| {
-        // The login has some twenty messages, the catalogs hundreds.
-        let mut chance = Chance(i);
-        let nth = if i % 2 == 0 { chance.next(40) } else { chance.next(1500) };
-        let proxy = damaging(address(server), nth, i as usize % 15, i);
-        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
-        let url = by_way_of(&proxy, server, source, options);
-        let result: Result<_> = ends("a backup of nonsense", manager(&storage).backup(&url)).await;
-        if let Err(error) = &result {
-            assert!(error.kind() != ErrorKind::Cancelled, "run {i}: {error}");
-        }
-        result.is_ok()
-    });
-    let made: Vec<bool> = runs.buffer_unordered(6).collect().await;
-    assert_eq!(panics.load(Ordering::SeqCst), 0);
-    let grown = peak_mib().saturating_sub(before);
-    assert!(grown < 200, "{grown} MiB");
-    let (runs, made) = (made.len(), made.iter().filter(|made| **made).count());
-    println!(
-        "{runs} damaged conversations: {made} made a backup, the others are errors; no panic, {grown} MiB"
-    );
-    assert!(runs > made, "nothing was damaged");
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE TABLE t (x int, y text); INSERT INTO t SELECT i, i::text FROM generate_series(1, 50) i",
+        );
+        let panics = Arc::new(AtomicUsize::new(0));
+        let usual = std::panic::take_hook();
+        std::panic::set_hook({
+            let panics = Arc::clone(&panics);
+            Box::new(move |panic| {
+                panics.fetch_add(1, Ordering::SeqCst);
+                usual(panic);
+            })
+        });
+        let before = peak_mib();
+        let options = "?sslmode=disable&silence_timeout=1&connect_timeout=2";
+        let (server, source) = (&server, &source);
+        // Most of them wait for a server that seems silent, so several can at once.
+        let runs = futures::stream::iter(0..90u64).map(async |i| {
+            // The login has some twenty messages, the catalogs hundreds.
+            let mut chance = Chance(i);
+            let nth = if i % 2 == 0 { chance.next(40) } else { chance.next(1500) };
+            let proxy = damaging(address(server), nth, i as usize % 15, i);
+            let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+            let url = by_way_of(&proxy, server, source, options);
+            let result: Result<_> = ends("a backup of nonsense", manager(&storage).backup(&url)).await;
+            if let Err(error) = &result {
+                assert!(error.kind() != ErrorKind::Cancelled, "run {i}: {error}");
+            }
+            result.is_ok()
+        });
+        let made: Vec<bool> = runs.buffer_unordered(6).collect().await;
+        assert_eq!(panics.load(Ordering::SeqCst), 0);
+        let grown = peak_mib().saturating_sub(before);
+        assert!(grown < 200, "{grown} MiB");
+        let (runs, made) = (made.len(), made.iter().filter(|made| **made).count());
+        println!(
+            "{runs} damaged conversations: {made} made a backup, the others are errors; no panic, {grown} MiB"
+        );
+        assert!(runs > made, "nothing was damaged");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

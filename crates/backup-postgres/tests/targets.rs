@@ -209,3 +209,62 @@ async fn large_objects_are_written_over_only_where_that_is_asked_for_and_then_wh
         assert_eq!(server.dump(&target), server.dump(&source));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_somebody_holds_on_to_is_refused_and_stays_as_it_is() {
+    for server in server::servers() {
+        let (manager, backup) = backed_up(&server, &sample(&server)).await;
+        for drop_existing in [false, true] {
+            let target = server.create();
+            let holds = [
+                (
+                    format!("SELECT pg_create_logical_replication_slot('{target}_slot', 'pgoutput')"),
+                    format!("SELECT pg_drop_replication_slot('{target}_slot')"),
+                    format!("replication slot {target}_slot"),
+                ),
+                (
+                    format!("BEGIN; SELECT txid_current(); PREPARE TRANSACTION 'of {target}'"),
+                    format!("ROLLBACK PREPARED 'of {target}'"),
+                    format!("prepared transaction of {target}"),
+                ),
+            ];
+            let mut options = RestoreOptions::default();
+            options.drop_existing = drop_existing;
+            for (hold, let_go, told) in holds {
+                server.psql(&target, &hold);
+                let before = state(&server, &target);
+                let refused = manager.restore(&backup, &server.url(&target), options.clone()).await;
+                let after = state(&server, &target);
+                server.psql(&target, &let_go);
+                let error = refused.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
+                assert!(error.to_string().contains(&told), "{error} does not say {told}");
+                assert_eq!(after, before);
+            }
+            manager.restore(&backup, &server.url(&target), options).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn extensions_that_the_server_lacks_are_listed_before_anything_is_touched() {
+    for server in server::servers() {
+        let source = sample(&server);
+        // As of a server that has another.
+        server.psql(
+            &source,
+            "CREATE EXTENSION hstore; UPDATE pg_extension SET extname = 'lb_absent' WHERE extname = 'hstore'",
+        );
+        let (manager, backup) = backed_up(&server, &source).await;
+        let target = server.create();
+        server.psql(&target, "CREATE TABLE precious (x int)");
+        let before = state(&server, &target);
+        let mut options = RestoreOptions::default();
+        options.drop_existing = true;
+        let error = manager.restore(&backup, &server.url(&target), options).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        assert!(error.to_string().contains("lacks the extensions lb_absent"), "{error}");
+        assert_eq!(error.advice(), Some("install the extensions' packages on the server"));
+        assert_eq!(state(&server, &target), before);
+    }
+}

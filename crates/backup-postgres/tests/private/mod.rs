@@ -129,7 +129,8 @@ impl Private {
         self.directory.path().join(name)
     }
 
-    fn own(&self, path: &Path) {
+    /// Gives a path beside its data to its account.
+    pub(crate) fn own(&self, path: &Path) {
         if let Some(account) = account() {
             assert!(Command::new("chown").arg(account).arg(path).status().unwrap().success());
         }
