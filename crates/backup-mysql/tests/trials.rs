@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
 
 mod altered;
+mod anew;
 mod at_once;
 mod beside;
 mod content;

@@ -53,7 +53,7 @@ pub(crate) struct Context {
     /// That of an event's schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) time_zone: Option<String>,
-    /// When an event was made, in seconds since 1970: one whose time has come since could not be made now.
+    /// When an event was made, in seconds since 1970, or a day before its time was over: none could be made behind that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) made: Option<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use backup_core::{Ctx, Result};
+use backup_core::{Ctx, Error, ErrorKind, Result};
 
 use crate::connect::{Connection, Done};
 use crate::ddl::lex::{Token, tokens};
@@ -26,6 +26,44 @@ pub(super) async fn tell(ctx: &Ctx, connection: &mut Connection, sql: &[u8], don
         }
     }
     Ok(())
+}
+
+/// ER_EVENT_CANNOT_CREATE_IN_THE_PAST: the event was not made.
+const NOT_MADE: &[u8] = b"1588";
+/// An event that is disabled since its time is over, and a view whose rows are not merged (ER_EVENT_EXEC_TIME_IN_THE_PAST, ER_WARN_VIEW_MERGE).
+const PROGRAM_OTHERWISE: [&[u8]; 2] = [b"1544", b"1354"];
+
+/// The same of a view, trigger, routine or event; an error if there is none now.
+pub(super) async fn tell_of_program(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    sql: &[u8],
+    done: Done,
+) -> Result<()> {
+    if done.warnings == 0 {
+        return Ok(());
+    }
+    for row in connection.rows(ctx, "SHOW WARNINGS").await? {
+        let [_level, Some(number), Some(message)] = row.as_slice() else { continue };
+        let message = String::from_utf8_lossy(message).escape_debug().to_string();
+        if number == NOT_MADE {
+            return Err(Error::new(ErrorKind::Database, format!("the server did not make it: {message}")));
+        }
+        if PROGRAM_OTHERWISE.contains(&number.as_slice()) {
+            ctx.warn(format!("{} is made otherwise than it was: {message}", program(sql)));
+        }
+    }
+    Ok(())
+}
+
+/// What a statement makes: a word, and a name.
+fn program(sql: &[u8]) -> String {
+    const KINDS: [&str; 2] = ["EVENT", "VIEW"];
+    let sql = String::from_utf8_lossy(sql);
+    let mut behind = tokens(&sql).skip_while(|token| !KINDS.iter().any(|kind| token.is(kind)));
+    let kind = behind.next().map_or_else(String::new, |kind| kind.as_str().to_lowercase());
+    let name = behind.find_map(Token::name).unwrap_or_default();
+    format!("{kind} {}", name.escape_debug())
 }
 
 /// Tells what is left out of the statement of a table, if anything is.

@@ -2,6 +2,7 @@
 
 use backup_core::{Ctx, Error, Result};
 
+use super::otherwise;
 use crate::catalog::Reading;
 use crate::catalog::context::Context;
 use crate::config::Config;
@@ -125,7 +126,10 @@ impl Session {
     pub(super) async fn in_context(&mut self, ctx: &Ctx, context: &Context, sql: &[u8]) -> Result<()> {
         self.is_plain = false;
         self.connection.execute(ctx, &context.settings()).await?;
-        let done = self.connection.define(ctx, sql).await.map(|_| ());
+        let done = match self.connection.define(ctx, sql).await {
+            Ok(done) => otherwise::tell_of_program(ctx, &mut self.connection, sql, done).await,
+            Err(error) => Err(error),
+        };
         if let (Some(reset), false) = (context.reset(), self.connection.version.is_mariadb) {
             done?;
             return self.connection.execute(ctx, reset).await.map(|_| ());
