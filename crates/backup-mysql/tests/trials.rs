@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
 
+mod alone;
 mod altered;
 mod anew;
 mod at_once;

@@ -9,6 +9,7 @@ mod definers;
 mod letters;
 mod libraries;
 mod otherwise;
+mod proof;
 mod sequences;
 mod server;
 mod session;
@@ -164,7 +165,8 @@ impl Restore {
             return Ok(session);
         }
         let is_unique = self.is_unique && self.target.is_whole();
-        let mut session = Session::open(ctx, &self.config, self.subtracts, is_unique).await?;
+        let checks = self.target.is_of_rows();
+        let mut session = Session::open(ctx, &self.config, self.subtracts, is_unique, checks).await?;
         if let Some(source) = &self.source {
             session.with_collations_of(ctx, source).await?;
         }

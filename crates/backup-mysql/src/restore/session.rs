@@ -42,16 +42,23 @@ async fn set(ctx: &Ctx, connection: &mut Connection, setting: &str) -> Result<()
 }
 
 impl Session {
-    /// `is_unique` says of what is restored that no two of its rows are alike in a unique key, as the server will compare them.
-    pub(super) async fn open(ctx: &Ctx, config: &Config, subtracts: bool, is_unique: bool) -> Result<Self> {
+    /// `is_unique` says of what is restored that no two of its rows are alike in a unique key, as the server will compare them. Tables that were there
+    /// look at their own CHECKs (`checks`); others are what they were.
+    pub(super) async fn open(
+        ctx: &Ctx,
+        config: &Config,
+        subtracts: bool,
+        is_unique: bool,
+        checks: bool,
+    ) -> Result<Self> {
         let mut connection = Connection::open(ctx, config, true).await?;
         connection.execute(ctx, &format!("USE {}", identifier(&config.database))).await?;
         connection.execute(ctx, "SET SESSION foreign_key_checks = 0, lock_wait_timeout = 3600").await?;
         // On MariaDB it would take longer without: rows into an empty table were sorted before they are stored, though they come in order.
-        let checks = u8::from(!is_unique || connection.version.is_mariadb);
-        connection.execute(ctx, &format!("SET SESSION unique_checks = {checks}")).await?;
-        let checks = connection.version.is_mariadb.then_some("check_constraint_checks = 0");
-        for setting in checks.into_iter().chain(OPTIONAL) {
+        let unique_checks = u8::from(!is_unique || connection.version.is_mariadb);
+        connection.execute(ctx, &format!("SET SESSION unique_checks = {unique_checks}")).await?;
+        let unchecked = connection.version.is_mariadb && !checks;
+        for setting in unchecked.then_some("check_constraint_checks = 0").into_iter().chain(OPTIONAL) {
             set(ctx, &mut connection, setting).await?;
         }
         let explicit = connection.row(ctx, "SELECT @@explicit_defaults_for_timestamp").await?;

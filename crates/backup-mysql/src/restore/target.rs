@@ -1,20 +1,23 @@
 //! The database that is restored into: whether it may be, making it ready, and taking back what was done.
 
+mod rows;
+mod undo;
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex as Cell, PoisonError};
-use std::time::Duration;
 
 use backup_core::{Content, Ctx, Error, ErrorKind, Existing, Part, RestoreRequest, Result};
 use tokio::sync::Mutex;
 
 use super::alone::Alone;
 use super::contents::{self, MARKER, Named};
+use super::proof;
 use super::session::Session;
 use super::some;
 use super::was_there;
 use crate::catalog::context::{Context, collate};
-use crate::catalog::spec::{RowsSpec, SqlSpec, spec};
+use crate::catalog::spec::{SqlSpec, spec};
 use crate::catalog::stand_in::drop_database;
 use crate::catalog::{Reading, is_of_the_server};
 use crate::config::Config;
@@ -23,12 +26,6 @@ use crate::ddl::ENCRYPTED;
 use crate::ddl::quote::{identifier, text};
 use crate::error::code;
 use crate::snapshot::is_denied;
-
-/// How long taking back may take.
-const TAKE_BACK: Duration = Duration::from_secs(120);
-
-/// ER_NO_SUCH_THREAD: the connection to be killed ended by itself.
-const NO_SUCH_THREAD: u16 = 1094;
 
 /// What the restore does to the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +62,8 @@ pub(super) struct Target {
     has_infile: bool,
     /// The names of all that is restored, where it is not everything.
     names: BTreeSet<String>,
+    /// Of the tables that rows alone go into those that keep a history.
+    histories: BTreeSet<String>,
     /// Sequences that are there, and come along only for what counts by them: others may do so too.
     kept: BTreeSet<String>,
     /// What has to go before anything is restored.
@@ -75,7 +74,7 @@ pub(super) struct Target {
     connections: Cell<Vec<u32>>,
     /// What was begun to be made beside other objects, and the tables that were filled.
     made: Cell<BTreeSet<Named>>,
-    /// The databases that stand in for others for the moment.
+    /// The databases that stand in for others for the moment, and those that an earlier restore has left.
     stand_ins: Cell<BTreeSet<String>>,
     touched: AtomicBool,
     /// Held while the defaults of the database are changed or looked at.
@@ -140,7 +139,11 @@ impl Target {
         let names: BTreeSet<String> = match mode {
             Mode::Whole => BTreeSet::new(),
             Mode::Some => wanted.iter().map(|(_, name)| name.clone()).collect(),
-            Mode::Rows => with_rows(parts).into_iter().map(str::to_owned).collect(),
+            Mode::Rows => rows::with_rows(parts).into_iter().map(str::to_owned).collect(),
+        };
+        let histories = match mode {
+            Mode::Rows => rows::histories(ctx, &mut connection, database, parts).await?,
+            _ => BTreeSet::new(),
         };
         let in_the_way: BTreeSet<Named> = match mode {
             Mode::Whole => there.clone(),
@@ -148,7 +151,7 @@ impl Target {
                 let is_wanted = |named: &&Named| wanted.iter().any(|wanted| is_same(named, wanted, folds));
                 there.iter().filter(is_wanted).cloned().collect()
             }
-            Mode::Rows => filled(ctx, &mut connection, database, &there, parts).await?,
+            Mode::Rows => rows::filled(ctx, &mut connection, database, &there, &histories, parts).await?,
         };
         let was_marked = there.contains(&("TABLE", MARKER.to_owned()));
         if mode == Mode::Whole && was_marked && !replace {
@@ -171,7 +174,7 @@ impl Target {
             let is_updated = parts.iter().any(|part| matches!(spec(part), Ok(SqlSpec::Uncounted(_))));
             let events: &[_] =
                 if is_updated { &["INSERT", "DELETE", "UPDATE"] } else { &["INSERT", "DELETE"] };
-            sets_off_nothing(ctx, &mut connection, database, parts, events).await?;
+            rows::sets_off_nothing(ctx, &mut connection, database, parts, events).await?;
         }
         if replace && !in_the_way.is_empty() {
             ctx.warn(
@@ -190,6 +193,7 @@ impl Target {
             own: Cell::default(),
             has_infile,
             names,
+            histories,
             kept,
             in_the_way,
             defaults,
@@ -207,6 +211,11 @@ impl Target {
 
     pub(super) fn is_whole(&self) -> bool {
         self.mode == Mode::Whole
+    }
+
+    /// Rows go into tables that are there.
+    pub(super) fn is_of_rows(&self) -> bool {
+        self.mode == Mode::Rows
     }
 
     /// Whether a sequence stays as it is, but goes on to where it is in the backup.
@@ -288,7 +297,7 @@ impl Target {
         if self.mode == Mode::Rows {
             connection.execute(ctx, "SET SESSION foreign_key_checks = 0").await?;
             for (_, table) in &in_the_way {
-                connection.execute(ctx, &format!("DELETE FROM {database}.{}", identifier(table))).await?;
+                self.empty(ctx, &mut connection, name, table).await?;
             }
         } else {
             contents::drop_all(ctx, &mut connection, name, in_the_way.iter()).await?;
@@ -316,17 +325,6 @@ impl Target {
             }
             _ => Ok(there),
         }
-    }
-
-    /// An error if one of the tables that had no rows has some now.
-    async fn are_still_empty(&self, ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<()> {
-        let filled: BTreeSet<_> = self.in_the_way.iter().map(|(_, name)| name).collect();
-        for table in self.names.iter().filter(|name| !filled.contains(name)) {
-            if has_rows(ctx, connection, database, table).await? {
-                return Err(came(&format!("rows in table {} of the target", table.escape_debug())));
-            }
-        }
-        Ok(())
     }
 
     /// Makes what is taken back again, unless it was somebody else who made it: then `note` is told so.
@@ -370,7 +368,8 @@ impl Target {
         }
         session.connection.define(ctx, collate(wanted).as_bytes()).await?;
         let done = session.in_context(ctx, context, sql).await;
-        if now != *wanted {
+        // Without the connection nothing more can be said by it: who takes back sees to the collation.
+        if now != *wanted && done.as_ref().err().is_none_or(|error| code(error).is_some()) {
             session.plain(ctx).await?;
             session.connection.define(ctx, collate(&now).as_bytes()).await?;
         }
@@ -399,6 +398,10 @@ impl Target {
         session.plain(ctx).await?;
         // Had it been lost, somebody else could have replaced what is there.
         self.alone.check(ctx, &mut session.connection).await?;
+        if self.mode != Mode::Whole {
+            let may_fail = self.mode == Mode::Rows && !self.replace;
+            proof::keys(ctx, &mut session.connection, database, &self.names, may_fail).await?;
+        }
         if self.mode == Mode::Whole {
             session.connection.define(ctx, format!("DROP TABLE {}", identifier(MARKER)).as_bytes()).await?;
         } else {
@@ -406,138 +409,6 @@ impl Target {
         }
         self.alone.release(ctx).await;
         Ok(())
-    }
-
-    /// Makes the target what it was, or says what it is now.
-    pub(super) async fn take_back(&self, config: &Config) -> Result<()> {
-        let database = config.database.escape_debug();
-        let state = |why: String| {
-            Error::new(ErrorKind::Incomplete, format!("the database {database} is incomplete: {why}"))
-                .hint("restore into it again with --drop-existing, or drop it")
-        };
-        let taken_back = tokio::time::timeout(TAKE_BACK, self.undo(config)).await;
-        match taken_back {
-            Ok(Ok(())) if self.replace && self.own().contents => {
-                Err(state("what it held is gone, as was asked for".to_owned()))
-            }
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                Err(state(format!("what was restored could not be taken back: {error}")).because(error))
-            }
-            Err(_) => Err(state("the server did not take back in time what was restored".to_owned())),
-        }
-    }
-
-    async fn undo(&self, config: &Config) -> Result<()> {
-        let ctx = Ctx::new();
-        let mut connection = Connection::open(&ctx, config, false).await?;
-        self.stop_others(&ctx, &mut connection).await?;
-        let database = config.database.as_str();
-        if !self.alone.is_held(&ctx, &mut connection).await? {
-            self.alone.again(&ctx, &mut connection, database).await?;
-            self.is_still_ours(&ctx, &mut connection, database).await?;
-        }
-        self.undo_alone(&ctx, &mut connection, database).await?;
-        connection.close().await;
-        self.alone.release(&ctx).await;
-        Ok(())
-    }
-
-    /// An error if the mark is gone: another restore has been here since ours was not kept alone any more, and what is there is its.
-    async fn is_still_ours(&self, ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<()> {
-        let there = contents::read(ctx, connection, database).await?;
-        let own = self.own();
-        let is_ours = match self.mode {
-            Mode::Whole => !own.contents || there.contains(&("TABLE", MARKER.to_owned())),
-            _ => {
-                let marked = some::left(ctx, connection, database, &there).await?;
-                self.names.iter().all(|name| marked.contains(name))
-            }
-        };
-        if is_ours {
-            return Ok(());
-        }
-        let what = "the connection was lost that kept other restores away, and one has been at work since";
-        Err(Error::new(ErrorKind::Connect, what))
-    }
-
-    async fn undo_alone(&self, ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<()> {
-        let stand_ins = self.stand_ins.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for name in stand_ins {
-            connection.execute(ctx, &drop_database(&name)).await?;
-        }
-        let own = self.own();
-        if !own.contents && own.marker {
-            let marker = format!("DROP TABLE IF EXISTS {}.{}", identifier(database), identifier(MARKER));
-            connection.define(ctx, marker.as_bytes()).await?;
-        }
-        // What somebody else has put into it meanwhile stays.
-        let is_ours = own.contents || contents::read(ctx, connection, database).await?.is_empty();
-        if own.database && is_ours {
-            connection.execute(ctx, &format!("DROP DATABASE IF EXISTS {}", identifier(database))).await?;
-            return Ok(());
-        }
-        if !own.contents {
-            return Ok(());
-        }
-        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match self.mode {
-            // Its marker stays: the next restore into it may drop what is left.
-            Mode::Whole if self.replace => {}
-            Mode::Whole => {
-                let there = contents::read(ctx, connection, database).await?;
-                contents::drop_all(ctx, connection, database, there.iter()).await?;
-                // Who changed nothing may not be allowed to.
-                let now = defaults(ctx, connection, database).await?;
-                if let Some(before) = self.defaults.as_ref().filter(|before| Some(*before) != now.as_ref()) {
-                    connection.execute(ctx, before).await?;
-                }
-            }
-            Mode::Some => contents::drop_all(ctx, connection, database, made.iter()).await?,
-            Mode::Rows => {
-                connection.execute(ctx, "SET SESSION foreign_key_checks = 0").await?;
-                for (_, table) in made.iter().filter(|(kind, _)| *kind == "TABLE") {
-                    let full_name = format!("{}.{}", identifier(database), identifier(table));
-                    // What is not one of the target's tables was made for the moment.
-                    let sql = if self.names.contains(table) {
-                        format!("DELETE FROM {full_name}")
-                    } else {
-                        format!("DROP TABLE IF EXISTS {full_name}")
-                    };
-                    connection.execute(ctx, &sql).await?;
-                }
-            }
-        }
-        // What was replaced is not what it was: so it stays marked.
-        if !self.replace {
-            some::unmark(ctx, connection, database, &self.names).await?;
-        }
-        Ok(())
-    }
-
-    /// Ends the connections that change something, and waits until they are gone: a server that was told to stop still ends the
-    /// statement that it is in, so a table could appear behind the back of who takes back.
-    async fn stop_others(&self, ctx: &Ctx, connection: &mut Connection) -> Result<()> {
-        let others = std::mem::take(&mut *self.connections.lock().unwrap_or_else(PoisonError::into_inner));
-        loop {
-            let mut there = BTreeSet::new();
-            for row in connection.rows(ctx, "SHOW PROCESSLIST").await? {
-                there.insert(Reading::new(row).number()?);
-            }
-            let left: Vec<_> = others.iter().filter(|id| there.contains(&u64::from(**id))).collect();
-            if left.is_empty() {
-                return Ok(());
-            }
-            for id in left {
-                match connection.execute(ctx, &format!("KILL {id}")).await {
-                    Err(error) if code(&error) == Some(NO_SUCH_THREAD) => {}
-                    done => {
-                        done?;
-                    }
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
     }
 
     /// Remembers a table that is about to be filled.
@@ -576,34 +447,6 @@ async fn defaults(ctx: &Ctx, connection: &mut Connection, database: &str) -> Res
     Ok(Some(format!("ALTER DATABASE {name} CHARACTER SET {charset} COLLATE {collation}{encryption}")))
 }
 
-/// The tables that rows are for and that have some; it is an error if one is not there.
-async fn filled(
-    ctx: &Ctx,
-    connection: &mut Connection,
-    database: &str,
-    there: &BTreeSet<Named>,
-    parts: &[Part],
-) -> Result<BTreeSet<Named>> {
-    let tables = with_rows(parts);
-    let mut filled = BTreeSet::new();
-    for table in tables {
-        let named = ("TABLE", table.to_owned());
-        if !there.contains(&named) {
-            let missing = format!("the target has no table {}", table.escape_debug());
-            return Err(Error::new(ErrorKind::NotFound, missing).hint("restore the schema too"));
-        }
-        if has_rows(ctx, connection, database, table).await? {
-            filled.insert(named);
-        }
-    }
-    Ok(filled)
-}
-
-async fn has_rows(ctx: &Ctx, connection: &mut Connection, database: &str, table: &str) -> Result<bool> {
-    let sql = format!("SELECT 1 FROM {}.{} LIMIT 1", identifier(database), identifier(table));
-    Ok(!connection.rows(ctx, &sql).await?.is_empty())
-}
-
 /// What a part makes, if that is something that can be dropped by itself.
 fn made_by(part: &Part, made_from: &SqlSpec) -> Option<Named> {
     let name = part.object.name.clone();
@@ -625,43 +468,4 @@ fn is_same(a: &Named, b: &Named, folds: bool) -> bool {
     let is_one_kind = if is_relation(a) { is_relation(b) } else { a.0 == b.0 };
     let is_folded = folds || !is_relation(a);
     is_one_kind && (a.1 == b.1 || is_folded && a.1.to_lowercase() == b.1.to_lowercase())
-}
-
-/// The tables that rows go into, also where they come out of a script, as statements.
-fn with_rows(parts: &[Part]) -> BTreeSet<&str> {
-    let rows = parts.iter().filter(|part| spec::<RowsSpec>(part).is_ok());
-    rows.map(|part| part.object.name.as_str()).collect()
-}
-
-/// Triggers cannot be made to sleep, and would change the rows that are restored, and others.
-async fn sets_off_nothing(
-    ctx: &Ctx,
-    connection: &mut Connection,
-    database: &str,
-    parts: &[Part],
-    events: &[&str],
-) -> Result<()> {
-    let sql = format!(
-        "SELECT EVENT_OBJECT_TABLE, EVENT_MANIPULATION, TRIGGER_NAME FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = {}",
-        text(database)
-    );
-    let tables = with_rows(parts);
-    let mut triggers = Vec::new();
-    for row in connection.rows(ctx, &sql).await? {
-        let mut row = Reading::new(row);
-        let (table, event, trigger) = (row.text()?, row.text()?, row.text()?);
-        // MariaDB 12 has triggers of several events.
-        let is_set_off = event.split(',').any(|event| events.contains(&event.trim()));
-        if tables.contains(table.as_str()) && is_set_off {
-            triggers.push(trigger.escape_debug().to_string());
-        }
-    }
-    if triggers.is_empty() {
-        return Ok(());
-    }
-    Err(Error::unsupported(format!(
-        "rows alone would set off triggers of the target: {}",
-        triggers.join(", ")
-    ))
-    .hint("restore the schema too, or drop these triggers and make them again when the rows are there"))
 }
