@@ -117,6 +117,11 @@ impl Context {
         settings
     }
 
+    /// Whether bytes of its characters may look like ones of ASCII.
+    pub(crate) fn hides_ascii(&self) -> bool {
+        matches!(self.charset.as_str(), "sjis" | "cp932" | "big5" | "gbk" | "gb18030")
+    }
+
     /// Whether what was written in it is UTF-8.
     pub(crate) fn is_utf8(&self) -> bool {
         matches!(self.charset.as_str(), "" | "utf8" | "utf8mb3" | "utf8mb4")

@@ -126,8 +126,11 @@ fn statements(part: &Part, source: &mut dyn PartSource, script: &mut Script<'_>)
         if let Some((then, _)) = collations {
             say(script, &format!("{};\n", collate(then)))?;
         }
-        say(script, &format!("{};\n", lenient(&context.settings())))?;
-        say(script, &format!("DELIMITER {end}\n"))?;
+        // Else the client would take a part of a character for a backslash or a quote.
+        let client =
+            |charset: &str| if context.hides_ascii() { format!("\\C {charset}\n") } else { String::new() };
+        let settings = lenient(&context.settings());
+        say(script, &format!("{}{settings};\nDELIMITER {end}\n", client(&context.charset)))?;
         script.statement(|script| write(script, &sql))?;
         let [names, settings] = PLAIN;
         say(script, &format!("\n{end}\nDELIMITER ;\n{names};\n{settings};\n"))?;

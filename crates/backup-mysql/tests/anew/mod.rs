@@ -1,5 +1,6 @@
 //! What a server reads, computes and checks anew when it comes back, and would then find otherwise.
 
+mod charsets;
 mod events;
 
 use backup_core::{BackupConfig, BackupManager, BackupRef, Format, Registry, RestoreOptions};
