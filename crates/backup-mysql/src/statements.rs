@@ -186,10 +186,13 @@ async fn of_tables(
         SqlSpec::LostSequence { is_over, database } => return Ok(lost_sequence(&name, *is_over, database)),
         SqlSpec::DiscardedSequence => format!("CREATE SEQUENCE {name}"),
         SqlSpec::SequenceValue => sequence_value(ctx, reader.speak(ctx, false).await?, &name, false).await?,
-        SqlSpec::Table { keys_later, foreign_keys, counts_by_rows } => {
+        SqlSpec::Table { keys_later, foreign_keys, counts_by_rows, unenforced } => {
             let mut sql = table(ctx, reader, database, &object.name).await?;
             if *counts_by_rows {
                 sql = counting_by_rows(&sql);
+            }
+            if !unenforced.is_empty() {
+                sql = CreateTable::parse(&sql)?.with_unenforced(unenforced);
             }
             if may_hide_encryption(&sql) && !encrypts(ctx, reader.speak(ctx, false).await?).await? {
                 sql = with_unencrypted_partitions(&sql);

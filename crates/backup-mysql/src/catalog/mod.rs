@@ -26,6 +26,7 @@ pub(crate) mod trigger;
 pub(crate) mod uncounted;
 mod visible;
 pub(crate) mod want;
+mod zone;
 
 use backup_core::{Error, Result};
 

@@ -20,6 +20,7 @@ use super::statistics;
 use super::table::{Details, Table};
 use super::trigger;
 use super::want::{Want, Wants};
+use super::zone::{self, Zone};
 use crate::config::Config;
 use crate::connect::Connection;
 use crate::ddl::lex::{Token, tokens, words};
@@ -142,10 +143,19 @@ pub(crate) async fn plan(
         needs: HashMap::new(),
         values: HashMap::new(),
         references: HashMap::new(),
+        zones: HashMap::new(),
         names: objects.names(),
         wants,
         left_out,
     };
+    let with_rows = tables.iter().filter(|table| table.engine != Engine::Rowless);
+    for table in with_rows.filter(|_| request.content != Content::SchemaOnly) {
+        let wants = plan.wants.of("table", &table.name);
+        let is_checked = wants.is_some_and(|wants| wants.contains(&Want::Check));
+        let may_be_checked = is_checked || request.content == Content::DataOnly;
+        let zone = zone::of(ctx, readers.of(&table.name)?, table, may_be_checked).await?;
+        plan.zones.insert(table.name.clone(), zone);
+    }
 
     let accounts = if request.globals { accounts::read(ctx, readers.any()?).await? } else { Vec::new() };
     let mut made = Vec::with_capacity(accounts.len());
@@ -263,6 +273,8 @@ struct Plan<'a> {
     values: HashMap<String, PartId>,
     /// The reference systems that tables need.
     references: HashMap<String, Vec<PartId>>,
+    /// How the rows of tables are read and written.
+    zones: HashMap<String, Zone>,
     /// Those of all tables, views and sequences.
     names: BTreeSet<String>,
     wants: Wants,
@@ -317,6 +329,7 @@ impl Plan<'_> {
                 keys_later,
                 foreign_keys: mistyped.map(|key| key.name.clone()).collect(),
                 counts_by_rows: is_archive && counts.get(&table.name).is_some_and(|rows| *rows > 0),
+                unenforced: self.zones.get(&table.name).map_or_else(Vec::new, |zone| zone.unenforced.clone()),
             };
             let mut after: Vec<_> =
                 self.sequences_of(table).filter_map(|name| self.needs.get(&name)?.made).collect();

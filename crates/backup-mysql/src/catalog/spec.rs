@@ -42,6 +42,9 @@ pub(crate) enum SqlSpec {
         /// It takes rows only if it is not said from where it counts: ARCHIVE takes no number below that.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         counts_by_rows: bool,
+        /// Its CHECKs that are not enforced, since its rows violate them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unenforced: Vec<String>,
     },
     /// The rows that have no number in the column that counts.
     Uncounted(Uncounted),
@@ -146,6 +149,9 @@ pub(crate) struct RowsSpec {
     /// Some of what is computed of unsigned numbers is below zero: the server computes that only in its mode NO_UNSIGNED_SUBTRACTION.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) subtracts: bool,
+    /// The time zone that they are read and written in, if it is not UTC: an offset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) time_zone: Option<String>,
     /// The table that they go into, if it is not the one that they are of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) aside: Option<String>,

@@ -1,6 +1,6 @@
 //! Tables: their columns, keys and constraints, for all of a database at once.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use backup_core::{Ctx, During, Result};
 
@@ -8,6 +8,7 @@ use super::Reading;
 use super::column::{Column, GEOMETRIES, Kind};
 use super::objects::{Engine, TableEntry};
 use super::want::Want;
+use super::zone;
 use crate::connect::Connection;
 use crate::ddl::create::{CreateTable, NUMBER_OF_TEXT, referred, unqualified};
 use crate::ddl::lex::{Token, tokens};
@@ -38,6 +39,9 @@ pub(crate) struct Table {
     pub(crate) nullable_counter: Option<String>,
     /// Stored columns that may be differences of unsigned numbers, which are below zero only by the mode NO_UNSIGNED_SUBTRACTION.
     pub(crate) differences: Vec<String>,
+    /// Its columns that are told in the time zone of the session, and the stored ones that may be computed otherwise in another: with their types.
+    pub(crate) timestamps: Vec<String>,
+    pub(crate) computed: BTreeMap<String, String>,
     /// If its history is kept by transactions, and not by times: the column in which a version ends.
     pub(crate) end_by_transaction: Option<String>,
     pub(crate) foreign_keys: Vec<ForeignKey>,
@@ -182,6 +186,12 @@ impl RawColumn {
         is_signed && self.extra.contains("STORED") && self.generated.as_deref().is_some_and(subtracts)
     }
 
+    /// Whether it is stored, and may be computed otherwise in another session.
+    fn is_computed(&self, timestamps: &[String]) -> bool {
+        let depends = |expression: &str| zone::depends(expression, timestamps);
+        self.extra.contains("STORED") && self.generated.as_deref().is_some_and(depends)
+    }
+
     /// Whether a foreign key may go from one to the other.
     fn is_like(&self, other: &Self) -> bool {
         let family = |column: &Self| {
@@ -319,6 +329,10 @@ impl Details {
         let has_unsigned = raws.iter().any(|raw| raw.declared.contains("unsigned"));
         let differences = raws.iter().filter(|raw| has_unsigned && raw.is_difference());
         let differences = differences.map(|raw| raw.name.clone()).collect();
+        let timestamps: Vec<_> =
+            raws.iter().filter(|raw| raw.data_type == "timestamp").map(|raw| raw.name.clone()).collect();
+        let computed = raws.iter().filter(|raw| raw.is_computed(&timestamps));
+        let computed = computed.map(|raw| (raw.name.clone(), raw.declared.clone())).collect();
         let references = raws.iter().filter_map(|raw| raw.reference.clone()).collect();
         for raw in raws {
             wants.extend(raw.wants());
@@ -377,6 +391,8 @@ impl Details {
             numbers_texts: names.iter().any(|name| name == NUMBER_OF_TEXT),
             nullable_counter,
             differences,
+            timestamps,
+            computed,
             end_by_transaction,
             names,
             foreign_keys: self.foreign_keys.remove(name).unwrap_or_default(),

@@ -1,5 +1,6 @@
 //! Taking a CREATE TABLE apart: what must be there before the rows, and what is better made when they are.
 
+mod expressions;
 mod lacking;
 pub(crate) mod late;
 pub(crate) mod places;

@@ -26,6 +26,14 @@ pub(crate) const PLAIN: [&str; 2] = [
 pub(crate) const SUBTRACTING: &str =
     "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',NO_UNSIGNED_SUBTRACTION')";
 
+/// The time zone of all that is read and written, but rows whose table wants another.
+pub(crate) const UTC: &str = "+00:00";
+
+/// Gives a session a time zone.
+pub(crate) fn in_zone(zone: &str) -> String {
+    format!("SET SESSION time_zone = {}", quote::text(zone))
+}
+
 /// MySQL encrypts the tables that are made in the database of the session, unless they say otherwise.
 pub(crate) const ENCRYPTED: &str = "ALTER DATABASE DEFAULT ENCRYPTION = 'Y'";
 

@@ -5,7 +5,7 @@ use std::io::Write;
 use backup_core::{Error, Item, Part, PartKind, PartSource, Result, Script, ScriptInfo, ScriptWriter};
 
 use super::value::{Literals, insert};
-use super::{PLAIN, SUBTRACTING};
+use super::{PLAIN, SUBTRACTING, in_zone};
 use crate::catalog::context::collate;
 use crate::catalog::spec::{RowsSpec, SqlSpec, spec};
 use crate::connect::{Collations, Version};
@@ -79,12 +79,15 @@ impl ScriptWriter for MySqlScript {
             PartKind::Rows { columns, .. } => {
                 let spec: RowsSpec = spec(part)?;
                 let table = spec.aside.as_ref().unwrap_or(&part.object.name);
-                if spec.subtracts {
-                    say(script, &format!("{SUBTRACTING};\n"))?;
+                let zone = spec.time_zone.as_deref().map(in_zone);
+                let settings: Vec<_> =
+                    spec.subtracts.then_some(SUBTRACTING).into_iter().chain(zone.as_deref()).collect();
+                for setting in &settings {
+                    say(script, &format!("{setting};\n"))?;
                 }
                 rows(&insert(table, columns), &spec, source, script)?;
-                let [_, settings] = PLAIN;
-                if spec.subtracts { say(script, &format!("{settings};\n")) } else { Ok(()) }
+                let [_, plain] = PLAIN;
+                if settings.is_empty() { Ok(()) } else { say(script, &format!("{plain};\n")) }
             }
             _ => Err(Error::internal("a part is planned that MySQL has not")),
         }
@@ -132,8 +135,8 @@ fn statements(part: &Part, source: &mut dyn PartSource, script: &mut Script<'_>)
         let settings = lenient(&context.settings());
         say(script, &format!("{}{settings};\nDELIMITER {end}\n", client(&context.charset)))?;
         script.statement(|script| write(script, &sql))?;
-        let [names, settings] = PLAIN;
-        say(script, &format!("\n{end}\nDELIMITER ;\n{names};\n{settings};\n"))?;
+        let [names, plain] = PLAIN;
+        say(script, &format!("\n{end}\nDELIMITER ;\n{}{names};\n{plain};\n", client("utf8mb4")))?;
         if let Some(reset) = context.reset() {
             say(script, &format!("{reset};\n"))?;
         }

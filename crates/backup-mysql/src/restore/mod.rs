@@ -190,10 +190,7 @@ impl Restore {
         let rows: Option<RowsSpec> = spec(part).ok();
         if rows.is_some() {
             self.target.note_filled(part);
-            session.plain(ctx).await?;
-        }
-        if rows.as_ref().is_some_and(|rows| rows.versioned) {
-            session.with_history(ctx).await?;
+            session.for_rows(ctx, rows).await?;
         }
         if let Some(made_from @ SqlSpec::View { invalid, stand_ins, .. }) = &made_from {
             return self.view(ctx, part, session, made_from, (*invalid, stand_ins), input).await;
@@ -402,9 +399,7 @@ impl RestoreSession for Restore {
             PartKind::Rows { .. } => {
                 session.plain(ctx).await?;
                 let spec: RowsSpec = spec(part)?;
-                if spec.versioned {
-                    session.with_history(ctx).await?;
-                }
+                session.for_rows(ctx, &spec).await?;
                 self.target.note_filled(part);
                 let has_infile = self.target.has_infile();
                 load::rows(ctx, &mut session.connection, part, &spec, has_infile, input).await?;

@@ -5,11 +5,12 @@ use backup_core::{Ctx, Error, Result};
 use super::otherwise;
 use crate::catalog::Reading;
 use crate::catalog::context::Context;
+use crate::catalog::spec::RowsSpec;
 use crate::config::Config;
 use crate::connect::{Collations, Connection, Version};
 use crate::ddl::create::CreateTable;
 use crate::ddl::quote::identifier;
-use crate::ddl::{PLAIN, SUBTRACTING};
+use crate::ddl::{PLAIN, SUBTRACTING, in_zone};
 use crate::error::code;
 
 /// One connection to the target, and what state it is in.
@@ -120,8 +121,22 @@ impl Session {
         Ok(())
     }
 
+    /// Makes it ready for these rows.
+    pub(super) async fn for_rows(&mut self, ctx: &Ctx, rows: &RowsSpec) -> Result<()> {
+        self.plain(ctx).await?;
+        if let Some(zone) = &rows.time_zone {
+            self.is_plain = false;
+            self.connection.execute(ctx, &in_zone(zone)).await?;
+        }
+        if rows.versioned {
+            self.with_history(ctx).await
+        } else {
+            Ok(())
+        }
+    }
+
     /// Lets rows have versions of the past.
-    pub(super) async fn with_history(&mut self, ctx: &Ctx) -> Result<()> {
+    async fn with_history(&mut self, ctx: &Ctx) -> Result<()> {
         if !self.has_history {
             self.connection.execute(ctx, "SET SESSION system_versioning_insert_history = 1").await?;
             self.has_history = true;

@@ -6,6 +6,7 @@ use super::length::Longest;
 use crate::backup::Reader;
 use crate::catalog::spec::RowsSpec;
 use crate::connect::Piece;
+use crate::ddl::{UTC, in_zone};
 use crate::error::code;
 
 /// What came of reading rows.
@@ -25,6 +26,9 @@ pub(crate) async fn rows(
     mut long: Option<&mut Longest<'_>>,
 ) -> Result<Read> {
     let connection = reader.speak(ctx, true).await?;
+    if let Some(zone) = &spec.time_zone {
+        connection.execute(ctx, &in_zone(zone)).await?;
+    }
     let copy = async {
         let mut rows = match connection.stream(&spec.select).await {
             Err(error) if code(&error) == Some(1205) => return Ok(Read::Waits(error)),
@@ -51,5 +55,9 @@ pub(crate) async fn rows(
         }
         Ok(Read::Done(count))
     };
-    ctx.run(copy).await
+    let read = ctx.run(copy).await?;
+    if spec.time_zone.is_some() {
+        connection.execute(ctx, &in_zone(UTC)).await?;
+    }
+    Ok(read)
 }

@@ -2,6 +2,7 @@
 
 mod charsets;
 mod events;
+mod zones;
 
 use backup_core::{BackupConfig, BackupManager, BackupRef, Format, Registry, RestoreOptions};
 

@@ -26,19 +26,20 @@ impl Plan<'_> {
         let uncounted = uncounted::of(ctx, connection, table).await?;
         let empty = empty::of(ctx, connection, table).await?;
         let partitions = misplaced::partitions(ctx, connection, table).await?;
+        let offset = self.zones.get(&table.name).and_then(|zone| zone.offset);
         let subtracts = has_differences_below_zero(ctx, connection, table).await?;
         if !partitions.is_empty() {
             if uncounted.is_some() {
                 return Err(uncounted::refused(table, "others lie in no partition"));
             }
-            return self.rows_of_partitions(table, &columns, partitions, subtracts);
+            return self.rows_of_partitions(table, &columns, partitions, subtracts, offset);
         }
         let slices = if size::is_small(rows) {
             vec![Slice::whole(rows * 16 * table.columns.len() as u64)]
         } else {
             let size = size::estimate(ctx, connection, table).await?;
-            match uncounted.is_some() || empty.is_some() {
-                // Not all of its rows are read as such, so what ranges find could not be counted.
+            match uncounted.is_some() || empty.is_some() || offset.is_some() {
+                // Not all of its rows are read as such, so what ranges find could not be counted; and a bound is a time in UTC.
                 true => vec![Slice::whole(size.bytes)],
                 false => split::slices(ctx, connection, table, size, self.part_size).await?,
             }
@@ -81,6 +82,7 @@ impl Plan<'_> {
                 versioned: table.versioned,
                 generated_places: table.generated_places.clone(),
                 subtracts,
+                time_zone: offset.map(str::to_owned),
                 aside: None,
                 by_collation: slices_by_collation,
             };
@@ -113,6 +115,7 @@ impl Plan<'_> {
         columns: &[PartColumn],
         partitions: Vec<String>,
         subtracts: bool,
+        offset: Option<&'static str>,
     ) -> Result<()> {
         let mut before = self.before_rows(table);
         for partition in partitions {
@@ -126,6 +129,7 @@ impl Plan<'_> {
                 versioned: false,
                 generated_places: table.generated_places.clone(),
                 subtracts,
+                time_zone: offset.map(str::to_owned),
                 aside: Some(aside.clone()),
                 by_collation: false,
             };
