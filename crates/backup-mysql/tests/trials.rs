@@ -18,6 +18,7 @@ mod prepared;
 mod private;
 mod server;
 mod several;
+mod targets;
 mod unreadable;
 mod waits;
 

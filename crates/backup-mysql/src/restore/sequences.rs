@@ -76,16 +76,21 @@ impl Restore {
             // It is somebody's.
             (None, true) => {}
             (None, false) => {
+                if let Some(database) = database.filter(|_| !is_made) {
+                    match self.target.make_stand_in(ctx, session, database).await {
+                        Err(error) if is_denied(&error) => return Ok(()),
+                        Ok(false) => return Ok(()),
+                        made => made?,
+                    };
+                }
                 // The last makes the sequence.
-                let skipped = if is_made { 1 } else { 0 };
-                for sql in statements.into_iter().skip(skipped) {
-                    match session.connection.define(ctx, &sql).await {
+                if let Some(sql) = statements.last() {
+                    match session.connection.define(ctx, sql).await {
                         Err(error) if database.is_some() && is_denied(&error) || was_there(&error) => {
                             return Ok(());
                         }
                         made => made?,
                     };
-                    self.target.note_stand_ins(database, None);
                 }
                 if database.is_none() {
                     self.target.note_momentary("SEQUENCE", name, true);
@@ -104,7 +109,7 @@ impl Restore {
                     session.connection.define(ctx, sql).await?;
                 }
                 match database {
-                    Some(database) if is_last => self.target.note_stand_ins(None, Some(database)),
+                    Some(database) if is_last => self.target.forget_stand_in(ctx, session, database).await?,
                     Some(_) => {}
                     None => self.target.note_momentary("SEQUENCE", name, false),
                 }

@@ -1,6 +1,7 @@
 //! The database that is restored into: whether it may be, making it ready, and taking back what was done.
 
 mod rows;
+mod stand_ins;
 mod undo;
 
 use std::collections::BTreeSet;
@@ -76,6 +77,7 @@ pub(super) struct Target {
     made: Cell<BTreeSet<Named>>,
     /// The databases that stand in for others for the moment, and those that an earlier restore has left.
     stand_ins: Cell<BTreeSet<String>>,
+    left_stand_ins: BTreeSet<String>,
     touched: AtomicBool,
     /// Held while the defaults of the database are changed or looked at.
     settings: Mutex<()>,
@@ -154,6 +156,10 @@ impl Target {
             Mode::Rows => rows::filled(ctx, &mut connection, database, &there, &histories, parts).await?,
         };
         let was_marked = there.contains(&("TABLE", MARKER.to_owned()));
+        let left_stand_ins = match mode {
+            Mode::Whole if was_marked => stand_ins::left(ctx, &mut connection, database).await?,
+            _ => BTreeSet::new(),
+        };
         if mode == Mode::Whole && was_marked && !replace {
             ctx.warn("what an earlier restore left incomplete in the target is dropped");
             replace = true;
@@ -200,6 +206,7 @@ impl Target {
             connections: Cell::default(),
             made: Cell::default(),
             stand_ins: Cell::default(),
+            left_stand_ins,
             touched: AtomicBool::new(false),
             settings: Mutex::default(),
         })
@@ -241,15 +248,6 @@ impl Target {
     pub(super) fn forget_made(&self, part: &Part, made_from: &SqlSpec) {
         if let Some(named) = made_by(part, made_from) {
             self.made.lock().unwrap_or_else(PoisonError::into_inner).remove(&named);
-        }
-    }
-
-    /// Remembers a database that was made for the moment, or that it was dropped.
-    pub(super) fn note_stand_ins(&self, made: Option<&str>, dropped: Option<&str>) {
-        let mut stand_ins = self.stand_ins.lock().unwrap_or_else(PoisonError::into_inner);
-        stand_ins.extend(made.map(str::to_owned));
-        if let Some(dropped) = dropped {
-            stand_ins.remove(dropped);
         }
     }
 
@@ -309,8 +307,15 @@ impl Target {
     /// Marks the database, and looks again what is in it: between the first look and now anybody may have made something.
     async fn mark(&self, ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<BTreeSet<Named>> {
         // A server may want every table to have a primary key.
-        let marker = format!("{}.{} (a INT PRIMARY KEY)", identifier(database), identifier(MARKER));
+        let marker = format!(
+            "{}.{} (name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY)",
+            identifier(database),
+            identifier(MARKER)
+        );
         if self.was_marked {
+            for name in &self.left_stand_ins {
+                connection.define(ctx, drop_database(name).as_bytes()).await?;
+            }
             connection.define(ctx, format!("CREATE TABLE IF NOT EXISTS {marker}").as_bytes()).await?;
         } else {
             let make = ("the mark of a restore", format!("CREATE TABLE {marker}"));

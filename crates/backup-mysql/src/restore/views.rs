@@ -10,8 +10,6 @@ use crate::catalog::spec::SqlSpec;
 use crate::catalog::stand_in::StandIns;
 use crate::error::code;
 
-/// ER_DB_CREATE_EXISTS.
-const DATABASE_EXISTS: u16 = 1007;
 /// ER_VIEW_NONUPD_CHECK: what a view with a CHECK OPTION reads cannot be updated.
 const NOT_UPDATABLE: u16 = 1368;
 
@@ -57,22 +55,26 @@ impl Restore {
             if stand_ins.within(&sql).is_some_and(|database| there.contains(database)) {
                 continue;
             }
-            let (makes, drops) = (stand_ins.makes(&sql), stand_ins.drops(&sql));
-            match (makes, self.make(ctx, session, made_from, sql.clone()).await) {
-                (Some(database), Err(error)) if code(&error) == Some(DATABASE_EXISTS) => {
+            if let Some(database) = stand_ins.makes(&sql) {
+                if !self.target.make_stand_in(ctx, session, database).await? {
                     there.insert(database);
                 }
+                continue;
+            }
+            match self.make(ctx, session, made_from, sql.clone()).await {
                 // It was invalid in the source, which was said. What stands in is taken away again.
-                (_, Err(error)) if invalid && is_view(&sql) && code(&error).is_some() => {
+                Err(error) if invalid && is_view(&sql) && code(&error).is_some() => {
                     refused = true;
                     ctx.warn(format!(
                         "{} is not restored, since the server refuses it; its definition is in the backup: {error}",
                         part.object
                     ));
                 }
-                (makes, done) => {
+                done => {
                     done?;
-                    self.target.note_stand_ins(makes, drops);
+                    if let Some(database) = stand_ins.drops(&sql) {
+                        self.target.forget_stand_in(ctx, session, database).await?;
+                    }
                 }
             }
         }
