@@ -207,6 +207,13 @@ async fn of_tables(
             if !is_mariadb {
                 statements.extend(table.forget());
             }
+            if table.option("ENGINE") == Some("MEMORY") {
+                let room = memory(ctx, reader.speak(ctx, false).await?, &object.name).await?;
+                let most = "SET SESSION max_heap_table_size =";
+                statements
+                    .insert(0, format!("{most} CAST(GREATEST(@@max_heap_table_size, {room}) AS UNSIGNED)"));
+                statements.push(format!("{most} DEFAULT"));
+            }
             return Ok(statements);
         }
         SqlSpec::Keys => {
@@ -397,6 +404,21 @@ async fn reference_systems(
         numbers.insert(row.text()?, row.number()?);
     }
     Ok(numbers)
+}
+
+/// How large a table of the engine MEMORY has to be able to become, to have room for its rows: a server may give it less.
+async fn memory(ctx: &Ctx, connection: &mut Connection, table: &str) -> Result<u64> {
+    const MIB: u64 = 1 << 20;
+    if !connection.version.is_mariadb && connection.version.number >= (8, 0, 0) {
+        // Else it says how large the table was some time ago.
+        connection.execute(ctx, "SET SESSION information_schema_stats_expiry = 0").await?;
+    }
+    let sql = format!(
+        "SELECT COALESCE(DATA_LENGTH + INDEX_LENGTH, 0) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {}",
+        text(table)
+    );
+    let bytes = Reading::new(connection.row(ctx, &sql).await?).number()?;
+    Ok((bytes.saturating_mul(2) / MIB + 1) * MIB)
 }
 
 /// Whether the server has keys to encrypt tables with.

@@ -143,6 +143,9 @@ pub(crate) struct RowsSpec {
     /// Its last two columns are the times of a version of the row.
     #[serde(default)]
     pub(crate) versioned: bool,
+    /// None of these versions is of the past.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) are_present: bool,
     /// Generated columns of geometries, for which MySQL's LOAD DATA wants to be told DEFAULT.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) generated_places: Vec<String>,

@@ -11,6 +11,7 @@ use super::table::Table;
 use crate::connect::Connection;
 use crate::ddl::create::CreateTable;
 use crate::ddl::lex::{Token, code};
+use crate::ddl::program;
 use crate::ddl::quote::{identifier, text};
 use crate::error::code as number;
 use crate::snapshot::is_denied;
@@ -58,13 +59,15 @@ pub(crate) enum Want {
     Statistics,
     /// One of MySQL that tables share.
     Tablespace(String),
+    /// The database by the name that it has: a program says that.
+    OwnDatabase,
 }
 
 /// The types that not every server has.
 const TYPES: [&str; 5] = ["json", "inet4", "inet6", "uuid", "vector"];
 
 /// The options of tables that every server knows, or that say nothing.
-const OPTIONS: [&str; 16] = [
+const OPTIONS: [&str; 19] = [
     "row_format",
     "key_block_size",
     "stats_persistent",
@@ -81,6 +84,9 @@ const OPTIONS: [&str; 16] = [
     "page_checksum",
     "insert_method",
     "encryption=\"n\"",
+    "data",
+    "index",
+    "directory",
 ];
 
 impl Want {
@@ -164,6 +170,11 @@ impl Wants {
             said.push(("trigger", trigger.name.clone(), trigger.body.clone()));
         }
         programs(ctx, connection, &of, objects, &mut said).await?;
+        for (kind, name, sql) in said.iter().filter(|(kind, ..)| !["table", "view"].contains(kind)) {
+            if program::names(sql, database) {
+                wants.all(kind, name).insert(Want::OwnDatabase);
+            }
+        }
         wants.read_code(ctx, connection, &of, &said).await?;
         let has_comment = connection.version.is_mariadb && connection.version.number >= (10, 5, 0);
         let comment = if has_comment { "SCHEMA_COMMENT" } else { "''" };

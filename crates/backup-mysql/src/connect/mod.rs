@@ -78,6 +78,11 @@ impl Version {
         !self.is_mariadb && self.number >= (8, 0, 22)
     }
 
+    /// Whether rows may be given versions of the past, and the times of the present ones.
+    pub(crate) fn takes_history(&self) -> bool {
+        self.is_mariadb && self.number >= (10, 11, 0)
+    }
+
     /// Whether databases say if their tables are encrypted.
     pub(crate) fn encrypts_databases(&self) -> bool {
         !self.is_mariadb && self.number >= (8, 0, 16)

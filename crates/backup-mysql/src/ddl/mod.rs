@@ -4,6 +4,7 @@ pub(crate) mod create;
 mod item;
 pub(crate) mod json;
 pub(crate) mod lex;
+pub(crate) mod program;
 pub(crate) mod quote;
 pub(crate) mod raw;
 pub(crate) mod routine;

@@ -42,7 +42,7 @@ pub(super) async fn check(
     for part in parts {
         let Ok(made_from) = spec::<SqlSpec>(part) else { continue };
         let wants = wants(part)?.into_iter().chain(implied(&made_from));
-        for want in wants.filter(|want| !matches!(want, Want::Tablespace(_))) {
+        for want in wants.filter(|want| !matches!(want, Want::Tablespace(_) | Want::OwnDatabase)) {
             let is_asked = match want {
                 Want::Mode(_) => true,
                 // What newer versions may have no more.
@@ -185,7 +185,9 @@ impl Target<'_> {
                 }
                 match want {
                     Want::CompressedColumn => otherwise("columns are no longer compressed"),
-                    Want::SpatialReference => otherwise("the attribute SRID of columns is left out"),
+                    Want::SpatialReference => otherwise(
+                        "MariaDB says geographic coordinates as x and y, and the attribute SRID of columns is left out",
+                    ),
                     Want::NotEnforced => otherwise("constraints that are NOT ENFORCED are left out"),
                     Want::DescendingIndex => otherwise("descending indexes become ascending ones"),
                     Want::Statistics => otherwise("MariaDB's statistics of tables are left out"),
@@ -274,6 +276,7 @@ fn feature(want: &Want) -> (Since, String) {
         Want::CastToJson => (Some((5, 7, 8)), None, "CAST(... AS JSON)"),
         Want::MemberOf => (Some((8, 0, 17)), None, "MEMBER OF"),
         Want::DatabaseComment => (None, Some((10, 5, 0)), "comments of databases"),
+        Want::OwnDatabase => (None, None, "the name of the database"),
         Want::Type(name) => {
             let since: Since = match name.as_str() {
                 "json" => (Some((5, 7, 8)), None),

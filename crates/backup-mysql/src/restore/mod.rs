@@ -6,6 +6,8 @@ mod alone;
 mod carry;
 mod contents;
 mod definers;
+mod elsewhere;
+mod history;
 mod letters;
 mod libraries;
 mod otherwise;
@@ -129,7 +131,10 @@ impl Restore {
         };
         let gives_collations = server::gives_collations(ctx, &mut connection, parts).await?;
         let lost_tablespaces = tables::lost_tablespaces(ctx, &mut connection, parts).await?;
+        elsewhere::tell(ctx, &config.database, parts)?;
+        let here = connection.version.clone();
         let target = Target::look(ctx, connection, &config, request, parts).await?;
+        history::check(ctx, &here, target.has_infile(), parts)?;
         let stands_in =
             |part: &Part| matches!(spec(part), Ok(SqlSpec::View { stand_ins, .. }) if !stand_ins.is_empty());
         Ok(Self {
@@ -188,7 +193,7 @@ impl Restore {
         // Rows that come out of a script have a spec of their own.
         let made_from: Option<SqlSpec> = spec(part).ok();
         let rows: Option<RowsSpec> = spec(part).ok();
-        if rows.is_some() {
+        if let Some(rows) = &rows {
             self.target.note_filled(part);
             session.for_rows(ctx, rows).await?;
         }
@@ -397,7 +402,6 @@ impl RestoreSession for Restore {
         let mut session = self.session(ctx).await?;
         match &part.kind {
             PartKind::Rows { .. } => {
-                session.plain(ctx).await?;
                 let spec: RowsSpec = spec(part)?;
                 session.for_rows(ctx, &spec).await?;
                 self.target.note_filled(part);

@@ -128,7 +128,7 @@ impl Session {
             self.is_plain = false;
             self.connection.execute(ctx, &in_zone(zone)).await?;
         }
-        if rows.versioned {
+        if rows.versioned && self.connection.version.takes_history() {
             self.with_history(ctx).await
         } else {
             Ok(())

@@ -17,6 +17,8 @@ use crate::error::code;
 
 /// ER_TABLESPACE_MISSING_WITH_NAME, and ER_ILLEGAL_HA_CREATE_OPTION: a partition in a tablespace that others share.
 const NO_TABLESPACE: [u16; 2] = [3510, 1478];
+/// The DATA DIRECTORY is none that MySQL was told of.
+const NO_DIRECTORY: u16 = 3121;
 /// ER_BAD_DB_ERROR, ER_NO_SUCH_TABLE, ER_NOT_SEQUENCE: what a default counts by.
 const NO_SEQUENCE: [u16; 3] = [1049, 1146, 4089];
 
@@ -35,6 +37,12 @@ impl Restore {
                     "table {name} is not in the tablespace that it was in, but in its own: {error}"
                 ));
             }
+            sql
+        } else if number == NO_DIRECTORY {
+            let Some(sql) = table.without_directories() else { return Err(error) };
+            ctx.warn(format!(
+                "table {name} is not in the directory that it was in, but in its database's: {error}"
+            ));
             sql
         } else if NO_SEQUENCE.contains(&number) {
             let mut columns = Vec::new();

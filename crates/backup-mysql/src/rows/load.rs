@@ -32,17 +32,23 @@ pub(crate) async fn rows(
     if columns.len() != spec.columns.len() {
         return Err(Error::damaged("a part of rows has not as many columns as it has kinds of them"));
     }
+    // The times of versions, which are the last columns, not every server takes.
+    let are_timeless = spec.versioned && !connection.version.takes_history();
+    let timeless = columns.len().saturating_sub(if are_timeless { 2 } else { 0 });
+    let kinds: Vec<_> = (spec.columns.iter().enumerate())
+        .map(|(at, kind)| if at < timeless { *kind } else { Kind::Absent })
+        .collect();
     let target = Target {
         ctx,
         table: spec.aside.as_ref().unwrap_or(&part.object.name),
         columns,
-        kinds: &spec.columns,
+        kinds: &kinds,
         generated_places: &spec.generated_places,
         has_infile,
     };
     if has_infile {
         let exactly = !connection.version.is_mariadb;
-        let mut inexact = if exactly { Inexact::of(ctx, target.table, columns, &spec.columns) } else { None };
+        let mut inexact = if exactly { Inexact::of(ctx, target.table, columns, &kinds) } else { None };
         while target.infile(connection, input, inexact.as_mut()).await? {}
         Ok(())
     } else {

@@ -153,6 +153,8 @@ async fn a_target_without_room_is_taken_back_and_small_packets_are_kept_to() {
             "INSERT IGNORE INTO large SELECT id, REPEAT(UNHEX('00FF'), 150000), 'no member' FROM orders WHERE id <= 30",
             "CREATE TABLE heap (id INT, t CHAR(200)) ENGINE=MEMORY",
             "INSERT INTO heap SELECT id, note FROM orders",
+            "CREATE TABLE packed (id INT, t VARCHAR(200)) ENGINE=MyISAM",
+            "INSERT INTO packed SELECT id, note FROM orders",
         ]
         .map(str::to_owned),
     );
@@ -179,12 +181,12 @@ async fn a_target_without_room_is_taken_back_and_small_packets_are_kept_to() {
     for (settings, kind, expected) in [
         ([usual, "--local-infile=0", "--max-allowed-packet=512K"], ErrorKind::Unsupported, "table large"),
         (
-            ["--max-heap-table-size=16K", "--local-infile=1", "--max-allowed-packet=1M"],
+            ["--myisam-data-pointer-size=2", "--local-infile=1", "--max-allowed-packet=1M"],
             ErrorKind::NoSpace,
             "1114",
         ),
         (
-            ["--max-heap-table-size=16K", "--local-infile=0", "--max-allowed-packet=1M"],
+            ["--myisam-data-pointer-size=2", "--local-infile=0", "--max-allowed-packet=1M"],
             ErrorKind::NoSpace,
             "1114",
         ),

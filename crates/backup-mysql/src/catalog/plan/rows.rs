@@ -44,6 +44,7 @@ impl Plan<'_> {
                 false => split::slices(ctx, connection, table, size, self.part_size).await?,
             }
         };
+        let are_present = table.versioned && !has_past(ctx, connection, table).await?;
         let mut after = self.before_rows(table);
         let mut other_rows = None;
         if let Some(refused) = momentary::of(ctx, connection, table).await? {
@@ -80,6 +81,7 @@ impl Plan<'_> {
                     format!("{whole} WHERE {}", conditions.join(" AND "))
                 },
                 versioned: table.versioned,
+                are_present,
                 generated_places: table.generated_places.clone(),
                 subtracts,
                 time_zone: offset.map(str::to_owned),
@@ -127,6 +129,7 @@ impl Plan<'_> {
                 columns: table.columns.iter().map(|column| column.kind).collect(),
                 select: table.select_of_partition(&partition),
                 versioned: false,
+                are_present: false,
                 generated_places: table.generated_places.clone(),
                 subtracts,
                 time_zone: offset.map(str::to_owned),
@@ -156,6 +159,13 @@ impl Plan<'_> {
         let values = self.sequences_of(table).filter_map(|name| self.values.get(&name).copied());
         made.into_iter().chain(values).collect()
     }
+}
+
+/// Whether a system-versioned table has rows that are no more.
+async fn has_past(ctx: &Ctx, connection: &mut Connection, table: &Table) -> Result<bool> {
+    let Some(end) = table.columns.last() else { return Ok(false) };
+    let sql = format!("SELECT 1 FROM {} WHERE {} <= NOW(6) LIMIT 1", table.from(), identifier(&end.name));
+    Ok(!connection.rows(ctx, &sql).await?.is_empty())
 }
 
 /// Whether a stored difference of unsigned numbers is below zero, or may be such a one.

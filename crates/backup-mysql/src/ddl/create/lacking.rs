@@ -31,6 +31,31 @@ impl<'a> CreateTable<'a> {
         (!names.is_empty()).then(|| (format!("{}{}{said}", self.head, items.join(",")), names))
     }
 
+    /// The statement without the directories that it and its partitions are in; nothing if none is said.
+    pub(crate) fn without_directories(&self) -> Option<String> {
+        let all: Vec<_> = tokens(self.tail).collect();
+        let (mut said, mut at, mut has_any) = (String::new(), 0, false);
+        while let Some(token) = all.get(at) {
+            let words = all.get(at..).unwrap_or_default().iter().enumerate();
+            let mut words = words.filter(|(_, next)| !matches!(next, Token::Space(_) | Token::Other("=")));
+            let (first, second, value) = (words.next(), words.next(), words.next());
+            let is_one = first.is_some_and(|(at, word)| at == 0 && (word.is("DATA") || word.is("INDEX")))
+                && second.is_some_and(|(_, word)| word.is("DIRECTORY"));
+            match value {
+                Some((length, Token::Text(_))) if is_one => {
+                    has_any = true;
+                    at += length + 1;
+                }
+                _ => {
+                    said.push_str(token.as_str());
+                    at += 1;
+                }
+            }
+        }
+        let items: Vec<_> = self.items.iter().map(|item| item.sql).collect();
+        has_any.then(|| format!("{}{}{said}", self.head, items.join(",")))
+    }
+
     /// The tablespaces that it and its partitions are in.
     pub(crate) fn tablespaces(&self) -> Vec<String> {
         self.without_tablespaces().map_or_else(Vec::new, |(_, names)| names)
@@ -99,6 +124,17 @@ mod tests {
                 .without_tablespaces()
                 .is_none()
         );
+    }
+
+    #[test]
+    fn directories_are_left_out() {
+        let sql = "CREATE TABLE `a` (\n  `b` int COMMENT 'DATA DIRECTORY=''x'\n) ENGINE=InnoDB DATA DIRECTORY='/it''s/' COMMENT='DATA DIRECTORY'\n/*!50100 PARTITION BY HASH (`b`)\n(PARTITION p0 DATA DIRECTORY = '/x/' INDEX DIRECTORY = '/y/' ENGINE = InnoDB) */";
+        assert_eq!(
+            CreateTable::parse(sql).unwrap().without_directories().unwrap(),
+            "CREATE TABLE `a` (\n  `b` int COMMENT 'DATA DIRECTORY=''x'\n) ENGINE=InnoDB  COMMENT='DATA DIRECTORY'\n/*!50100 PARTITION BY HASH (`b`)\n(PARTITION p0   ENGINE = InnoDB) */"
+        );
+        let plain = CreateTable::parse("CREATE TABLE `a` (`b` int) ENGINE=InnoDB").unwrap();
+        assert!(plain.without_directories().is_none());
     }
 
     #[test]
