@@ -17,8 +17,8 @@ use crate::error::code;
 
 /// ER_TABLESPACE_MISSING_WITH_NAME, and ER_ILLEGAL_HA_CREATE_OPTION: a partition in a tablespace that others share.
 const NO_TABLESPACE: [u16; 2] = [3510, 1478];
-/// The DATA DIRECTORY is none that MySQL was told of.
-const NO_DIRECTORY: u16 = 3121;
+/// The DATA DIRECTORY is none that MySQL was told of, or the account may name none (ER_ACCESS_DENIED_ERROR: it lacks FILE).
+const NO_DIRECTORY: [u16; 2] = [3121, 1045];
 /// ER_BAD_DB_ERROR, ER_NO_SUCH_TABLE, ER_NOT_SEQUENCE: what a default counts by.
 const NO_SEQUENCE: [u16; 3] = [1049, 1146, 4089];
 
@@ -38,7 +38,7 @@ impl Restore {
                 ));
             }
             sql
-        } else if number == NO_DIRECTORY {
+        } else if NO_DIRECTORY.contains(&number) {
             let Some(sql) = table.without_directories() else { return Err(error) };
             ctx.warn(format!(
                 "table {name} is not in the directory that it was in, but in its database's: {error}"

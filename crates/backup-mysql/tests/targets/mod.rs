@@ -200,15 +200,17 @@ async fn a_table_is_made_without_a_directory_that_mysql_does_not_know() {
     ];
     other.run(Some(&source.path), &statements);
     let (storage, made) = backup(&source).await;
-    let target = server.empty();
     // Who may say so has the server leave it out.
-    let account = Account::new(&server, "place", &[format!("ALL ON `{}`.*", target.path)]);
-    let url = account.url(&target);
-    let (done, told) = restored(&storage, &made, &url, RestoreOptions::default()).await;
-    done.unwrap();
-    for table in ["elsewhere", "parted"] {
-        assert!(told.has(&format!("table `{table}` is not in the directory that it was in")), "{told:?}");
+    for file in [None, Some("FILE ON *.*".to_owned())] {
+        let target = server.empty();
+        let grants: Vec<_> = file.into_iter().chain([format!("ALL ON `{}`.*", target.path)]).collect();
+        let account = Account::new(&server, "place", &grants);
+        let (done, told) = restored(&storage, &made, &account.url(&target), RestoreOptions::default()).await;
+        done.unwrap();
+        for table in ["elsewhere", "parted"] {
+            assert!(told.has(&format!("table `{table}` is not in the directory that it was in")), "{told:?}");
+        }
+        let rows = "SELECT (SELECT COUNT(*) FROM elsewhere), (SELECT COUNT(*) FROM parted)";
+        assert_eq!(server.ask(Some(&target.path), rows), "1\t2\n");
     }
-    let rows = "SELECT (SELECT COUNT(*) FROM elsewhere), (SELECT COUNT(*) FROM parted)";
-    assert_eq!(server.ask(Some(&target.path), rows), "1\t2\n");
 }
