@@ -15,8 +15,15 @@ pub(crate) fn run() -> Result {
     program::run(&mut cargo(&["build", "--package", "backup-cli"])?)?;
     let variables = servers::start()?;
     // All of them, whatever fails: the next run takes as long again.
-    let tested = program::run(cargo(&["test", "--workspace", "--no-fail-fast"])?.envs(&variables));
+    let mut test = cargo(&["test", "--workspace", "--no-fail-fast"])?;
+    let tested = program::run(test.envs(&variables).env("RUST_TEST_THREADS", threads()));
     // Servers that were there before are somebody else's to stop.
     let stopped = if variables.is_empty() { Ok(()) } else { servers::down() };
     tested.and(stopped)
+}
+
+/// How many tests run at once: most of the time they wait for a server.
+fn threads() -> String {
+    let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    (2 * processors).to_string()
 }
