@@ -134,9 +134,9 @@ impl SqlSpec {
     }
 }
 
-/// How the rows of a part are read and written: its `spec`.
+/// How the rows of a part are read and written: its `spec`. What a later program says of them cannot be left aside: they would be others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct RowsSpec {
     pub(crate) columns: Vec<Kind>,
     pub(crate) select: String,
@@ -190,4 +190,19 @@ pub(crate) fn wants(part: &Part) -> Result<Vec<Want>> {
 
 fn no_spec(part: &Part, error: serde_json::Error) -> Error {
     Error::damaged(format!("the description of {} is not that of a MySQL backup", part.object)).because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_which_a_later_program_says_more_are_refused() {
+        let known = serde_json::json!({ "columns": [], "select": "SELECT 1", "time-zone": "+03:00" });
+        let rows = RowsSpec::deserialize(&known).unwrap();
+        assert_eq!(rows.time_zone.as_deref(), Some("+03:00"));
+        let mut later = known;
+        later["calendar"] = "another".into();
+        assert!(RowsSpec::deserialize(&later).unwrap_err().to_string().contains("calendar"));
+    }
 }
