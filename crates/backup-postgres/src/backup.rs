@@ -202,6 +202,21 @@ impl Backup {
         if names.is_empty() { Ok(()) } else { Err(catalog::changed(&names)) }
     }
 
+    /// Locks keep tables as they are, but not the names of their schemas, by which they were read.
+    async fn refuse_renamed(&self, ctx: &Ctx) -> Result<()> {
+        let mut tables = self.tables(&self.plan.parts.iter().collect::<Vec<_>>());
+        tables.dedup();
+        let main = ctx.run(async { Ok(self.main.lock().await) }).await?;
+        let main = main.as_ref().ok_or_else(Self::lost)?;
+        let names = catalog::others(Reader::new(ctx, main), &tables).await?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let message =
+            format!("others took the names of these while the backup ran: {}", catalog::listed(&names));
+        Err(Error::new(ErrorKind::Locked, message).hint("run it again when nobody renames schemas"))
+    }
+
     fn lost() -> Error {
         Error::new(ErrorKind::Connect, "a session with the server was lost, and its snapshot with it")
             .hint("run the backup again")
@@ -258,9 +273,10 @@ impl BackupSession for Backup {
     }
 
     async fn finish(self: Box<Self>, ctx: &Ctx) -> Result<()> {
-        // Locks kept the tables as they were, or it is looked at now; what else changed was found out before the first part.
-        if let Some((shapes, config)) = &self.unlocked {
-            self.refuse_changed(ctx, shapes, config).await?;
+        // What else changed was found out before the first part.
+        match &self.unlocked {
+            Some((shapes, config)) => self.refuse_changed(ctx, shapes, config).await?,
+            None => self.refuse_renamed(ctx).await?,
         }
         let workers = std::mem::take(&mut *self.workers());
         for session in workers.into_iter().chain(self.main.into_inner()) {

@@ -7,15 +7,19 @@ use std::time::{Duration, Instant};
 use backup_core::{BackupRequest, Ctx, Error, ErrorKind, LogPoint, Object, Result};
 
 use crate::backup::{RELEASE, SAVEPOINT};
-use crate::catalog::{self, Change, Locked, Plan, Reader};
+use crate::catalog::{self, Change, DEADLOCK, Locked, Plan, Reader};
 use crate::config::Config;
 use crate::connect::Session;
 use crate::ddl::quote::literal;
+use crate::error::sql_state;
 use crate::snapshot::{BEGIN, Snapshot};
 
 /// How often the backup begins at least, if objects change between its snapshot and its reading of them. It is tried for as long as a lock is
 /// waited for.
 const ATTEMPTS: usize = 5;
+
+/// For how long it is tried again where reading fails and something changes, be it the reason or not.
+const ERROR: Duration = Duration::from_secs(60);
 
 /// A table that was swapped for a view in the meantime is not read: whoever did so would choose what we execute. A restore has to read
 /// views, for the contents of materialized ones.
@@ -49,10 +53,15 @@ pub(crate) async fn begin(ctx: &Ctx, config: &Config, request: &BackupRequest) -
         attempts += 1;
         match Box::pin(sessions.attempt(ctx, config, request)).await? {
             Attempt::Found(found) => break found,
-            Attempt::Changed(names) if attempts >= ATTEMPTS && began.elapsed() >= patience => {
+            Attempt::Changed(_, Some(error))
+                if attempts >= ATTEMPTS && began.elapsed() >= patience.min(ERROR) =>
+            {
+                return Err(error);
+            }
+            Attempt::Changed(names, None) if attempts >= ATTEMPTS && began.elapsed() >= patience => {
                 return Err(changed_all_the_while(&names));
             }
-            Attempt::Changed(_) => sessions.roll_back(ctx).await?,
+            Attempt::Changed(..) => sessions.roll_back(ctx).await?,
         }
     };
     sessions.main.execute(ctx, RELEASE).await?;
@@ -81,8 +90,8 @@ struct Found {
 /// What came of trying to begin.
 enum Attempt {
     Found(Box<Found>),
-    /// Nothing, because these objects changed.
-    Changed(Vec<String>),
+    /// Nothing, because these objects changed; with the error, if there was one.
+    Changed(Vec<String>, Option<Error>),
 }
 
 impl Sessions {
@@ -130,7 +139,7 @@ impl Sessions {
         let locked = match catalog::lock(reader, &relations, &request, &config.database).await? {
             Locked::All => true,
             Locked::NoRoom => false,
-            Locked::Changed(names) => return Ok(Attempt::Changed(names)),
+            Locked::Changed(names) => return Ok(Attempt::Changed(names, None)),
         };
         for session in &self.workers {
             let snapshot = literal(&snapshot.id);
@@ -141,7 +150,7 @@ impl Sessions {
         let unlocked = if locked { None } else { Some((catalog::shapes(reader).await?, config.clone())) };
         let plan = match catalog::read(ctx, main, self.workers.first(), &relations, &request).await {
             // An object that went away meanwhile can be the reason of an error too.
-            Err(error) if error.kind() == ErrorKind::Database => {
+            Err(error) if error.kind() == ErrorKind::Database || sql_state(&error) == Some(DEADLOCK) => {
                 main.execute(ctx, RELEASE).await?;
                 Err(error)
             }
@@ -150,10 +159,16 @@ impl Sessions {
         let is_of_backup = |change: &&Change| plan.as_ref().map_or(true, |plan| plan.has(change.of));
         let changes = catalog::changes(reader, Reader::new(ctx, &self.other)).await?;
         let changed = catalog::named(changes.iter().filter(is_of_backup));
+        let mut plan = match plan {
+            // Who was in the way has done something by now, or not; but for that, nothing is wrong.
+            Err(error) if !changed.is_empty() || sql_state(&error) == Some(DEADLOCK) => {
+                return Ok(Attempt::Changed(changed, Some(error)));
+            }
+            plan => plan?,
+        };
         if !changed.is_empty() {
-            return Ok(Attempt::Changed(changed));
+            return Ok(Attempt::Changed(changed, None));
         }
-        let mut plan = plan?;
         left_out.append(&mut plan.left_out);
         Ok(Attempt::Found(Box::new(Found { place: snapshot.place, plan, left_out, unlocked })))
     }
@@ -161,12 +176,7 @@ impl Sessions {
 
 /// The error that names what changed the last time.
 fn changed_all_the_while(names: &[String]) -> Error {
-    const NAMED: usize = 10;
-    let mut named = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    if names.len() > NAMED {
-        named += &format!(", {} more", names.len() - NAMED);
-    }
-    let message = format!("objects of the backup changed all the while it began: {named}");
+    let message = format!("objects of the backup changed all the while it began: {}", catalog::listed(names));
     Error::new(ErrorKind::Locked, message)
         .hint("run it again when nobody alters or drops them, or leave them out (--exclude)")
 }

@@ -81,6 +81,25 @@ impl Progress for Meanwhile {
     }
 }
 
+/// Locks keep tables, but not the names of their schemas.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_take_the_names_of_others_amid_the_rows_are_named() {
+    for (server, other) in server::servers().into_iter().zip(server::servers()) {
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE SCHEMA app; CREATE TABLE app.t (a int); INSERT INTO app.t VALUES (1); CREATE SCHEMA app_new; CREATE TABLE app_new.t (a int)",
+        );
+        let swap = "ALTER SCHEMA app RENAME TO old; ALTER SCHEMA app_new RENAME TO app; ALTER SCHEMA old RENAME TO app_new";
+        let error = manager(Arc::new(Meanwhile::new(other, &source, swap)))
+            .backup(&server.url(&source))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
+        assert!(error.to_string().contains("others took the names of these"), "{error}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn more_tables_than_can_be_locked_are_backed_up_and_what_changes_meanwhile_is_named() {
     for bin in Private::programs() {

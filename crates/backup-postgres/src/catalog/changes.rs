@@ -11,7 +11,7 @@ use super::reader::{Fields, Reader};
 /// What comes and goes in a row of a catalog without its object being said otherwise: what rows take up, and what is read out of the
 /// snapshot itself. The file of an index or a materialized view is among it, which each REFRESH replaces, but not that of a table, which a
 /// snapshot does not show any more once it is truncated.
-const FLEETING: &str = "'{relfilenode,relpages,reltuples,relallvisible,relallfrozen,reltoastrelid,relhasindex,relhasrules,relhastriggers,relhassubclass,relispopulated,relfrozenxid,relminmxid,indcheckxmin,relacl,typacl,proacl,nspacl,attacl}'::text[]";
+const FLEETING: &str = "'{relfilenode,relpages,reltuples,relallvisible,relallfrozen,reltoastrelid,relhasindex,relhasrules,relhastriggers,relhassubclass,relispopulated,relfrozenxid,relminmxid,indcheckxmin}'::text[]";
 
 /// An object that is not as the snapshot shows it.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ pub(crate) async fn changes(reader: Reader<'_>, now: Reader<'_>) -> Result<Vec<C
 /// For people: what changed, each once.
 pub(crate) fn named<'a>(changes: impl IntoIterator<Item = &'a Change>) -> Vec<String> {
     let names: BTreeSet<&str> = changes.into_iter().map(|change| change.name.as_str()).collect();
-    names.into_iter().map(|name| name.escape_debug().to_string()).collect()
+    names.into_iter().map(str::to_owned).collect()
 }
 
 fn place(row: &Fields) -> Result<(String, String)> {
@@ -77,14 +77,18 @@ fn place(row: &Fields) -> Result<(String, String)> {
 fn rows_sql(which: impl Fn(&str, &str) -> Option<String>) -> String {
     let select = |catalog: &str, key: &str, of: &str, name: &str, condition: &str| {
         let which = which(catalog, key)?;
-        let file = if catalog == "pg_class" {
-            " || CASE o.relkind WHEN 'r' THEN o.relfilenode::text ELSE '' END"
-        } else {
-            ""
+        // Who wrote a row: it may be as it was, and have been otherwise in between. Rows of what has a file are written anew by REFRESH and
+        // the like.
+        let besides = match catalog {
+            "pg_class" => {
+                "CASE WHEN o.relkind = 'r' THEN o.relfilenode::text WHEN o.relkind IN ('v', 'c') THEN o.xmin::text ELSE '' END"
+            }
+            "pg_index" => "''",
+            _ => "o.xmin::text",
         };
         Some(format!(
             "SELECT '{catalog}'::text AS catalog, {key} AS key, {of}, {name}::text AS name,
-                    pg_catalog.hashtextextended((pg_catalog.to_jsonb(o) - {FLEETING})::text{file}, 0) AS said
+                    pg_catalog.hashtextextended((pg_catalog.to_jsonb(o) - {FLEETING})::text || {besides}, 0) AS said
              FROM pg_catalog.{catalog} o WHERE {which} AND {condition}"
         ))
     };
@@ -134,7 +138,7 @@ fn rows_sql(which: impl Fn(&str, &str) -> Option<String>) -> String {
             "o.oid::text",
             &format!("{}::oid AS class, o.oid AS object", class::NAMESPACE),
             "o.nspname",
-            "o.oid >= 16384 AND o.nspname !~ '^pg_(temp|toast)'",
+            "o.nspname !~ '^pg_'",
         ),
         of_relation("pg_attribute", "o.attrelid::text || '.' || o.attnum::text", "attrelid"),
         of_relation("pg_attrdef", "o.oid::text", "adrelid"),
@@ -146,6 +150,12 @@ fn rows_sql(which: impl Fn(&str, &str) -> Option<String>) -> String {
         select("pg_enum", "o.oid::text", &label, "o.enumlabel", "o.oid >= 16384"),
         object("pg_operator", class::OPERATOR, "oprname", Some("oprnamespace")),
         object("pg_statistic_ext", class::STATISTICS, "stxname", Some("stxnamespace")),
+        object("pg_collation", class::COLLATION, "collname", Some("collnamespace")),
+        object("pg_opclass", class::OPCLASS, "opcname", Some("opcnamespace")),
+        object("pg_ts_config", class::TS_CONFIGURATION, "cfgname", Some("cfgnamespace")),
+        object("pg_ts_dict", class::TS_DICTIONARY, "dictname", Some("dictnamespace")),
+        object("pg_language", class::LANGUAGE, "lanname", None),
+        object("pg_am", class::ACCESS_METHOD, "amname", None),
         object("pg_event_trigger", class::EVENT_TRIGGER, "evtname", None),
         object("pg_extension", class::EXTENSION, "extname", None),
     ];

@@ -12,8 +12,10 @@ use crate::error::sql_state;
 /// How many tables are locked by one statement.
 const BATCH: usize = 500;
 
-/// What the server says of a table that is not there any more, of its schema, and of what took its name and is no table.
-const GONE: [&str; 3] = ["42P01", "3F000", "42809"];
+/// What the server says of a table that is not there any more, of its schema, and of what took its name and is no table; and of a lock for which
+/// two waited for each other.
+const GONE: [&str; 4] = ["42P01", "3F000", "42809", DEADLOCK];
+pub(crate) const DEADLOCK: &str = "40P01";
 
 /// What came of locking the tables.
 pub(crate) enum Locked {
@@ -63,11 +65,7 @@ pub(crate) async fn lock(
                 _ => return failed.map_or(Ok(Locked::All), |error| Err(error.during("lock the tables"))),
             }
         }
-        let others = reader.rows(&others_sql(batch)).await?;
-        let mut names: Vec<String> = others
-            .iter()
-            .map(|row| Ok(row.text("name")?.escape_debug().to_string()))
-            .collect::<Result<_>>()?;
+        let mut names = others(reader, batch).await?;
         if let Some(error) = failed.filter(|_| names.is_empty()) {
             names.push(error.message().to_owned());
         }
@@ -76,6 +74,17 @@ pub(crate) async fn lock(
         }
     }
     Ok(Locked::All)
+}
+
+/// The names of those of some tables that are not what the snapshot has.
+pub(crate) async fn others(reader: Reader<'_>, tables: &[(u32, String)]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for batch in tables.chunks(BATCH) {
+        for row in reader.rows(&others_sql(batch)).await? {
+            names.push(row.text("name")?.to_owned());
+        }
+    }
+    Ok(names)
 }
 
 /// Those of some tables that are not what the snapshot has: neither swapped for something else nor emptied or rewritten, which a snapshot
@@ -142,14 +151,8 @@ pub(crate) async fn lock_some(reader: Reader<'_>, tables: &[(u32, String)], wait
 
 /// The error that names tables which changed.
 pub(crate) fn changed(names: &[&str]) -> Error {
-    const NAMED: usize = 10;
-    let mut named: Vec<String> =
-        names.iter().take(NAMED).map(|name| name.escape_debug().to_string()).collect();
-    if names.len() > NAMED {
-        named.push(format!("{} more", names.len() - NAMED));
-    }
     let message =
-        format!("altered, truncated or replaced while the backup ran, and not locked: {}", named.join(", "));
+        format!("altered, truncated or replaced while the backup ran, and not locked: {}", listed(names));
     Error::new(ErrorKind::Locked, message).hint(
         "run it again; with a larger max_locks_per_transaction on the server all tables are locked while a backup runs",
     )
@@ -164,4 +167,15 @@ pub(crate) async fn shapes(reader: Reader<'_>) -> Result<HashMap<u32, i64>> {
                WHERE c.relkind = 'r' AND c.oid >= 16384";
     let rows = reader.rows(sql).await?;
     rows.iter().map(|row| Ok((row.oid("oid")?, row.get("shape")?))).collect()
+}
+
+/// Names for people: the first of them, if there are many.
+pub(crate) fn listed(names: &[impl AsRef<str>]) -> String {
+    const NAMED: usize = 10;
+    let mut named: Vec<String> =
+        names.iter().take(NAMED).map(|name| name.as_ref().escape_debug().to_string()).collect();
+    if names.len() > NAMED {
+        named.push(format!("{} more", names.len() - NAMED));
+    }
+    named.join(", ")
 }

@@ -42,7 +42,7 @@ use futures::future::try_join;
 
 pub(crate) use changes::{Change, changes, named};
 pub(crate) use database::{created, place, sayings};
-pub(crate) use lock::{Locked, changed, lock, lock_some, locking, shapes};
+pub(crate) use lock::{DEADLOCK, Locked, changed, listed, lock, lock_some, locking, others, shapes};
 pub(crate) use plan::Plan;
 pub(crate) use reader::Reader;
 pub(crate) use relations::unreadable;

@@ -48,7 +48,7 @@ pub(super) async fn subscriptions(reader: Reader<'_>, catalog: &mut Catalog) -> 
         let (name, owner) = (row.text("name")?, row.text("owner")?);
         let what = format!("SUBSCRIPTION {}", ident(name));
         let publications: Vec<String> = row.list("publications")?.iter().map(|name| ident(name)).collect();
-        let options = options(reader.version, &row)?;
+        let options = options(&row)?;
         let create = format!(
             "CREATE {what} CONNECTION {} PUBLICATION {} WITH ({})",
             literal(row.text("connection")?),
@@ -59,7 +59,7 @@ pub(super) async fn subscriptions(reader: Reader<'_>, catalog: &mut Catalog) -> 
         for (since, _) in options.iter().filter(|(since, _)| *since > ALWAYS) {
             node.since(*since, "an option of the subscription");
         }
-        if reader.version < 140_000 {
+        if !options.iter().any(|(_, option)| option.starts_with("streaming")) {
             node.push(not_streaming_since_14(&what));
         }
         catalog.add((class::SUBSCRIPTION, row.oid("oid")?), node.identity(&what).owned(&what, owner));
@@ -77,9 +77,8 @@ pub(super) async fn subscriptions(reader: Reader<'_>, catalog: &mut Catalog) -> 
 /// The oldest version that there is.
 const ALWAYS: u32 = 12;
 
-/// What is not as it is by default, and since which version that can be said. What streaming is by default is another thing since version 18, so
-/// that is said wherever it can be.
-fn options(version: u32, row: &Fields) -> Result<Vec<(u32, String)>> {
+/// What is not as it is by default, and since which version that can be said.
+fn options(row: &Fields) -> Result<Vec<(u32, String)>> {
     let slot = row.maybe("slot")?.map_or_else(|| "NONE".to_owned(), literal);
     let mut options = vec![(ALWAYS, "connect = false".to_owned()), (ALWAYS, format!("slot_name = {slot}"))];
     if row.is("binary")? {
@@ -89,7 +88,6 @@ fn options(version: u32, row: &Fields) -> Result<Vec<(u32, String)>> {
         // Before version 16 it is a boolean.
         "t" | "true" => options.push((14, "streaming = on".to_owned())),
         "p" => options.push((16, "streaming = parallel".to_owned())),
-        _ if version >= 140_000 => options.push((14, "streaming = off".to_owned())),
         _ => {}
     }
     if row.text("two_phase")? != "d" {

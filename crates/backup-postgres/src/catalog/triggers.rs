@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use backup_core::Result;
+use backup_core::{Error, ErrorKind, Result};
 
 use super::node::{Catalog, Node, Rank, class};
 use super::readable::readable;
@@ -212,7 +212,11 @@ pub(super) async fn statistics(
         let Some(relation) = relations.get(row.oid("stxrelid")?) else { continue };
         let (schema, name) = (row.text("schema")?, row.text("name")?);
         let what = format!("STATISTICS {}", qualified(schema, name));
-        let mut statements = vec![row.text("definition")?.to_owned()];
+        let Some(definition) = row.maybe("definition")? else {
+            let message = format!("statistics {} went away", name.escape_debug());
+            return Err(Error::new(ErrorKind::Database, message).hint("run it again"));
+        };
+        let mut statements = vec![definition.to_owned()];
         if let Some(target) = row.get::<Option<i32>>("target")?.filter(|target| *target >= 0) {
             statements.push(format!("ALTER {what} SET STATISTICS {target}"));
         }

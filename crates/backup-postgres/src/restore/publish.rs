@@ -272,9 +272,8 @@ impl Staging {
                     ctx.warn(format!("{told} stays as it is, which is not as the backup has it"));
                 }
                 Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                    ctx.warn(format!("{told} is lost: {error}"));
-                }
+                // Such as of a module that is no more: it is no reason to lose what has been loaded.
+                Err(error) if sql_state(&error).is_some() => ctx.warn(format!("{told} is lost: {error}")),
                 Err(error) => return Err(error.during(format!("keep {told}"))),
             }
         }
