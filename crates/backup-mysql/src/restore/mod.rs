@@ -431,7 +431,11 @@ impl RestoreSession for Restore {
         if let Err(error) = self.accounts.grant(ctx, &mut session).await {
             return self.failed(error).await;
         }
-        if let Err(error) = self.target.complete(ctx, &mut session, &self.config.database).await {
+        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        for session in idle {
+            session.connection.close().await;
+        }
+        if let Err(error) = self.target.complete(ctx, &mut session, &self.config).await {
             return self.failed(error).await;
         }
         self.over = true;
@@ -439,10 +443,6 @@ impl RestoreSession for Restore {
             self.set_read_only(ctx, &mut session, &sql).await;
         }
         session.connection.close().await;
-        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
-        for session in idle {
-            session.connection.close().await;
-        }
         Ok(())
     }
 

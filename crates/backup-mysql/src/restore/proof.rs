@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use backup_core::{Ctx, Error, ErrorKind, Result};
 
+use super::session::Session;
 use crate::catalog::Reading;
+use crate::config::Config;
 use crate::connect::Connection;
 use crate::ddl::quote::{identifier, text};
 use crate::error::{code, is_broken_off};
@@ -36,20 +38,40 @@ pub(super) async fn keys(
         if !of && !to {
             continue;
         }
+        let is_error = may_fail && of && !to;
         match key.is_violated(ctx, connection, database).await {
             Ok(false) => {}
-            Ok(true) if may_fail && of && !to => {
+            Ok(true) if is_error => {
                 return Err(Error::new(ErrorKind::Database, key.violated())
                     .hint("restore these rows too, or the schema with the rows: then it is only told"));
             }
             Ok(true) => ctx.warn(key.violated()),
-            Err(error) if code(&error).is_some() && !is_broken_off(&error) => {
+            Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+            Err(error) if is_error && (code(&error).is_none() || is_broken_off(&error)) => return Err(error),
+            Err(error) => {
                 ctx.warn(format!("nobody knows whether rows keep to {}: {error}", key.called()));
             }
-            Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+/// The same where nothing of it may be an error: what was restored is complete, whatever becomes of the look. A connection of its own may be lost.
+pub(super) async fn tell(ctx: &Ctx, config: &Config, restored: &BTreeSet<String>) -> Result<()> {
+    let looked = async {
+        let mut session = Session::open(ctx, config, false, true, true).await?;
+        session.plain(ctx).await?;
+        let looked = keys(ctx, &mut session.connection, &config.database, restored, false).await;
+        session.connection.close().await;
+        looked
+    };
+    match looked.await {
+        Err(error) if error.kind() != ErrorKind::Cancelled => {
+            ctx.warn(format!("nobody knows whether rows keep to foreign keys: {error}"));
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 async fn read(ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<Vec<Key>> {

@@ -399,13 +399,17 @@ impl Target {
     }
 
     /// The restore is complete.
-    pub(super) async fn complete(&self, ctx: &Ctx, session: &mut Session, database: &str) -> Result<()> {
+    pub(super) async fn complete(&self, ctx: &Ctx, session: &mut Session, config: &Config) -> Result<()> {
+        let database = &config.database;
         session.plain(ctx).await?;
         // Had it been lost, somebody else could have replaced what is there.
         self.alone.check(ctx, &mut session.connection).await?;
-        if self.mode != Mode::Whole {
-            let may_fail = self.mode == Mode::Rows && !self.replace;
-            proof::keys(ctx, &mut session.connection, database, &self.names, may_fail).await?;
+        match self.mode {
+            Mode::Whole => {}
+            Mode::Rows if !self.replace => {
+                proof::keys(ctx, &mut session.connection, database, &self.names, true).await?;
+            }
+            _ => proof::tell(ctx, config, &self.names).await?,
         }
         if self.mode == Mode::Whole {
             session.connection.define(ctx, format!("DROP TABLE {}", identifier(MARKER)).as_bytes()).await?;

@@ -117,8 +117,9 @@ async fn a_server_that_takes_no_history_has_the_rows_of_the_present(server: Serv
     {
         assert_eq!(server.ask(Some(&target.path), rows), server.ask(Some(&source.path), rows));
     }
-    // What is no more is refused, in the list of what the target does not have.
-    server.run(Some(&source.path), &["DELETE FROM t WHERE a = 1".to_owned()]);
+    // What is no more is refused, in the list of what the target does not have; by whatever clock it ended.
+    let deleted = ["SET timestamp = 2000000000", "DELETE FROM t WHERE a = 1"];
+    server.run(Some(&source.path), &deleted.map(str::to_owned));
     for format in [Format::Binary, Format::Sql] {
         let storage = storage();
         let made = manager_of(&storage, format).backup(&source).await.unwrap();

@@ -161,10 +161,14 @@ impl Plan<'_> {
     }
 }
 
+/// When versions of the present end: in the last moment of a TIMESTAMP, which is a later one since MariaDB 11.5. One of the past may end later than it is now.
+const NEVER: &str = "2147483647.999999, 4294967295.999999";
+
 /// Whether a system-versioned table has rows that are no more.
 async fn has_past(ctx: &Ctx, connection: &mut Connection, table: &Table) -> Result<bool> {
     let Some(end) = table.columns.last() else { return Ok(false) };
-    let sql = format!("SELECT 1 FROM {} WHERE {} <= NOW(6) LIMIT 1", table.from(), identifier(&end.name));
+    let end = identifier(&end.name);
+    let sql = format!("SELECT 1 FROM {} WHERE UNIX_TIMESTAMP({end}) NOT IN ({NEVER}) LIMIT 1", table.from());
     Ok(!connection.rows(ctx, &sql).await?.is_empty())
 }
 
