@@ -151,9 +151,10 @@ pub(crate) async fn plan(
     let with_rows = tables.iter().filter(|table| table.engine != Engine::Rowless);
     for table in with_rows.filter(|_| request.content != Content::SchemaOnly) {
         let wants = plan.wants.of("table", &table.name);
-        let is_checked = wants.is_some_and(|wants| wants.contains(&Want::Check));
-        let may_be_checked = is_checked || request.content == Content::DataOnly;
-        let zone = zone::of(ctx, readers.of(&table.name)?, table, may_be_checked).await?;
+        let says = |want| wants.is_some_and(|wants| wants.contains(&want));
+        let has_expressions =
+            says(Want::Check) || says(Want::FunctionalIndex) || request.content == Content::DataOnly;
+        let zone = zone::of(ctx, readers.of(&table.name)?, table, has_expressions).await?;
         plan.zones.insert(table.name.clone(), zone);
     }
 

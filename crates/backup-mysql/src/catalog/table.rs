@@ -39,9 +39,11 @@ pub(crate) struct Table {
     pub(crate) nullable_counter: Option<String>,
     /// Stored columns that may be differences of unsigned numbers, which are below zero only by the mode NO_UNSIGNED_SUBTRACTION.
     pub(crate) differences: Vec<String>,
-    /// Its columns that are told in the time zone of the session, and the stored ones that may be computed otherwise in another: with their types.
-    pub(crate) timestamps: Vec<String>,
+    /// Its columns that may be otherwise in another session: those that are told in its time zone, and what is generated from them.
+    pub(crate) dependent: Vec<String>,
+    /// The stored ones that may be computed otherwise, with their types; and those that are not stored.
     pub(crate) computed: BTreeMap<String, String>,
+    pub(crate) computed_virtually: Vec<String>,
     /// If its history is kept by transactions, and not by times: the column in which a version ends.
     pub(crate) end_by_transaction: Option<String>,
     pub(crate) foreign_keys: Vec<ForeignKey>,
@@ -186,10 +188,9 @@ impl RawColumn {
         is_signed && self.extra.contains("STORED") && self.generated.as_deref().is_some_and(subtracts)
     }
 
-    /// Whether it is stored, and may be computed otherwise in another session.
-    fn is_computed(&self, timestamps: &[String]) -> bool {
-        let depends = |expression: &str| zone::depends(expression, timestamps);
-        self.extra.contains("STORED") && self.generated.as_deref().is_some_and(depends)
+    /// Whether what it is generated from depends on the session, where these columns do.
+    fn is_generated_so(&self, dependent: &[String], depends: fn(&str, &[String]) -> bool) -> bool {
+        self.generated.as_deref().is_some_and(|expression| depends(expression, dependent))
     }
 
     /// Whether a foreign key may go from one to the other.
@@ -204,6 +205,19 @@ impl RawColumn {
         };
         family(self) == family(other) && self.collation == other.collation
     }
+}
+
+/// The columns that depend on the session: those that are told in its time zone, and what is generated from them. One that is generated refers to none of
+/// the generated ones behind it.
+fn dependent(raws: &[RawColumn], depends: fn(&str, &[String]) -> bool) -> Vec<String> {
+    let mut dependent: Vec<_> =
+        raws.iter().filter(|raw| raw.data_type == "timestamp").map(|raw| raw.name.clone()).collect();
+    for raw in raws {
+        if raw.is_generated_so(&dependent, depends) {
+            dependent.push(raw.name.clone());
+        }
+    }
+    dependent
 }
 
 impl Details {
@@ -329,10 +343,14 @@ impl Details {
         let has_unsigned = raws.iter().any(|raw| raw.declared.contains("unsigned"));
         let differences = raws.iter().filter(|raw| has_unsigned && raw.is_difference());
         let differences = differences.map(|raw| raw.name.clone()).collect();
-        let timestamps: Vec<_> =
-            raws.iter().filter(|raw| raw.data_type == "timestamp").map(|raw| raw.name.clone()).collect();
-        let computed = raws.iter().filter(|raw| raw.is_computed(&timestamps));
+        let named = dependent(&raws, zone::names_session);
+        let dependent = dependent(&raws, zone::depends);
+        let (stored, others): (Vec<_>, Vec<_>) = raws.iter().partition(|raw| raw.extra.contains("STORED"));
+        let computed = stored.iter().filter(|raw| raw.is_generated_so(&dependent, zone::depends));
         let computed = computed.map(|raw| (raw.name.clone(), raw.declared.clone())).collect();
+        // Of quotients nobody could tell whether their digits are enough.
+        let computed_virtually = others.iter().filter(|raw| raw.is_generated_so(&named, zone::names_session));
+        let computed_virtually = computed_virtually.map(|raw| raw.name.clone()).collect();
         let references = raws.iter().filter_map(|raw| raw.reference.clone()).collect();
         for raw in raws {
             wants.extend(raw.wants());
@@ -391,8 +409,9 @@ impl Details {
             numbers_texts: names.iter().any(|name| name == NUMBER_OF_TEXT),
             nullable_counter,
             differences,
-            timestamps,
+            dependent,
             computed,
+            computed_virtually,
             end_by_transaction,
             names,
             foreign_keys: self.foreign_keys.remove(name).unwrap_or_default(),

@@ -5,6 +5,7 @@ use backup_core::{Ctx, Result};
 
 use super::Reading;
 use super::table::Table;
+use super::{empty, uncounted};
 use crate::connect::Connection;
 use crate::ddl::create::CreateTable;
 use crate::ddl::lex::{Token, tokens};
@@ -59,26 +60,29 @@ enum What {
     Check(String),
 }
 
-/// Looks for the zone of a table's rows, and tells what holds in none.
+/// Looks for the zone of a table's rows, and tells what holds in none. `has_expressions` says of MySQL that the table may have CHECKs, or keys of expressions.
 pub(super) async fn of(
     ctx: &Ctx,
     connection: &mut Connection,
     table: &Table,
-    may_be_checked: bool,
+    has_expressions: bool,
 ) -> Result<Zone> {
-    let is_mariadb = connection.version.is_mariadb;
-    // MariaDB looks at no CHECK when a whole table comes back.
-    let is_checked = may_be_checked && !is_mariadb && !table.timestamps.is_empty();
-    if table.computed.is_empty() && !is_checked {
+    // MariaDB looks at no CHECK when a whole table comes back, and has no expressions in keys.
+    let has_expressions = has_expressions && !connection.version.is_mariadb;
+    if table.computed.is_empty() && table.computed_virtually.is_empty() && !has_expressions {
         return Ok(Zone::default());
     }
     let row = connection.row(ctx, &format!("SHOW CREATE TABLE {}", identifier(&table.name))).await?;
     let mut row = Reading::new(row);
     row.text()?;
     let create = row.text()?;
-    let mut conditions = stored(&create, table)?;
-    conditions.extend(checks(&create, table)?);
+    let create = CreateTable::parse(&create)?;
+    let mut conditions = stored(&create, table);
+    if has_expressions {
+        conditions.extend(checks(&create, table));
+    }
     if conditions.is_empty() {
+        tell_of_keys(ctx, &create, table, None);
         return Ok(Zone::default());
     }
     let offset = match choose(ctx, connection, table, &conditions).await {
@@ -103,17 +107,17 @@ pub(super) async fn of(
                     "column {} of table {table} holds values that depend on the sessions that stored them: they come back as a session of UTC would store them",
                     column.escape_debug()
                 )),
-                What::Check(name) if !is_mariadb => {
+                What::Check(name) => {
                     ctx.warn(format!(
                         "constraint {} of table {table} depends on the time zone of who writes a row, and in none do all rows keep to it: it comes back NOT ENFORCED",
                         name.escape_debug()
                     ));
                     zone.unenforced.push(name.clone());
                 }
-                What::Check(_) => {}
             }
         }
     }
+    tell_of_keys(ctx, &create, table, zone.offset);
     connection.execute(ctx, &in_zone(UTC)).await?;
     Ok(zone)
 }
@@ -129,8 +133,11 @@ async fn choose(
     if fits(ctx, connection, UTC, &table.from(), &all).await? {
         return Ok(Some(UTC));
     }
-    // The versions of a row are read in other ways too.
-    if table.versioned {
+    // Versions of rows are read in other ways too, and what comes back as statements is written in UTC.
+    if table.versioned
+        || uncounted::of(ctx, connection, table).await?.is_some()
+        || empty::of(ctx, connection, table).await?.is_some()
+    {
         return Ok(None);
     }
     let names: Vec<_> = table.names.iter().map(|name| identifier(name)).collect();
@@ -174,40 +181,64 @@ async fn fits(
 }
 
 /// Whether an expression may depend on the session.
-pub(super) fn depends(expression: &str, timestamps: &[String]) -> bool {
-    let all: Vec<_> = tokens(expression).collect();
-    all.iter().enumerate().any(|(at, token)| match token {
-        Token::Name(_) => token.name().is_some_and(|name| timestamps.contains(&name)),
+pub(super) fn depends(expression: &str, dependent: &[String]) -> bool {
+    names_session(expression, dependent) || divides(expression)
+}
+
+/// Whether it may by what it names: these columns, or a function.
+pub(super) fn names_session(expression: &str, dependent: &[String]) -> bool {
+    tokens(expression).any(|token| match token {
+        Token::Name(_) => token.name().is_some_and(|name| dependent.contains(&name)),
         Token::Word(word) => OF_SESSIONS.iter().any(|one| word.eq_ignore_ascii_case(one)),
-        // A quotient has as many digits as the session says.
-        Token::Other("/") => {
-            let is = |token: Option<&Token<'_>>| token == Some(&Token::Other("*"));
-            !is(all.get(at + 1)) && !is(at.checked_sub(1).and_then(|before| all.get(before)))
-        }
         _ => false,
     })
 }
 
-fn stored(create: &str, table: &Table) -> Result<Vec<Condition>> {
+/// A quotient has as many digits as the session says.
+fn divides(expression: &str) -> bool {
+    let all: Vec<_> = tokens(expression).collect();
+    let is_star = |token: Option<&Token<'_>>| token == Some(&Token::Other("*"));
+    all.iter().enumerate().any(|(at, token)| {
+        let before = at.checked_sub(1).and_then(|before| all.get(before));
+        *token == Token::Other("/") && !is_star(all.get(at + 1)) && !is_star(before)
+    })
+}
+
+fn stored(create: &CreateTable<'_>, table: &Table) -> Vec<Condition> {
     let mut conditions = Vec::new();
-    for (name, expression) in CreateTable::parse(create)?.generated() {
+    for (name, expression) in create.generated() {
         let Some(declared) = table.computed.get(&name) else { continue };
         let (own, computed) = (identifier(&name), as_declared(&expression, declared));
         let stored = if computed.ends_with(" AS CHAR)") { format!("CAST({own} AS CHAR)") } else { own };
         conditions.push(Condition { sql: format!("{stored} <=> {computed}"), what: What::Stored(name) });
     }
-    Ok(conditions)
+    conditions
 }
 
-fn checks(create: &str, table: &Table) -> Result<Vec<Condition>> {
+fn checks(create: &CreateTable<'_>, table: &Table) -> Vec<Condition> {
     let mut conditions = Vec::new();
-    for (name, expression) in CreateTable::parse(create)?.enforced_checks() {
-        if depends(&expression, &table.timestamps) {
+    for (name, expression) in create.enforced_checks() {
+        if depends(&expression, &table.dependent) {
             conditions
                 .push(Condition { sql: format!("({expression}) IS NOT FALSE"), what: What::Check(name) });
         }
     }
-    Ok(conditions)
+    conditions
+}
+
+/// Tells of keys whose entries no query reads as they are: they are those of who wrote the rows, and come back as those of a session of this zone.
+fn tell_of_keys(ctx: &Ctx, create: &CreateTable<'_>, table: &Table, offset: Option<&str>) {
+    for key in create.indexes() {
+        let is_virtual = key.columns.iter().any(|column| table.computed_virtually.contains(column));
+        if is_virtual || names_session(&key.expressions, &table.dependent) {
+            ctx.warn(format!(
+                "key {} of table {} is of values that depend on the sessions that stored rows: it comes back as a session of {} would make it, and takes no row that is then like another, if it is unique",
+                key.name.escape_debug(),
+                table.name.escape_debug(),
+                offset.unwrap_or("UTC")
+            ));
+        }
+    }
 }
 
 /// An expression as a value of a column that is declared so; of types that nothing is cast to, as a text.

@@ -10,6 +10,9 @@ on! {
     stored_columns_of_times_come_back: mariadb mariadb11 mysql;
     stored_columns_that_no_zone_explains_are_told: mariadb mariadb11 mysql;
     checks_of_times_hold_again: mariadb mariadb11 mysql;
+    what_depends_by_way_of_other_columns_comes_back: mariadb mariadb11 mysql;
+    rows_that_come_as_statements_are_of_no_zone: mariadb mariadb11 mysql;
+    keys_of_times_are_told: mariadb mariadb11 mysql;
 }
 
 /// Where all rows are of one zone; else it is told.
@@ -108,4 +111,89 @@ async fn checks_of_times_hold_again(server: Server) {
         };
         assert_eq!(server.dump(&target.path), expected);
     }
+}
+
+/// On MySQL also what is checked, of columns that are not stored, and where none is a TIMESTAMP.
+async fn what_depends_by_way_of_other_columns_comes_back(server: Server) {
+    let source = server.empty();
+    let mut statements = vec![
+        "SET time_zone = '+03:00'",
+        "CREATE TABLE t (id INT PRIMARY KEY, h INT AS (HOUR(ts)) VIRTUAL, m INT AS (h * 2) STORED, ts TIMESTAMP NULL)",
+        "INSERT INTO t (id, ts) VALUES (1, '2020-01-01 08:30'), (2, '2020-01-01 20:30')",
+    ];
+    let mut rows = "SET time_zone = '+00:00'; SELECT id, ts, m FROM t ORDER BY id".to_owned();
+    if server.is_mariadb() {
+        // Where no row has to keep to a CHECK again, none has a say.
+        statements.extend([
+            "SET check_constraint_checks = 0",
+            "CREATE TABLE u (ts TIMESTAMP NULL, d DATE AS (DATE(ts)) STORED, CHECK (HOUR(ts) >= 8))",
+            "INSERT INTO u (ts) VALUES ('2020-01-01 00:30')",
+        ]);
+        rows.push_str("; SELECT * FROM u");
+    } else {
+        statements.extend([
+            "CREATE TABLE u (a INT, CHECK (HOUR(FROM_UNIXTIME(a)) >= 8))",
+            "INSERT INTO u VALUES (UNIX_TIMESTAMP('2020-01-01 08:30'))",
+            "CREATE TABLE v (ts TIMESTAMP NULL, h INT AS (HOUR(ts)) VIRTUAL, CHECK (h >= 8))",
+            "INSERT INTO v (ts) VALUES ('2020-01-01 08:30')",
+        ]);
+        rows.push_str("; SELECT * FROM u; SELECT ts FROM v; SHOW CREATE TABLE v");
+    }
+    let statements: Vec<_> = statements.into_iter().map(str::to_owned).collect();
+    server.run(Some(&source.path), &statements);
+    for format in FORMATS {
+        let manager = fresh(format);
+        let backup = BackupRef::from(&manager.backup(&source).await.unwrap().id);
+        assert!(manager.get_backup(&backup).await.unwrap().warnings.is_empty());
+        let target = server.empty();
+        manager.restore(&backup, &target, RestoreOptions::default()).await.unwrap();
+        assert_eq!(
+            server.ask(Some(&target.path), &rows),
+            server.ask(Some(&source.path), &rows),
+            "{format:?}"
+        );
+    }
+}
+
+/// They are written in UTC.
+async fn rows_that_come_as_statements_are_of_no_zone(server: Server) {
+    let source = server.empty();
+    let statements = [
+        "SET time_zone = '+03:00'",
+        "CREATE TABLE t (n INT AUTO_INCREMENT NULL UNIQUE, ts TIMESTAMP NULL, d DATE AS (DATE(ts)) STORED)",
+        "INSERT INTO t (n, ts) VALUES (1, '2020-01-01 00:30'), (2, '2020-01-02 00:30')",
+        "UPDATE t SET n = NULL WHERE n = 2",
+    ];
+    server.run(Some(&source.path), &statements.map(str::to_owned));
+    let rows = "SET time_zone = '+00:00'; SELECT n, ts FROM t ORDER BY ts";
+    for format in FORMATS {
+        let manager = fresh(format);
+        let backup = BackupRef::from(&manager.backup(&source).await.unwrap().id);
+        let warnings = manager.get_backup(&backup).await.unwrap().warnings.join("\n");
+        assert!(warnings.contains("column d of table t holds values that depend"), "{warnings}");
+        let target = server.empty();
+        manager.restore(&backup, &target, RestoreOptions::default()).await.unwrap();
+        assert_eq!(server.ask(Some(&target.path), rows), server.ask(Some(&source.path), rows), "{format:?}");
+        let days = "SET time_zone = '+00:00'; SELECT COUNT(*) FROM t WHERE d = DATE(ts)";
+        assert_eq!(server.ask(Some(&target.path), days), "2\n");
+    }
+}
+
+/// Their entries are made anew, and nothing says what they were.
+async fn keys_of_times_are_told(server: Server) {
+    let source = server.empty();
+    let functional = if server.is_mariadb() { "" } else { ", KEY functional ((HOUR(ts)))" };
+    let statements = [
+        format!(
+            "CREATE TABLE t (ts TIMESTAMP NULL, a INT, h INT AS (HOUR(ts)) VIRTUAL, b INT AS (a * 2) VIRTUAL, KEY of_hours (h), KEY plain (b, ts){functional})"
+        ),
+        "CREATE TABLE quotients (a INT, q DECIMAL(9,2) AS (a / 3) VIRTUAL, KEY of_quotients (q))".to_owned(),
+    ];
+    server.run(Some(&source.path), &statements);
+    let manager = fresh(Format::Binary);
+    let backup = BackupRef::from(&manager.backup(&source).await.unwrap().id);
+    let warnings = manager.get_backup(&backup).await.unwrap().warnings.join("\n");
+    assert!(warnings.contains("key of_hours of table t is of values that depend"), "{warnings}");
+    assert_eq!(warnings.contains("key functional of table t"), !server.is_mariadb(), "{warnings}");
+    assert!(!warnings.contains("key plain") && !warnings.contains("quotients"), "{warnings}");
 }

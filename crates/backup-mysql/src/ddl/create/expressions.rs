@@ -3,7 +3,22 @@
 use super::{CreateTable, Item};
 use crate::ddl::lex::{Token, tokens};
 
+/// A key that may be of generated values.
+pub(crate) struct Index {
+    pub(crate) name: String,
+    pub(crate) columns: Vec<String>,
+    /// What it is of besides columns, as one text.
+    pub(crate) expressions: String,
+}
+
 impl CreateTable<'_> {
+    /// Each key that is plain or unique.
+    pub(crate) fn indexes(&self) -> Vec<Index> {
+        let is_key =
+            |item: &&Item<'_>| item.first_word().is_some_and(|word| word.is("KEY") || word.is("UNIQUE"));
+        self.items.iter().filter(is_key).map(index).collect()
+    }
+
     /// Each generated column, and what it is generated from.
     pub(crate) fn generated(&self) -> Vec<(String, String)> {
         let of = |item: &Item<'_>| {
@@ -30,6 +45,23 @@ impl CreateTable<'_> {
             Some(if is_one { format!("{} /*!80016 NOT ENFORCED */", sql.trim_end()) } else { sql.to_owned() })
         })
     }
+}
+
+fn index(item: &Item<'_>) -> Index {
+    let (mut columns, mut expressions, mut depth) = (Vec::new(), String::new(), 0usize);
+    for token in tokens(item.sql) {
+        match token {
+            Token::Other("(") => depth += 1,
+            Token::Other(")") => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        match depth {
+            0 => {}
+            1 => columns.extend(token.name()),
+            _ => expressions.push_str(token.as_str()),
+        }
+    }
+    Index { name: item.name().unwrap_or_default(), columns, expressions }
 }
 
 fn is_unenforced(item: &str) -> bool {
@@ -68,6 +100,18 @@ mod tests {
         let pair = |name: &str, expression: &str| (name.to_owned(), expression.to_owned());
         assert_eq!(table.generated(), [pair("d", "concat((`ts`),')')")]);
         assert_eq!(table.enforced_checks(), [pair("ts", "`ts` > '(2020'"), pair("c", "(`d` <> 'x')")]);
+    }
+
+    #[test]
+    fn keys_are_found() {
+        let sql = "CREATE TABLE `t` (\n  `a` int,\n  PRIMARY KEY (`a`),\n  UNIQUE KEY `u` (`a`,`b`(3) DESC),\n  KEY `f` ((cast(`ts` as date)),`c`) USING BTREE\n)";
+        let table = CreateTable::parse(sql).unwrap();
+        let found =
+            table.indexes().into_iter().map(|index| (index.name, index.columns.join(" "), index.expressions));
+        let [unique, functional] = found.collect::<Vec<_>>().try_into().unwrap();
+        assert_eq!((unique.0.as_str(), unique.1.as_str()), ("u", "a b"));
+        assert_eq!((functional.0.as_str(), functional.1.as_str()), ("f", "c"));
+        assert!(functional.2.contains("cast(`ts` as date") && !functional.2.contains("`c`"));
     }
 
     #[test]
