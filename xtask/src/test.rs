@@ -22,8 +22,8 @@ pub(crate) fn run() -> Result {
     tested.and(stopped)
 }
 
-/// How many tests run at once: most of the time they wait for a server.
+/// How many tests run at once: one more than there are processors, since they often wait for a server.
 fn threads() -> String {
     let processors = std::thread::available_parallelism().map_or(2, usize::from);
-    (2 * processors).to_string()
+    (processors + 1).to_string()
 }
