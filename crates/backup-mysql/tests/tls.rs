@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use backup_core::storage::MemoryStorage;
@@ -60,20 +61,26 @@ async fn check(server: &Private, cases: &[(&str, Gets)]) -> usize {
     cases.len()
 }
 
+/// A server that has a certificate of `authority` for localhost, and believes clients that have one of it.
+fn certified_by(authority: &Authority, program: &Path) -> Private {
+    let (certificate, key) = authority.issue("localhost", false);
+    let files = [
+        ("server.pem", certificate.as_str()),
+        ("server.key", key.as_str()),
+        ("ca.pem", authority.certificate.as_str()),
+    ];
+    let mut server = Private::new(ACCOUNTS, &files);
+    server.start(program, &SETTINGS);
+    server
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_sslmode_lets_in_and_keeps_out_whom_it_should() {
     let Some(program) = Private::program() else { return };
     let (ours, others) = (Authority::new("ours"), Authority::new("others"));
-    let (certificate, key) = ours.issue("localhost", false);
     let (client, client_key) = ours.issue("certified", false);
     let (impostor, impostor_key) = others.issue("certified", false);
-    let server_files = [
-        ("server.pem", certificate.as_str()),
-        ("server.key", key.as_str()),
-        ("ca.pem", ours.certificate.as_str()),
-    ];
-    let mut server = Private::new(ACCOUNTS, &server_files);
-    server.start(&program, &SETTINGS);
+    let mut server = certified_by(&ours, &program);
     // Files of the client are the client's.
     let root = tempfile::tempdir().unwrap();
     for (name, text, mode) in [
@@ -233,15 +240,8 @@ async fn a_file_of_options_lets_in_whom_the_clients_would() {
     }
     let Some(program) = Private::program() else { return };
     let (ours, others) = (Authority::new("ours"), Authority::new("others"));
-    let (certificate, key) = ours.issue("localhost", false);
     let (client, client_key) = ours.issue("certified", false);
-    let server_files = [
-        ("server.pem", certificate.as_str()),
-        ("server.key", key.as_str()),
-        ("ca.pem", ours.certificate.as_str()),
-    ];
-    let mut server = Private::new(ACCOUNTS, &server_files);
-    server.start(&program, &SETTINGS);
+    let server = certified_by(&ours, &program);
     let home = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let file = home.path().join(name);
