@@ -44,8 +44,8 @@ pub(crate) fn moments(events: u64) -> Vec<u64> {
     moments
 }
 
-/// Far more than anybody waits who has pressed a key: machines that run tests have much to do.
-const SOON: Duration = Duration::from_secs(30);
+/// Far more than anybody waits who has pressed a key, and far less than a sample takes on a slow machine.
+const SOON: Duration = Duration::from_secs(10);
 
 /// No backup is listed, the source is free, and the next one works.
 pub async fn a_cancelled_backup_leaves_nothing(fixture: &dyn EngineFixture) {
