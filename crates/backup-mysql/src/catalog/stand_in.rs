@@ -40,6 +40,9 @@ struct Table {
     exists: bool,
     /// It is a view: the server remembers the columns of one in another way than those of a table.
     is_view: bool,
+    /// It is such a view on a table of its own, since a check wants something that can be updated.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    updatable: bool,
     /// It is a sequence.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     counts: bool,
@@ -96,25 +99,26 @@ impl StandIns {
                 // It is not there yet.
                 _ if name == view.name => {
                     stand_ins.itself = Some(name.clone());
-                    (false, !view.checked)
+                    (false, true)
                 }
                 There::Sequence => continue,
-                There::LaterView => (false, !view.checked && is_said_as_a_view(&all, database, &name)),
+                There::LaterView => (false, is_said_as_a_view(&all, database, &name)),
                 There::Table(_) if counts => (true, false),
                 There::Nothing if counts => (false, false),
-                There::Nothing => (false, !view.checked && is_said_as_a_view(&all, database, &name)),
-                // A check wants something that can be updated.
-                There::View => (true, !view.checked && !is_said_as_a_table(&all, database, &name)),
+                There::Nothing => (false, is_said_as_a_view(&all, database, &name)),
+                There::View => (true, !is_said_as_a_table(&all, database, &name)),
                 There::Table(has) => {
                     let has = |column: &String| has.iter().any(|one| one.eq_ignore_ascii_case(column));
                     if columns.iter().all(has) && named.is_empty() {
-                        whole.push(Table { name, columns, exists: true, is_view: false, counts, named });
+                        whole.push(Table { exists: true, ..Table::new(name, columns, counts, named) });
                         continue;
                     }
                     (true, false)
                 }
             };
-            stand_ins.tables.push(Table { name, columns, exists, is_view, counts, named });
+            let (is_view, updatable) = (is_view && !view.checked, is_view && view.checked);
+            let table = Table::new(name, columns, counts, named);
+            stand_ins.tables.push(Table { exists, is_view, updatable, ..table });
         }
         for (name, arguments) in calls(&all, database) {
             if !has_function(&name) && !stand_ins.functions.iter().any(|function| function.name == name) {
@@ -131,7 +135,7 @@ impl StandIns {
                 let counts = sequences.contains(&(other.clone(), name.clone()));
                 let columns = columns(&all, other, name).into_iter().collect();
                 let named = Named::of(&all, other, name);
-                Table { name: name.clone(), columns, exists: false, is_view: false, counts, named }
+                Table::new(name.clone(), columns, counts, named)
             });
             let tables = tables.collect();
             let is_called = |name: &String| called.contains(&(other.clone(), name.clone()));
@@ -159,8 +163,15 @@ impl StandIns {
             if table.exists {
                 before.push(format!("RENAME TABLE {name} TO {aside}"));
             }
-            before.push(self.create(&name, table));
-            behind.push(format!("DROP {} {name}", table.kind()));
+            if table.updatable {
+                let below = identifier(&format!("lifeboat_below_{at}"));
+                before.push(self.create(&below, table));
+                before.push(format!("CREATE VIEW {name} AS SELECT * FROM {below}"));
+                behind.extend([format!("DROP VIEW {name}"), format!("DROP TABLE {below}")]);
+            } else {
+                before.push(self.create(&name, table));
+                behind.push(format!("DROP {} {name}", table.kind()));
+            }
             if table.exists {
                 behind.push(format!("RENAME TABLE {aside} TO {name}"));
             }
@@ -247,6 +258,11 @@ fn rename_itself(name: &str) -> String {
 }
 
 impl Table {
+    /// A table that is not there.
+    fn new(name: String, columns: Vec<String>, counts: bool, named: Named) -> Self {
+        Self { name, columns, exists: false, is_view: false, updatable: false, counts, named }
+    }
+
     /// As DROP calls it.
     fn kind(&self) -> &'static str {
         match self {

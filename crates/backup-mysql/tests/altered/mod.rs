@@ -44,12 +44,13 @@ impl Altering {
         })
     }
 
-    /// Returns when the statement is done, or waits.
+    /// Returns when the statement is done, or waits for this backup: others that run beside it hold MariaDB's backup lock for a moment.
     fn begin(&self, statement: &str) {
         let (server, database, sql) = (Arc::clone(&self.server), self.database.clone(), statement.to_owned());
         let running = std::thread::spawn(move || server.run(Some(&database), &[sql]));
+        let of_others = if self.server.is_mariadb() { "Waiting for backup lock" } else { "" };
         let waiting = format!(
-            "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = '{}' AND INFO = '{statement}' AND STATE LIKE 'Waiting for %'",
+            "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = '{}' AND INFO = '{statement}' AND STATE LIKE 'Waiting for %' AND STATE <> '{of_others}'",
             self.database
         );
         let until = Instant::now() + Duration::from_secs(20);

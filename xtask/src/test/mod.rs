@@ -1,5 +1,7 @@
 //! `cargo xtask test`: everything that must be true of a commit.
 
+mod binaries;
+
 use crate::Result;
 use crate::program::{self, cargo, install};
 use crate::{servers, tidy};
@@ -13,17 +15,11 @@ pub(crate) fn run() -> Result {
     tidy::run(false)?;
     // The end-to-end tests run the real binary.
     program::run(&mut cargo(&["build", "--package", "backup-cli"])?)?;
+    let binaries = binaries::build()?;
     let variables = servers::start()?;
     // All of them, whatever fails: the next run takes as long again.
-    let mut test = cargo(&["test", "--workspace", "--no-fail-fast"])?;
-    let tested = program::run(test.envs(&variables).env("RUST_TEST_THREADS", threads()));
+    let tested = binaries::run(binaries, &variables);
     // Servers that were there before are somebody else's to stop.
     let stopped = if variables.is_empty() { Ok(()) } else { servers::down() };
-    tested.and(stopped)
-}
-
-/// How many tests run at once: one more than there are processors, since they often wait for a server.
-fn threads() -> String {
-    let processors = std::thread::available_parallelism().map_or(2, usize::from);
-    (processors + 1).to_string()
+    tested.and(program::run(&mut cargo(&["test", "--workspace", "--doc"])?)).and(stopped)
 }
