@@ -27,9 +27,8 @@ pub(crate) fn run(command: &mut Command) -> Result {
 /// Builds the `lifeboat` binary and says where it is.
 pub(crate) fn lifeboat(release: bool) -> Result<PathBuf> {
     let mut build = cargo(&["build", "--quiet", "--package", "backup-cli"])?;
-    if release {
-        build.arg("--release");
-    }
+    // Built together with this program, it needs nothing that was not built for that already.
+    build.args(if release { ["--release"].as_slice() } else { &["--package", "xtask"] });
     run(&mut build)?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root()?.join("target"), PathBuf::from);
     Ok(root()?.join(target).join(if release { "release" } else { "debug" }).join("lifeboat"))

@@ -13,8 +13,7 @@ const JUDGES: [(&str, &str); 5] =
 pub(crate) fn run() -> Result {
     install(&JUDGES);
     tidy::run(false)?;
-    // The end-to-end tests run the real binary.
-    program::run(&mut cargo(&["build", "--package", "backup-cli"])?)?;
+    // And the real binary, which the end-to-end tests run.
     let binaries = binaries::build()?;
     let variables = servers::start()?;
     // All of them, whatever fails: the next run takes as long again.

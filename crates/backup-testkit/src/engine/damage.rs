@@ -1,7 +1,7 @@
 //! Damaged backups are noticed, before their target is touched.
 
 use backup_core::storage::{Key, Storage};
-use backup_core::{BackupRef, ErrorKind, Format};
+use backup_core::{BackupRef, DatabaseUrl, ErrorKind, Format};
 
 use super::EngineFixture;
 use super::repository::{Repository, told};
@@ -14,22 +14,31 @@ async fn objects(storage: &dyn Storage) -> Vec<Key> {
     all.into_iter().filter(|key| !key.as_str().starts_with("marks/")).collect()
 }
 
-/// Fails unless both verifying and restoring notice, and the target stays as it is.
-async fn is_noticed(
-    fixture: &dyn EngineFixture,
-    repository: &Repository<'_>,
-    backup: &BackupRef,
-    what: &str,
-) {
-    let verified = repository.manager().verify(backup).await;
-    let error = verified.err().unwrap_or_else(|| panic!("{what}: it was verified all the same"));
-    refused_as_it_should_be(&error, what);
-    let target = fixture.empty().await;
-    let before = Held::at(fixture, &target, false).await;
-    let restored = repository.try_restore(backup, &target, |_| {}).await;
-    let error = restored.err().unwrap_or_else(|| panic!("{what}: it was restored all the same"));
-    refused_as_it_should_be(&error, what);
-    assert_eq!(before, Held::at(fixture, &target, false).await, "{what}: the target was touched");
+/// Where damaged backups are restored to, which never changes it.
+struct Untouched<'a> {
+    fixture: &'a dyn EngineFixture,
+    target: DatabaseUrl,
+    before: Held,
+}
+
+impl<'a> Untouched<'a> {
+    async fn new(fixture: &'a dyn EngineFixture) -> Self {
+        let target = fixture.empty().await;
+        let before = Held::at(fixture, &target, false).await;
+        Self { fixture, target, before }
+    }
+
+    /// Fails unless both verifying and restoring notice, and the target stays as it is.
+    async fn notices(&self, repository: &Repository<'_>, backup: &BackupRef, what: &str) {
+        let verified = repository.manager().verify(backup).await;
+        let error = verified.err().unwrap_or_else(|| panic!("{what}: it was verified all the same"));
+        refused_as_it_should_be(&error, what);
+        let restored = repository.try_restore(backup, &self.target, |_| {}).await;
+        let error = restored.err().unwrap_or_else(|| panic!("{what}: it was restored all the same"));
+        refused_as_it_should_be(&error, what);
+        let held = Held::at(self.fixture, &self.target, false).await;
+        assert_eq!(self.before, held, "{what}: the target was touched");
+    }
 }
 
 /// Damage is damage, unless it makes the file look like something else.
@@ -59,6 +68,7 @@ fn formats(fixture: &dyn EngineFixture) -> Vec<Format> {
 
 /// In every object of a backup, at its start, at its end and at places between.
 pub async fn every_flipped_byte_is_noticed(fixture: &dyn EngineFixture) {
+    let untouched = Untouched::new(fixture).await;
     for format in formats(fixture) {
         let repository = Repository::new(fixture).format(format);
         let backup = backup(fixture, &repository).await;
@@ -68,7 +78,7 @@ pub async fn every_flipped_byte_is_noticed(fixture: &dyn EngineFixture) {
             for at in [0, size / 3, size / 2, size - 1] {
                 flip(&*repository.storage, &key, at).await;
                 let what = format!("{format:?}: byte {at} of {size} of {key} flipped");
-                is_noticed(fixture, &repository, &backup, &what).await;
+                untouched.notices(&repository, &backup, &what).await;
                 flip(&*repository.storage, &key, at).await;
             }
         }
@@ -80,6 +90,7 @@ pub async fn every_flipped_byte_is_noticed(fixture: &dyn EngineFixture) {
 
 /// Objects that lost their end, and objects that are gone.
 pub async fn what_is_cut_off_or_missing_is_noticed(fixture: &dyn EngineFixture) {
+    let untouched = Untouched::new(fixture).await;
     for format in formats(fixture) {
         let repository = Repository::new(fixture).format(format);
         let backup = backup(fixture, &repository).await;
@@ -88,13 +99,13 @@ pub async fn what_is_cut_off_or_missing_is_noticed(fixture: &dyn EngineFixture) 
             for length in [0, 1, whole.len() / 2, whole.len() - 1] {
                 truncate(&*repository.storage, &key, length).await;
                 let what = format!("{format:?}: {key} cut off behind {length} of {} bytes", whole.len());
-                is_noticed(fixture, &repository, &backup, &what).await;
+                untouched.notices(&repository, &backup, &what).await;
                 let put =
                     repository.storage.put(&key, whole.clone(), backup_core::storage::PutMode::Overwrite);
                 put.await.expect("it is mended");
             }
             remove(&*repository.storage, &key).await;
-            is_noticed(fixture, &repository, &backup, &format!("{format:?}: {key} removed")).await;
+            untouched.notices(&repository, &backup, &format!("{format:?}: {key} removed")).await;
             let put = repository.storage.put(&key, whole, backup_core::storage::PutMode::Overwrite);
             put.await.expect("it is mended");
         }
