@@ -96,7 +96,7 @@ pub(crate) async fn plan(
     }
     let names: BTreeSet<_> = tables.iter().map(|table| table.name.clone()).collect();
     for key in tables.iter_mut().flat_map(|table| &mut table.foreign_keys) {
-        key.is_mistyped &= key.to.as_ref().is_some_and(|to| names.contains(to));
+        key.is_early &= key.to.as_ref().is_some_and(|to| names.contains(to));
     }
     let (mut counts, mut discarded) = (HashMap::new(), Vec::new());
     for (table, rows) in readers.keep(ctx, &tables).await? {
@@ -317,18 +317,18 @@ impl Plan<'_> {
             tables.iter().partition(|table| table.engine == Engine::Rowless);
         let mut made_before = Vec::new();
         // One that refers to columns of another type goes before the table that has these.
-        let refers_early = |table: &Table| table.foreign_keys.iter().any(|key| key.is_mistyped);
+        let refers_early = |table: &Table| table.foreign_keys.iter().any(|key| key.is_early);
         let (first, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|table| refers_early(table));
         for table in first.iter().copied().chain(others).chain(merged) {
             let filled = !size::is_small(counts.get(&table.name).copied().unwrap_or(0));
             let is_better = table.has_plain_keys && filled || table.numbers_texts;
             let keys_later =
                 is_better && table.engine == Engine::InnoDb && !table.versioned && !refers_early(table);
-            let mistyped = table.foreign_keys.iter().filter(|key| key.is_mistyped);
+            let early = table.foreign_keys.iter().filter(|key| key.is_early);
             let is_archive = table.wants.contains(&Want::Engine("ARCHIVE".to_owned()));
             let spec = SqlSpec::Table {
                 keys_later,
-                foreign_keys: mistyped.map(|key| key.name.clone()).collect(),
+                foreign_keys: early.map(|key| key.name.clone()).collect(),
                 counts_by_rows: is_archive && counts.get(&table.name).is_some_and(|rows| *rows > 0),
                 unenforced: self.zones.get(&table.name).map_or_else(Vec::new, |zone| zone.unenforced.clone()),
             };
@@ -348,7 +348,7 @@ impl Plan<'_> {
                 after.push(self.sql(Phase::PreData, object, &lost, [])?);
             }
             let refers_here = |other: &&&Table| {
-                let mut keys = other.foreign_keys.iter().filter(|key| key.is_mistyped);
+                let mut keys = other.foreign_keys.iter().filter(|key| key.is_early);
                 keys.any(|key| key.to.as_ref() == Some(&table.name))
             };
             let referring = first.iter().filter(refers_here);
@@ -461,7 +461,7 @@ impl Plan<'_> {
         // Of one table one after the other: each locks it, and may give it a key for the moment.
         let mut before: HashMap<&String, PartId> = HashMap::new();
         for table in tables {
-            for key in table.foreign_keys.iter().filter(|key| !key.is_mistyped) {
+            for key in table.foreign_keys.iter().filter(|key| !key.is_early) {
                 let ends = [Some(&table.name), key.to.as_ref()];
                 let missing = ends.into_iter().flatten().find(|name| !self.needs.contains_key(*name));
                 if let Some(missing) = missing.filter(|_| !is_everything) {

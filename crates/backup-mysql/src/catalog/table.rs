@@ -80,8 +80,11 @@ pub(crate) struct ForeignKey {
     pub(crate) name: String,
     /// The table that it refers to, if that is of the same database.
     pub(crate) to: Option<String>,
-    /// MariaDB: a column there is of another type, which is so only where this key was made before that table.
-    pub(crate) is_mistyped: bool,
+    /// It deletes its rows with those that they refer to.
+    pub(crate) cascades: bool,
+    /// MariaDB makes it with its table, and adds it to none: a column there is of another type, which is so only where this key was made before that table;
+    /// or it cascades, and is of a column from which a stored one is computed.
+    pub(crate) is_early: bool,
 }
 
 impl Table {
@@ -124,7 +127,7 @@ impl Table {
         let keys = CreateTable::parse(&sql)?.foreign_keys();
         let key = |(name, key): (String, &str)| {
             let to = referred(key).map(|(to, _)| to);
-            ForeignKey { name, to, is_mistyped: false }
+            ForeignKey { name, to, cascades: false, is_early: false }
         };
         self.foreign_keys = keys.into_iter().map(key).collect();
         self.foreign_keys.sort_by(|a, b| a.name.cmp(&b.name));
@@ -186,6 +189,13 @@ impl RawColumn {
         let subtracts = |expression: &str| tokens(expression).any(|token| token == Token::Other("-"));
         let is_signed = !self.declared.contains("unsigned");
         is_signed && self.extra.contains("STORED") && self.generated.as_deref().is_some_and(subtracts)
+    }
+
+    /// Whether it is stored, and computed from this column.
+    fn is_stored_of(&self, column: &str) -> bool {
+        let names = |token: Token<'_>| token.name().is_some_and(|name| name.eq_ignore_ascii_case(column));
+        let generated = self.generated.as_deref().filter(|_| self.extra.contains("STORED"));
+        generated.is_some_and(|expression| tokens(expression).any(names))
     }
 
     /// Whether what it is generated from depends on the session, where these columns do.
@@ -277,7 +287,7 @@ impl Details {
             return Ok(details);
         }
         let sql = format!(
-            "SELECT TABLE_NAME, CONSTRAINT_NAME, UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME \
+            "SELECT TABLE_NAME, CONSTRAINT_NAME, UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME, DELETE_RULE = 'CASCADE' \
              FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = {of} \
              ORDER BY TABLE_NAME, CONSTRAINT_NAME"
         );
@@ -285,17 +295,17 @@ impl Details {
             let mut row = Reading::new(row);
             let (table, name, schema, to) = (row.text()?, row.text()?, row.text()?, row.text()?);
             let to = (schema == database).then_some(to);
-            let key = ForeignKey { name, to, is_mistyped: false };
+            let key = ForeignKey { name, to, cascades: row.number()? == 1, is_early: false };
             details.foreign_keys.entry(table).or_default().push(key);
         }
         if connection.version.is_mariadb && !details.foreign_keys.is_empty() {
-            details.look_at_types(ctx, connection, &of).await?;
+            details.look_at_keys(ctx, connection, &of).await?;
         }
         Ok(details)
     }
 
-    /// Marks foreign keys to columns of another type, and to columns that their table has not.
-    async fn look_at_types(&mut self, ctx: &Ctx, connection: &mut Connection, of: &str) -> Result<()> {
+    /// Marks foreign keys to columns of another type, to columns that their table has not, and those that cascade from what stored columns are computed from.
+    async fn look_at_keys(&mut self, ctx: &Ctx, connection: &mut Connection, of: &str) -> Result<()> {
         let sql = format!(
             "SELECT TABLE_NAME, CONSTRAINT_NAME, COLUMN_NAME, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME \
              FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA = {of} AND REFERENCED_TABLE_SCHEMA = {of}"
@@ -308,13 +318,16 @@ impl Details {
                 self.columns.get(table)?.iter().find(|column| column.name.eq_ignore_ascii_case(name))
             };
             let fits = match (column(&table, &from), column(&other, &to)) {
+                _ if table == other => true,
                 (Some(from), Some(to)) => from.is_like(to),
                 (_, None) => !self.columns.contains_key(&other),
                 _ => true,
             };
-            let is_mistyped = !fits && table != other;
+            let mut raws = self.columns.get(&table).into_iter().flatten();
+            let is_stored = raws.any(|raw| raw.is_stored_of(&from));
             let keys = self.foreign_keys.get_mut(&table).into_iter().flatten();
-            keys.filter(|one| one.name == key).for_each(|one| one.is_mistyped |= is_mistyped);
+            keys.filter(|one| one.name == key)
+                .for_each(|one| one.is_early |= !fits || one.cascades && is_stored);
         }
         Ok(())
     }

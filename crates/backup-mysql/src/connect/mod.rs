@@ -147,6 +147,8 @@ impl Connection {
         connection.version.new_enough()?;
         connection.packets.watch(Watch::new(config, connection.id));
         connection.execute(ctx, SETTINGS).await?;
+        // Servers that are read-only by default let those write who say so.
+        connection.execute(ctx, "SET SESSION TRANSACTION READ WRITE").await?;
         let limit = if connection.version.is_mariadb { "max_statement_time" } else { "max_execution_time" };
         connection.execute(ctx, &format!("SET SESSION {limit} = 0")).await?;
         Ok(connection)

@@ -46,7 +46,7 @@ pub(super) async fn mark(
     }
     let marker = marker(database);
     let make = format!(
-        "CREATE TABLE IF NOT EXISTS {marker} (name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY)"
+        "CREATE TABLE IF NOT EXISTS {marker} (name VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY) ENGINE=InnoDB"
     );
     let rows: Vec<_> = names.iter().map(|name| format!("SELECT {} AS name", text(name))).collect();
     // Were it there without rows when we are killed, it would mark the database and name nothing that may be replaced.

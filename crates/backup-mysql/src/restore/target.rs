@@ -308,7 +308,7 @@ impl Target {
     async fn mark(&self, ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<BTreeSet<Named>> {
         // A server may want every table to have a primary key.
         let marker = format!(
-            "{}.{} (name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY)",
+            "{}.{} (name VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY) ENGINE=InnoDB",
             identifier(database),
             identifier(MARKER)
         );

@@ -10,6 +10,7 @@ use crate::catalog::Reading;
 use crate::catalog::column::Kind;
 use crate::catalog::spec::RowsSpec;
 use crate::connect::{Connection, Done, INFILE};
+use crate::ddl::create::CreateTable;
 use crate::ddl::quote::identifier;
 
 /// What is sent at once.
@@ -210,29 +211,45 @@ impl Target<'_> {
         Ok(())
     }
 
-    /// Whether a warning is of a value that nobody sent: of a generated column, whose values are as they were in the source.
-    fn is_of_another_column(&self, number: &[u8], message: &str) -> bool {
+    /// What a warning is of.
+    fn subject(&self, number: &[u8], message: &str) -> Subject {
         // MySQL says it of the values in a definition of partitions, as often as it reads that; of bytes that are brought into a column, it does not.
         if number == NO_TEXT {
-            return !self.kinds.iter().any(|kind| matches!(kind, Kind::Ascii | Kind::Json));
+            let is_ours = self.kinds.iter().any(|kind| matches!(kind, Kind::Ascii | Kind::Json));
+            return if is_ours { Subject::Sent } else { Subject::Other };
         }
-        // Nor was one sent for a column that is not named.
-        if number == UNSAID {
-            return !self.columns.iter().any(|column| message.contains(&format!("'{}'", column.name)));
-        }
-        let of_storing = OF_STORING.contains(&number);
-        if !of_storing && !OF_EXPRESSIONS.contains(&number) {
-            return false;
-        }
+        let message = message.to_lowercase();
         let names = |name: &str| {
+            let name = name.to_lowercase();
             message.contains(&format!("column '{name}'")) || message.contains(&format!("`{name}` at row"))
         };
         // What is generated as a date from another column is warned of under the name of that one.
         let is_ours = (self.columns.iter().zip(self.kinds))
             .any(|(column, kind)| (*kind == Kind::Plain || number != NO_DATE) && names(&column.name));
-        // A warning of storing names its column. One in which none is found, in whatever words, may be of ours.
-        let names_one = message.contains("column '") || message.contains("` at row");
-        !is_ours && (names_one || !of_storing)
+        let is_said = |column: &Column| message.contains(&format!("'{}'", column.name.to_lowercase()));
+        match number {
+            // Nobody sends a value for a column that is not said.
+            UNSAID if !self.columns.iter().any(is_said) => Subject::Other,
+            UNSAID => Subject::Sent,
+            _ if is_ours || OF_ROWS.contains(&number) => Subject::Sent,
+            // A warning of storing names its column. One in which none is found, in whatever words, may be of ours.
+            _ if OF_STORING.contains(&number) => {
+                match message.contains("column '") || message.contains("` at row") {
+                    true => Subject::Other,
+                    false => Subject::Sent,
+                }
+            }
+            _ if OF_EXPRESSIONS.contains(&number) => Subject::Other,
+            _ => Subject::Computed,
+        }
+    }
+
+    /// Whether the server computes anything of the rows: what it says of that is as it was in the source.
+    async fn computes(&self, connection: &mut Connection) -> Result<bool> {
+        let show = format!("SHOW CREATE TABLE {}", identifier(self.table));
+        let mut row = Reading::new(connection.row(self.ctx, &show).await?);
+        row.text()?;
+        Ok(CreateTable::parse(&row.text()?)?.computes())
     }
 
     /// The server leaves out rows, and changes values, where it could refuse them: nothing of that may have happened. Of values that are no
@@ -261,15 +278,26 @@ impl Target<'_> {
             if done.warnings == MOST_WARNINGS {
                 self.tell_unshown(connection).await?;
             }
+            let mut computes = None;
             for row in &warnings {
                 let field = |i: usize| row.get(i).cloned().flatten().unwrap_or_default();
                 let (level, number, message) = (field(0), field(1), field(2));
+                let message = String::from_utf8_lossy(&message);
+                if level == b"Note" || number == SEVERAL_ENGINES {
+                    continue;
+                }
+                let is_other = match self.subject(&number, &message) {
+                    Subject::Other => true,
+                    Subject::Sent => false,
+                    Subject::Computed => match computes {
+                        Some(computes) => computes,
+                        None => *computes.insert(self.computes(connection).await?),
+                    },
+                };
                 match number.as_slice() {
-                    _ if level == b"Note" => {}
-                    number if self.is_of_another_column(number, &String::from_utf8_lossy(&message)) => {}
+                    _ if is_other => {}
                     TRUNCATED => warned += 1,
-                    SEVERAL_ENGINES => {}
-                    _ => return Err(self.wrong(String::from_utf8_lossy(&message).escape_debug())),
+                    _ => return Err(self.wrong(message.escape_debug())),
                 }
             }
         }
@@ -302,8 +330,25 @@ impl Target<'_> {
     }
 }
 
-/// What is said of a value that is stored: out of range, cut off, of the wrong form, too long.
-const OF_STORING: [&[u8]; 4] = [b"1264", b"1265", b"1366", b"1406"];
+/// What a warning is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    /// A value, or a row, that was sent.
+    Sent,
+    /// Something else.
+    Other,
+    /// What the server computes of the rows, if it computes anything.
+    Computed,
+}
+
+/// What is said of a value that is stored: NULL, out of range, cut off, of the wrong form, too long.
+const OF_STORING: [&[u8]; 6] = [b"1048", b"1263", b"1264", b"1265", b"1366", b"1406"];
+/// What is said of a row: with too few values or too many, like another, of no partition, not as a constraint has it; or of a value that is no JSON, no geometry,
+/// or none at all.
+const OF_ROWS: [&[u8]; 12] = [
+    b"1261", b"1262", b"1062", b"1586", b"1526", b"1748", b"1452", b"3819", b"4025", b"3140", b"1416",
+    b"1690",
+];
 /// What is said of a value in an expression, too: of the wrong form, divided by zero, and the like; and of a counter that is a DOUBLE.
 const OF_EXPRESSIONS: [&[u8]; 6] = [b"1292", b"1365", b"1411", b"1441", b"1916", b"1918"];
 /// Bytes that are no text where they are converted.
@@ -345,7 +390,7 @@ mod tests {
             generated_places: &[],
             has_infile: true,
         };
-        let of_another = |number: &str, message| target.is_of_another_column(number.as_bytes(), message);
+        let of_another = |number: &str, message| target.subject(number.as_bytes(), message) == Subject::Other;
         assert!(of_another("1264", "Out of range value for column 'g' at row 1"));
         assert!(of_another("1366", "Incorrect integer value: 'x' for column `db`.`t`.`g` at row 1"));
         assert!(of_another("1292", "Truncated incorrect DOUBLE value: 'x'"));
@@ -357,5 +402,11 @@ mod tests {
         // In another language, or of another kind.
         assert!(!of_another("1265", "Daten abgeschnitten für Feld 'a' in Zeile 1"));
         assert!(!of_another("1062", "Duplicate entry '1' for key 'g'"));
+        assert!(of_another("1048", "Column 'g' cannot be null"));
+        assert!(!of_another("1048", "Column 'A' cannot be null"));
+        let subject = |number: &str, message| target.subject(number.as_bytes(), message);
+        assert_eq!(subject("3020", "Invalid argument for logarithm"), Subject::Computed);
+        assert_eq!(subject("3156", "Invalid value for column 'a' at row 1"), Subject::Sent);
+        assert_eq!(subject("1690", "BIGINT UNSIGNED value is out of range in '(a - b)'"), Subject::Sent);
     }
 }

@@ -175,6 +175,12 @@ async fn a_target_without_room_is_taken_back_and_small_packets_are_kept_to() {
         let (again, copy) = backup(&url).await;
         assert_eq!(digests(&again, &copy).await, expected);
     }
+    // By default of another engine, and read-only.
+    private.start(&program, &[usual, "--default-storage-engine=MyISAM", "--transaction-read-only=1"]);
+    let mut options = RestoreOptions::default();
+    options.create_database = true;
+    let url = private.url("me:secret@127.0.0.1:PORT/otherwise");
+    manager(&storage).restore(&made, &url, options).await.unwrap();
     // A row that no packet holds, and one that its table has no room for.
     let mut options = RestoreOptions::default();
     options.create_database = true;
@@ -224,6 +230,18 @@ async fn a_mysql_as_it_comes_takes_large_rows_and_tables_of_unknown_engines_are_
         let rows = "SELECT id, SHA2(b, 256), SHA2(t, 256) FROM large ORDER BY id";
         assert_eq!(server.ask(Some(&copy.path), rows), server.ask(Some(&source.path), rows), "{format:?}");
     }
+    let made = backup(&source).await;
+    for settings in [
+        ["--federated", "--default-storage-engine=MyISAM"],
+        ["--innodb-default-row-format=compact", "--transaction-read-only=1"],
+    ] {
+        private.start(&program, &settings);
+        let mut options = replacing();
+        options.create_database = true;
+        let url = private.text("mysql://me:secret@127.0.0.1:PORT/otherwise");
+        manager(&made.0).restore(&made.1, &url.parse().unwrap(), options).await.unwrap();
+    }
+    private.start(&program, &["--federated"]);
     // Whose rows are at another server: leaving them out silently would be no backup.
     let elsewhere = private.text(&format!("mysql://me:secret@127.0.0.1:PORT/{}/large", source.path));
     server.run(

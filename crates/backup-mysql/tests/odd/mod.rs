@@ -13,6 +13,7 @@ macro_rules! on {
 }
 
 mod clients;
+mod computed;
 mod geometries;
 mod histograms;
 mod many;

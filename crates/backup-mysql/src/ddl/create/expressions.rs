@@ -19,6 +19,13 @@ impl CreateTable<'_> {
         self.items.iter().filter(is_key).map(index).collect()
     }
 
+    /// Whether anything is computed of its rows: a column, a key, or whether a constraint holds.
+    pub(crate) fn computes(&self) -> bool {
+        !self.generated().is_empty()
+            || !self.enforced_checks().is_empty()
+            || self.indexes().iter().any(|index| !index.expressions.is_empty())
+    }
+
     /// Each generated column, and what it is generated from.
     pub(crate) fn generated(&self) -> Vec<(String, String)> {
         let of = |item: &Item<'_>| {
