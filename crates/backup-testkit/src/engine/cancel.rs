@@ -139,8 +139,11 @@ pub async fn an_aborted_or_dropped_restore_leaves_nothing(fixture: &dyn EngineFi
                 session.abort(&ctx).await.expect("the target is as it was");
             } else {
                 drop(session);
-                // What cannot be done without waiting may take a moment.
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                // Nobody has waited for it.
+                let deadline = Instant::now() + SOON;
+                while Held::at(fixture, target, exists).await != before && Instant::now() < deadline {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
             }
             assert_eq!(before, Held::at(fixture, target, exists).await, "aborted: {abort}");
         }
