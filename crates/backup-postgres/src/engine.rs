@@ -8,6 +8,7 @@ use backup_core::{
 };
 
 use crate::backup::Backup;
+use crate::catalog::{shared, utf8};
 use crate::config::Config;
 use crate::connect::{Session, choose, column};
 use crate::restore;
@@ -29,14 +30,19 @@ impl Postgres {
 impl Engine for Postgres {
     async fn probe(&self, ctx: &Ctx) -> Result<ServerInfo> {
         let session = Session::open(ctx, &choose(ctx, &self.config, &[]).await?).await?;
-        let sql = "SELECT pg_catalog.current_setting('server_version') AS version,
-                          ARRAY(SELECT d.datname::text FROM pg_catalog.pg_database d WHERE d.datallowconn AND NOT d.datistemplate ORDER BY d.datname) AS databases,
-                          (SELECT r.rolsuper OR r.rolcreatedb FROM pg_catalog.pg_roles r WHERE r.rolname = current_user) AS creates";
-        let rows = session.rows(ctx, sql, &[]).await?;
+        let sql = format!(
+            "SELECT pg_catalog.current_setting('server_version') AS version,
+                          ARRAY(SELECT {} FROM pg_catalog.pg_database d WHERE d.datallowconn AND NOT d.datistemplate ORDER BY d.datname) AS databases,
+                          (SELECT r.rolsuper OR r.rolcreatedb FROM pg_catalog.pg_roles r WHERE r.rolname = current_user) AS creates",
+            shared("d.datname")
+        );
+        let rows = session.rows(ctx, &sql, &[]).await?;
         let row =
             rows.first().ok_or_else(|| backup_core::Error::internal("a server says nothing of itself"))?;
         let mut info = ServerInfo::new("PostgreSQL", column::<&str>(row, "version")?, &self.config.database);
-        info.databases = column(row, "databases")?;
+        // No URL can name the others.
+        let databases = column::<Vec<&[u8]>>(row, "databases")?.into_iter();
+        info.databases = databases.filter_map(|name| utf8(name).ok().map(str::to_owned)).collect();
         let mut capabilities = Capabilities::default();
         capabilities.parallel_snapshot = true;
         capabilities.concurrent_writers = true;

@@ -1,33 +1,16 @@
 //! PostgreSQL's errors in the words of the core.
 
-use backup_core::{Error, ErrorKind, Result};
+use backup_core::{Error, ErrorKind};
 use tokio_postgres::error::SqlState;
 
 use crate::connect::ASKED;
-
-/// Says what was being done when the server or the connection reported an error, and classifies it.
-pub(crate) trait Doing<T> {
-    /// Adds `doing` to the error, if there is one.
-    fn doing<S: Into<String>>(self, doing: impl FnOnce() -> S) -> Result<T>;
-}
-
-impl<T> Doing<T> for Result<T, tokio_postgres::Error> {
-    fn doing<S: Into<String>>(self, doing: impl FnOnce() -> S) -> Result<T> {
-        self.map_err(|error| classify(error).during(doing()))
-    }
-}
 
 /// The most of a server's detail that is repeated: it may quote a whole row.
 const DETAIL: usize = 300;
 
 pub(crate) fn classify(error: tokio_postgres::Error) -> Error {
     let Some(db) = error.as_db_error() else {
-        let mut message = "the connection failed".to_owned();
-        let mut cause: Option<&dyn std::error::Error> = Some(&error);
-        while let Some(error) = cause {
-            message += &format!(": {error}");
-            cause = error.source();
-        }
+        let message = format!("the connection failed: {}", chain(&error));
         if message.contains(ASKED) {
             let hint = "have the server use scram-sha-256; or add clear_password=allow and sslmode=verify-full to the URL";
             return Error::new(ErrorKind::Connect, ASKED).hint(hint).because(error);
@@ -54,6 +37,39 @@ pub(crate) fn classify(error: tokio_postgres::Error) -> Error {
     }
     classified.because(error)
 }
+
+/// The error of a value that has arrived, and is not what it is read as.
+pub(crate) fn not_as_expected(error: tokio_postgres::Error) -> Error {
+    if !has_no_utf8(&error) {
+        return Error::internal(chain(&error)).because(error);
+    }
+    let hint = "names, comments and settings that databases of other encodings gave to roles, tablespaces and databases have to be UTF-8 where they are needed";
+    Error::new(ErrorKind::Unsupported, chain(&error)).hint(hint).because(error)
+}
+
+/// An error and what it came of.
+fn chain(error: &tokio_postgres::Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        message += &format!(": {error}");
+        cause = error.source();
+    }
+    message
+}
+
+fn has_no_utf8(error: &tokio_postgres::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|cause| cause.is::<std::str::Utf8Error>())
+}
+
+/// Whether a text was to be read that is no UTF-8: the server says so, or has said the text.
+pub(crate) fn is_no_utf8(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+    sql_state(error) == Some(NO_CHARACTERS) || source.is_some_and(has_no_utf8)
+}
+
+/// What the server says of bytes that mean nothing in the encoding of the session.
+const NO_CHARACTERS: &str = "22021";
 
 /// What a server says that would have had to wait for a lock, longer than it may.
 pub(crate) const NOT_AT_ONCE: &str = "55P03";

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use backup_core::{Ctx, Engine, Error, Result, Scratch, async_trait};
 
+use crate::catalog::{shared, utf8};
 use crate::config::Config;
 use crate::connect::{Session, column};
 use crate::engine::Postgres;
@@ -62,13 +63,14 @@ pub(crate) fn is_scratch(name: &str) -> bool {
 
 async fn drop_left_behind(ctx: &Ctx, session: &Session, admin: &Config) -> Result<()> {
     let sql = format!(
-        "SELECT d.datname::text AS name, d.datconnlimit AS mark FROM pg_catalog.pg_database d
+        "SELECT {} AS name, d.datconnlimit AS mark FROM pg_catalog.pg_database d
          WHERE d.datname ~ '{INFIX}[0-9a-f]{{16}}'
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid
-                           OR a.application_name = '{IN_USE}' || pg_catalog.substring(d.datname::text, '{INFIX}([0-9a-f]{{16}})'))"
+                           OR a.application_name = '{IN_USE}' || pg_catalog.substring(d.datname::text, '{INFIX}([0-9a-f]{{16}})'))",
+        shared("d.datname")
     );
     for row in session.rows(ctx, &sql, &[]).await? {
-        let (name, mark) = (column::<&str>(&row, "name")?, column::<i32>(&row, "mark")?);
+        let (Ok(name), mark) = (utf8(column(&row, "name")?), column::<i32>(&row, "mark")?) else { continue };
         let left = Staging::named(admin.clone(), name.strip_suffix(RESTORING).unwrap_or(name));
         if !is_marked(mark) || !is_scratch(left.target()) {
             continue;

@@ -3,7 +3,7 @@
 use backup_core::{Error, Result};
 
 use super::node::{Body, Catalog, Node, Rank};
-use super::reader::{Fields, Reader};
+use super::reader::{Fields, Reader, shared, utf8};
 use crate::ddl::quote::{ident, literal};
 use crate::spec::{DatabaseSpec, PlaceSpec};
 
@@ -98,10 +98,12 @@ pub(crate) async fn sayings(reader: Reader<'_>, database: &str) -> Result<Vec<Sa
     let database = literal(database);
     let mut sayings = Vec::new();
     let comment = format!(
-        "SELECT pg_catalog.shobj_description(d.oid, 'pg_database') AS comment FROM pg_catalog.pg_database d WHERE d.datname = {database}"
+        "SELECT {} AS comment FROM pg_catalog.pg_database d WHERE d.datname = {database}",
+        shared("pg_catalog.shobj_description(d.oid, 'pg_database')")
     );
     for row in reader.rows(&comment).await? {
-        let Some(comment) = row.maybe("comment")? else { continue };
+        let comment = row.maybe_shared(reader.ctx, "comment", "the comment of the database")?;
+        let Some(comment) = comment else { continue };
         let said = ("COMMENT ON DATABASE ".to_owned(), format!(" IS {}", literal(comment)));
         sayings.push(Saying { what: "the comment".to_owned(), role: None, said });
     }
@@ -119,16 +121,26 @@ pub(crate) async fn sayings(reader: Reader<'_>, database: &str) -> Result<Vec<Sa
         sayings.push(Saying { what, role: None, said });
     }
     let settings = format!(
-        "SELECT r.rolname::text AS role, s.setting
+        "SELECT {} AS role, {} AS setting
          FROM pg_catalog.pg_db_role_setting c JOIN pg_catalog.pg_database d ON d.oid = c.setdatabase AND d.datname = {database}
          LEFT JOIN pg_catalog.pg_roles r ON r.oid = c.setrole
          CROSS JOIN LATERAL pg_catalog.unnest(c.setconfig) WITH ORDINALITY AS s (setting, place)
-         ORDER BY r.rolname NULLS FIRST, s.place"
+         ORDER BY r.rolname NULLS FIRST, s.place",
+        shared("r.rolname"),
+        shared("s.setting")
     );
     for row in reader.rows(&settings).await? {
-        let Some((name, value)) = row.text("setting")?.split_once('=') else { continue };
+        let setting = row.maybe_shared(reader.ctx, "setting", "a setting of the database")?;
+        let Some((name, value)) = setting.and_then(|setting| setting.split_once('=')) else { continue };
         let behind = format!(" SET {} TO {}", ident(name), setting_value(name, value));
-        let (role, setting) = (row.maybe("role")?, format!("the setting {}", name.escape_debug()));
+        let setting = format!("the setting {}", name.escape_debug());
+        let role = match row.get::<Option<&[u8]>>("role")?.map(utf8).transpose() {
+            Ok(role) => role,
+            Err(role) => {
+                reader.ctx.warn(format!("{setting} of role {role} is left out: the role's name is no UTF-8"));
+                continue;
+            }
+        };
         let (what, before) = match role {
             None => (setting, "ALTER DATABASE ".to_owned()),
             Some(role) => (

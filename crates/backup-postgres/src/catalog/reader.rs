@@ -17,6 +17,20 @@ pub(super) fn collation(oid: &str) -> String {
     )
 }
 
+/// A text that all databases of a server share, such as the name of a role, in SQL, as bytes: a database of another encoding may have put
+/// something there that is no UTF-8, which the server would not say as text.
+pub(crate) fn shared(text: &str) -> String {
+    format!(
+        "CASE WHEN pg_catalog.getdatabaseencoding() IN ('UTF8', 'SQL_ASCII')
+              THEN pg_catalog.replace(({text})::text, '\\', '\\\\')::bytea ELSE pg_catalog.convert_to(({text})::text, 'UTF8') END"
+    )
+}
+
+/// Such a text; if it is none, what it is for people.
+pub(crate) fn utf8(bytes: &[u8]) -> std::result::Result<&str, String> {
+    std::str::from_utf8(bytes).map_err(|_| bytes.escape_ascii().to_string())
+}
+
 /// The session that reads the catalogs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader<'a> {
@@ -68,6 +82,17 @@ impl Fields {
 
     pub(super) fn maybe(&self, name: &str) -> Result<Option<&str>> {
         self.get(name)
+    }
+
+    /// What [`shared`] has made of a text.
+    pub(super) fn shared(&self, name: &str) -> Result<std::result::Result<&str, String>> {
+        Ok(utf8(self.get(name)?))
+    }
+
+    /// The same of a text that may be NULL. One that is no UTF-8 is left out with a warning that says `what` it is.
+    pub(super) fn maybe_shared(&self, ctx: &Ctx, name: &str, what: &str) -> Result<Option<&str>> {
+        let Some(bytes) = self.get::<Option<&[u8]>>(name)? else { return Ok(None) };
+        Ok(utf8(bytes).map_err(|text| ctx.warn(format!("{what} is left out: it is no UTF-8: {text}"))).ok())
     }
 
     pub(super) fn oid(&self, name: &str) -> Result<u32> {

@@ -1,19 +1,28 @@
-//! What a database of the encoding SQL_ASCII holds in bytes that are no UTF-8. Its rows are bytes to us; its names and definitions are texts.
+//! Names and definitions that are no UTF-8: those of a database of the encoding SQL_ASCII, whose rows are bytes to us, and those of roles and
+//! tablespaces that a database of another encoding has named.
 
 use backup_core::{Error, ErrorKind, Result};
 
-use super::reader::Reader;
-use crate::error::sql_state;
+use super::reader::{Reader, shared, utf8};
+use crate::error::is_no_utf8;
 
-/// What the server says of bytes that mean nothing in the encoding of the session.
-const NO_CHARACTERS: &str = "22021";
 /// How many are named.
 const NAMED: usize = 10;
 
 /// The error of a reading, which names what it could not read if that is the reason.
 pub(super) async fn named(reader: Reader<'_>, error: Error) -> Error {
-    if sql_state(&error) != Some(NO_CHARACTERS) {
+    if !is_no_utf8(&error) {
         return error;
+    }
+    match globals(reader).await {
+        Ok(found) if found.is_empty() => {}
+        Err(_) => {}
+        Ok(found) => {
+            let found = found.join(", ");
+            let message = format!("the database cannot be backed up with names that are no UTF-8: {found}");
+            let hint = "rename them in a database of the encoding that they were named in, or take from them what they own and may do here";
+            return Error::new(ErrorKind::Unsupported, message).hint(hint).because(error);
+        }
     }
     let message = match search(reader).await.as_deref() {
         Ok([]) => error.to_string(),
@@ -24,6 +33,30 @@ pub(super) async fn named(reader: Reader<'_>, error: Error) -> Error {
     };
     let hint = "the database is of encoding SQL_ASCII, whose rows may be any bytes, but whose names, comments and definitions have to be UTF-8: alter them, or back up with pg_dump";
     Error::new(ErrorKind::Unsupported, message).hint(hint).because(error)
+}
+
+/// Roles that own something in the database or may do something with it, and tablespaces.
+async fn globals(reader: Reader<'_>) -> Result<Vec<String>> {
+    // The backup ends here.
+    reader.session.execute(reader.ctx, "ROLLBACK").await?;
+    let sql = format!(
+        "SELECT 'role ' AS what, {} AS name FROM pg_catalog.pg_roles r WHERE EXISTS (
+           SELECT FROM pg_catalog.pg_shdepend d JOIN pg_catalog.pg_database b ON b.datname = pg_catalog.current_database()
+           WHERE d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND d.refobjid = r.oid
+             AND (d.dbid = b.oid OR d.classid = 'pg_catalog.pg_database'::pg_catalog.regclass AND d.objid = b.oid))
+         UNION ALL SELECT 'tablespace ', {} FROM pg_catalog.pg_tablespace",
+        shared("r.rolname"),
+        shared("spcname")
+    );
+    let mut found = Vec::new();
+    for row in reader.rows(&sql).await? {
+        if let Err(name) = utf8(row.get("name")?)
+            && found.len() < NAMED
+        {
+            found.push(format!("{}{name}", row.text("what")?));
+        }
+    }
+    Ok(found)
 }
 
 /// Objects with a name, a comment, a label or a source text of such bytes, which are said as octal numbers.
@@ -56,8 +89,6 @@ async fn search(reader: Reader<'_>) -> Result<Vec<String>> {
         ),
         ("pg_description", "t.classoid", "objoid", "description"),
     ];
-    // The backup ends here.
-    reader.session.execute(reader.ctx, "ROLLBACK").await?;
     let of = |(catalog, class, oid, text): &(&str, &str, &str, &str)| {
         format!(
             "SELECT {class}::oid AS classid, t.{oid} AS oid, (t.{text})::text AS text FROM pg_catalog.{catalog} t WHERE t.{oid} >= 16384"

@@ -16,7 +16,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{CancelToken, Client, Row, SimpleQueryMessage};
 
 use crate::config::{Config, Host, SessionAttrs};
-use crate::error::{Doing, classify, sql_state};
+use crate::error::{classify, not_as_expected, sql_state};
 use wire::Tap;
 
 pub(crate) use copy::HeldRows;
@@ -245,7 +245,7 @@ impl Session {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         });
-        row.map_or(Ok(None), |row| Ok(row.try_get(0).map_err(classify)?.map(str::to_owned)))
+        row.map_or(Ok(None), |row| Ok(row.try_get(0).map_err(not_as_expected)?.map(str::to_owned)))
     }
 
     /// The driver's own client, for COPY into the server. Its statements run inside [`Session::run`].
@@ -401,7 +401,8 @@ async fn suits(ctx: &Ctx, config: &Config, wanted: SessionAttrs, databases: &[&s
 
 /// A column of a row, by its name.
 pub(crate) fn column<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, name: &str) -> Result<T> {
-    row.try_get(name).doing(|| format!("read column {name} of a catalog"))
+    let value = row.try_get(name);
+    value.map_err(|error| not_as_expected(error).during(format!("read column {name} of a catalog")))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use backup_core::{Ctx, Part, Result};
 
+use crate::catalog::{shared, utf8};
 use crate::connect::{Session, column};
 use crate::ddl::quote::ident;
 use crate::error::sql_state;
@@ -20,10 +21,15 @@ pub(super) struct Globals {
 impl Globals {
     /// Looks what the server has.
     pub(super) async fn look(ctx: &Ctx, session: &Session) -> Result<Self> {
-        let sql = "SELECT rolname::text AS name, true AS role FROM pg_catalog.pg_roles UNION ALL SELECT spcname::text, false FROM pg_catalog.pg_tablespace";
+        let sql = format!(
+            "SELECT {} AS name, true AS role FROM pg_catalog.pg_roles UNION ALL SELECT {}, false FROM pg_catalog.pg_tablespace",
+            shared("rolname"),
+            shared("spcname")
+        );
         let mut globals = Self::default();
-        for row in session.rows(ctx, sql, &[]).await? {
-            let name = column::<String>(&row, "name")?;
+        for row in session.rows(ctx, &sql, &[]).await? {
+            // No backup has one whose name is no UTF-8.
+            let Ok(name) = utf8(column(&row, "name")?).map(str::to_owned) else { continue };
             let is_role = column::<bool>(&row, "role")?;
             globals.there.insert(if is_role { Global::Role(name) } else { Global::Tablespace(name) });
         }

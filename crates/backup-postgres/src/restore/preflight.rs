@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use backup_core::{Ctx, Error, ErrorKind, Part, PartId, PartKind, RestoreRequest, Result, RowLayout};
 
 use super::globals::Globals;
+use crate::catalog::{shared, utf8};
 use crate::connect::{Session, column};
 use crate::spec::{DatabaseSpec, Gate, Global, POLICY_OF_EXTENSION, SqlSpec, gate, read};
 
@@ -129,15 +130,17 @@ impl Wanted {
         let missing = async |sql: &str, wanted: &BTreeSet<String>| {
             let mut missing = wanted.clone();
             for row in session.rows(ctx, sql, &[]).await? {
-                missing.remove(column::<&str>(&row, "name")?);
+                // What is no UTF-8 is not wanted.
+                if let Ok(name) = utf8(column(&row, "name")?) {
+                    missing.remove(name);
+                }
             }
             let names: Vec<String> = missing.iter().map(|name| name.escape_debug().to_string()).collect();
             Ok::<_, Error>(names.join(", "))
         };
-        let roles = missing("SELECT rolname::text AS name FROM pg_catalog.pg_roles", &self.roles).await?;
-        let extensions =
-            missing("SELECT name::text AS name FROM pg_catalog.pg_available_extensions", &self.extensions)
-                .await?;
+        let names = |name: &str, of: &str| format!("SELECT {} AS name FROM pg_catalog.{of}", shared(name));
+        let roles = missing(&names("rolname", "pg_roles"), &self.roles).await?;
+        let extensions = missing(&names("name", "pg_available_extensions"), &self.extensions).await?;
         let mut lacks = Vec::new();
         if !roles.is_empty() {
             lacks.push(format!("the roles {roles}"));
