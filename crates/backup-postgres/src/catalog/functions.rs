@@ -5,14 +5,21 @@ use std::collections::BTreeSet;
 use backup_core::{Error, Result};
 
 use super::node::{Announced, Catalog, Dummy, Key, Node, NodeId, Rank, class};
-use super::readable::readable;
+use super::readable::{readable, with_argument};
 use super::reader::{Fields, OURS, Reader};
 use crate::ddl::quote::{ident, literal, qualified};
 
 pub(super) async fn functions(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
     let body = reader.since(14, "pg_catalog.pg_get_function_sqlbody(p.oid)", "NULL::text");
+    // The arguments without a name that a body uses, where others have one: the server says `""` of each.
+    let unnamed = reader.since(
+        14,
+        "ARRAY(SELECT DISTINCT m[1]::int FROM pg_catalog.regexp_matches(p.prosqlbody::text, ':paramkind 0 :paramid (\\d+)', 'g') m
+               WHERE p.proargnames[m[1]::int] = '')",
+        "'{}'::int[]",
+    );
     let sql = format!(
-        "SELECT {body} AS body, p.pronargdefaults > 0 AS defaults,
+        "SELECT {body} AS body, {unnamed} AS unnamed, p.pronargdefaults > 0 AS defaults,
                 CASE WHEN p.prokind <> 'a' THEN pg_catalog.pg_get_function_arguments(p.oid) END AS full_arguments,
                 COALESCE(p.proallargtypes, p.proargtypes::oid[]) || p.prorettype AS types, p.prosupport::oid AS support, p.pronamespace, p.prolang, p.oid, n.nspname::text AS schema, p.proname::text AS name, p.prokind::text AS kind,
                 pg_catalog.pg_get_userbyid(p.proowner)::text AS owner,
@@ -26,6 +33,7 @@ pub(super) async fn functions(reader: Reader<'_>, catalog: &mut Catalog) -> Resu
          ORDER BY n.nspname, p.proname, arguments"
     );
     let mut aggregates = false;
+    let mut unsayable = Vec::new();
     for row in reader.rows(&sql).await? {
         let (schema, name) = (row.text("schema")?, row.text("name")?);
         let statement = match row.text("kind")? {
@@ -45,7 +53,16 @@ pub(super) async fn functions(reader: Reader<'_>, catalog: &mut Catalog) -> Resu
             if row.text("kind")? == "p" { ("procedure", "PROCEDURE") } else { ("function", "FUNCTION") };
         let statement = statement.trim_end_matches('\n');
         let body = row.maybe("body")?;
-        let said = if body.is_some() { readable(statement) } else { statement.into() }.into_owned();
+        let said = match (body, row.get::<Vec<i32>>("unnamed")?.as_slice()) {
+            (None, _) => statement.to_owned(),
+            (Some(_), []) => readable(statement).into_owned(),
+            (Some(_), [number]) => readable(&with_argument(statement, *number)).into_owned(),
+            (Some(_), _) => {
+                let (schema, name) = (schema.escape_debug(), name.escape_debug());
+                unsayable.push(format!("{kind} {schema}.{name}({})", row.text("arguments")?.escape_debug()));
+                continue;
+            }
+        };
         let id = add(catalog, &row, kind, word, word, said, schema, name)?;
         if body.is_some() {
             catalog.node_mut(id)?.since(14, "a body of SQL that the server has parsed");
@@ -56,6 +73,14 @@ pub(super) async fn functions(reader: Reader<'_>, catalog: &mut Catalog) -> Resu
                 catalog.dummies.insert(id, dummy);
             }
         }
+    }
+    if !unsayable.is_empty() {
+        let message = format!(
+            "the server does not say which of their arguments without names the bodies of these use: {}",
+            unsayable.join(", ")
+        );
+        let hint = "give these arguments names: CREATE OR REPLACE can";
+        return Err(Error::unsupported(message).hint(hint));
     }
     made_with_types(reader, catalog).await?;
     if aggregates { self::aggregates(reader, catalog).await } else { Ok(()) }

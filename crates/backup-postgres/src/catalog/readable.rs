@@ -1,4 +1,5 @@
 //! What the server says of a query and does not read itself: the marks of CYCLE are constants, and it says `'Y'::text`, which is an expression.
+//! And an argument without a name is one of no characters to it, if others have names.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -24,6 +25,24 @@ pub(super) fn readable(sql: &str) -> Cow<'_, str> {
     }
     readable += sql.get(end..).unwrap_or_default();
     Cow::Owned(readable)
+}
+
+/// A function whose body of SQL uses one argument without a name, by its number. The server says `""`, or `f.""` where tables have columns.
+pub(super) fn with_argument(sql: &str, number: i32) -> String {
+    let tokens = tokens(sql);
+    let (mut readable, mut end) = (String::new(), 0);
+    for (at, range) in tokens.iter().enumerate() {
+        if text(sql, &tokens, at) != Some("\"\"") {
+            continue;
+        }
+        let is_qualified = at >= 2 && text(sql, &tokens, at - 1) == Some(".");
+        let start =
+            tokens.get(at - if is_qualified { 2 } else { 0 }).map_or(range.start, |first| first.start);
+        readable += sql.get(end..start).unwrap_or_default();
+        readable += &format!("${number}");
+        end = range.end;
+    }
+    readable + sql.get(end..).unwrap_or_default()
 }
 
 /// The tokens of both marks, if `CYCLE a, b SET c TO mark DEFAULT mark USING d` begins at this token.
@@ -122,6 +141,14 @@ fn dollar_quoted(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_argument_without_a_name_is_said_by_its_number_and_nothing_else_is_touched() {
+        assert_eq!(
+            with_argument("SELECT (\"\" + a), '\"\"', \"a\"\"b\", \"f g\".\"\", f.\"\";", 2),
+            "SELECT ($2 + a), '\"\"', \"a\"\"b\", $2, $2;"
+        );
+    }
 
     #[test]
     fn marks_of_a_type_are_said_as_constants_and_nothing_else_is_touched() {

@@ -13,6 +13,9 @@ use super::relations::{Relation, RelationKind, Relations, options, replica_ident
 use super::sequences::Identities;
 use crate::ddl::quote::{ident, literal};
 
+/// How a setting of a column begins.
+const SET_COMPRESSION: &str = "SET COMPRESSION";
+
 /// What tables are made with.
 pub(super) struct Parts<'a> {
     pub(super) relations: &'a Relations,
@@ -263,7 +266,14 @@ fn column_definition(
     if typed {
         return (!sql.is_empty()).then(|| format!("{} WITH OPTIONS{sql}", ident(&column.name)));
     }
-    Some(format!("{} {}{sql}", ident(&column.name), column.declared))
+    let compression = compression(relation, column).map_or(String::new(), |method| format!(" {method}"));
+    Some(format!("{} {}{compression}{sql}", ident(&column.name), column.declared))
+}
+
+/// What is said of how a foreign table's column is compressed, which it is not: only the statement that makes the table may say that.
+fn compression<'a>(relation: &Relation, column: &'a Attribute) -> Option<&'a str> {
+    let of_foreign = (relation.kind == RelationKind::Foreign).then_some(&column.settings)?;
+    of_foreign.iter().find(|setting| setting.starts_with(SET_COMPRESSION))?.strip_prefix("SET ")
 }
 
 /// What a column's definition says of how it is generated.
@@ -345,14 +355,19 @@ fn settings(parts: &Parts<'_>, relation: &Relation, column: &Attribute, node: &m
     let identity = parts.identities.definition(relation, column).filter(|_| is_inherited);
     node.push_all(identity.map(|identity| format!("{alter} ADD{identity}")));
     node.push_all(parts.identities.altered(relation, column));
+    if compression(relation, column).is_some() {
+        node.since(14, "the compression of a column");
+    }
     for setting in column.settings.iter().cloned().chain(unlike_parents(parts, relation, column)) {
-        set(node, &alter, &setting);
+        if relation.kind != RelationKind::Foreign || !setting.starts_with(SET_COMPRESSION) {
+            set(node, &alter, &setting);
+        }
     }
 }
 
 /// Sets something of a column: `alter` is all that comes before it.
 pub(super) fn set(node: &mut Node, alter: &str, setting: &str) {
-    if setting.starts_with("SET COMPRESSION") {
+    if setting.starts_with(SET_COMPRESSION) {
         node.since(14, "the compression of a column");
     }
     node.push(format!("{alter} {setting}"));
@@ -366,7 +381,7 @@ fn unlike_parents(parts: &Parts<'_>, relation: &Relation, column: &Attribute) ->
     let says =
         |column: &Attribute, word: &str| column.settings.iter().any(|setting| setting.starts_with(word));
     let of_parents = of_parents(parts, relation, column);
-    let mut usual = vec![("SET STORAGE", column.storage), ("SET COMPRESSION", "DEFAULT")];
+    let mut usual = vec![("SET STORAGE", column.storage), (SET_COMPRESSION, "DEFAULT")];
     usual.retain(|(word, _)| !says(column, word) && of_parents.iter().any(|of| says(of, word)));
     usual.into_iter().map(|(word, usual)| format!("{word} {usual}")).collect()
 }
