@@ -48,6 +48,9 @@ pub(crate) struct SqlSpec {
     /// The role, or the tablespace, that it makes or alters, and leaves alone if it was there before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) global: Option<Global>,
+    /// What its first statement makes, as ALTER EXTENSION calls it, in a database with extensions: one may make it too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) identity: Option<String>,
     /// The extension that it makes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) extension: Option<String>,

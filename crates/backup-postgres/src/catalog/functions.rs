@@ -9,6 +9,9 @@ use super::readable::{readable, with_argument};
 use super::reader::{Fields, OURS, Reader};
 use crate::ddl::quote::{ident, literal, qualified};
 
+/// How the server's statement begins that makes a function.
+const OR_REPLACE: &str = "CREATE OR REPLACE ";
+
 pub(super) async fn functions(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
     let body = reader.since(14, "pg_catalog.pg_get_function_sqlbody(p.oid)", "NULL::text");
     // The arguments without a name that a body uses, where others have one: the server says `""` of each.
@@ -51,7 +54,9 @@ pub(super) async fn functions(reader: Reader<'_>, catalog: &mut Catalog) -> Resu
         };
         let (kind, word) =
             if row.text("kind")? == "p" { ("procedure", "PROCEDURE") } else { ("function", "FUNCTION") };
-        let statement = statement.trim_end_matches('\n');
+        // Nothing of a backup is to take the place of what is there.
+        let statement = statement.trim_end_matches('\n').replacen(OR_REPLACE, "CREATE ", 1);
+        let statement = statement.as_str();
         let body = row.maybe("body")?;
         let said = match (body, row.get::<Vec<i32>>("unnamed")?.as_slice()) {
             (None, _) => statement.to_owned(),

@@ -120,6 +120,15 @@ fn try_order(catalog: &mut Catalog) -> Result<Vec<NodeId>, Vec<NodeId>> {
 /// is no view, is made without its body; and a table, if there is no function either, without what is generated.
 fn break_circle(catalog: &mut Catalog, left: &[NodeId]) -> Result<()> {
     let circle = circle(catalog, left);
+    // An extension makes itself what it needs of that which was taken out of it.
+    let is_extension = |id: NodeId| catalog.nodes.get(id).is_some_and(|node| node.extension.is_some());
+    let pairs = circle.iter().copied().zip(circle.iter().copied().cycle().skip(1));
+    if let Some((extension, taken_out)) =
+        pairs.into_iter().find(|(id, next)| is_extension(*id) && !is_extension(*next))
+    {
+        catalog.node_mut(extension)?.needs.remove(&taken_out);
+        return Ok(());
+    }
     let next = circle.iter().cycle().skip(1);
     // The oldest view, so that views are of the same age among each other as in the source: pg_dump goes by that. What stands for it must not
     // need the next of the circle too.
@@ -171,7 +180,12 @@ fn announce(catalog: &mut Catalog, id: NodeId, dummy: Dummy) -> Result<()> {
             real.kind = "view definition";
             real.table = Some(real.name.clone());
         }
-        Announced::Function => real.kind = "function definition",
+        Announced::Function => {
+            for sql in statements.iter_mut().take(1) {
+                *sql = sql.replacen("CREATE ", "CREATE OR REPLACE ", 1);
+            }
+            real.kind = "function definition";
+        }
         Announced::Table(others) => {
             statements.splice(..1, others);
             real.kind = "table definition";

@@ -43,13 +43,14 @@ pub(super) fn plan(
         let objects = catalog.by_key.iter().filter(|(_, id)| selected.contains(*id));
         objects.map(|(object, _)| *object).collect()
     });
+    let has_extensions = catalog.nodes.iter().any(|node| node.extension.is_some());
     let mut plan = Plan { objects, ..Plan::default() };
     let mut ids: HashMap<NodeId, PartId> = HashMap::new();
     let tables: HashMap<NodeId, u32> =
         catalog.rows_of.iter().flat_map(|(oid, rows)| rows.iter().map(|id| (*id, *oid))).collect();
     let mut nodes: HashMap<NodeId, Node> = catalog.nodes.into_iter().enumerate().collect();
     for id in order {
-        let Some(node) = nodes.remove(id) else { continue };
+        let Some(mut node) = nodes.remove(id) else { continue };
         let wanted = match (&node.body, request.content) {
             (_, Content::All) => true,
             (Body::Sql(_), Content::SchemaOnly) | (Body::Rows { .. }, Content::DataOnly) => true,
@@ -73,6 +74,9 @@ pub(super) fn plan(
         let mut after: Vec<PartId> =
             node.needs.iter().filter_map(|needed| ids.get(needed).copied()).collect();
         after.sort_unstable();
+        if !has_extensions {
+            node.identity.clear();
+        }
         if let Some(part) = part(node, number, &ids, &mut plan.statements)? {
             ids.insert(*id, part.id);
             let is_rows = matches!(part.kind, PartKind::Rows { .. });
@@ -117,6 +121,9 @@ fn part(
             Ok(Some(part))
         }
         Body::Sql(mut sql) => {
+            let is_made =
+                node.extension.is_none() && sql.first().is_some_and(|sql| sql.starts_with("CREATE "));
+            let identity = Some(node.identity).filter(|identity| is_made && !identity.is_empty());
             sql.extend(node.comments);
             let owners_from = sql.len();
             sql.extend(node.owners);
@@ -128,6 +135,7 @@ fn part(
                 owners_from,
                 roles: node.roles.into_iter().filter(|role| !role.starts_with("pg_")).collect(),
                 global: node.global,
+                identity,
                 extension: node.extension,
                 tablespace: node.tablespace,
                 since: node.since.map(|(version, what)| (version, what.to_owned())),

@@ -6,6 +6,7 @@ mod gates;
 mod globals;
 mod keys;
 mod largeobjects;
+mod members;
 mod preflight;
 mod publish;
 mod replace;

@@ -2,6 +2,7 @@
 
 use backup_core::{Ctx, Error, ErrorKind, Part, Result};
 
+use super::members::{TakenOut, take_out};
 use super::validators;
 use crate::connect::Session;
 use crate::error::sql_state;
@@ -23,6 +24,8 @@ const MEMBERS: &str = "operator family members";
 const NOT_THERE: [&str; 5] = ["42883", NO_TABLE, "42703", "3F000", NO_OBJECT];
 const NO_TABLE: &str = "42P01";
 const NO_OBJECT: &str = "42704";
+/// What is to be made is there.
+const THERE: &str = "42710";
 /// A table's definition cannot be so: here, what a parent has a child cannot be without.
 const INHERITED: &str = "42P16";
 /// Rows refer to what is not there.
@@ -44,7 +47,11 @@ pub(super) async fn statement(ctx: &Ctx, session: &Session, part: &Part, sql: &s
             Some(not_null(part, &error))
         }
         "constraint" if sql_state(&error) == Some(DANGLES) => dangling(ctx, session, part, sql, &error).await,
-        _ => validators::without(ctx, session, part, sql, &error).await?,
+        _ => match take_out(ctx, session, part, sql, &error).await? {
+            TakenOut::No => validators::without(ctx, session, part, sql, &error).await?,
+            TakenOut::Replaced => return Ok(true),
+            TakenOut::Stays(why) => Some(stays(part, &why)),
+        },
     };
     match warning {
         Some(warning) => {
@@ -91,8 +98,16 @@ fn not_null(part: &Part, error: &Error) -> String {
     format!("a column of {} stays NOT NULL, as its parent has it: {error}", part.object)
 }
 
+/// What needs it is the extension's, and cannot be made anew.
+fn stays(part: &Part, error: &Error) -> String {
+    format!("{} is there as an extension makes it, which it was taken out of: {error}", part.object)
+}
+
 /// Only a superuser may add to them, and an extension may have brought them along.
 fn members(part: &Part, error: &Error) -> Option<String> {
+    if sql_state(error) == Some(THERE) {
+        return Some(format!("{} are as an extension makes them: {error}", part.object));
+    }
     (error.kind() == ErrorKind::PermissionDenied)
         .then(|| format!("{} may not be as they were: only a superuser may add them", part.object))
 }

@@ -127,7 +127,12 @@ impl Within {
         }
         // That of a view that was made without its query.
         if self.asked.contains(&part.id) || part.object.kind == "view definition" || is_function {
-            session.statement(ctx, sql).await?;
+            // A function that is asked for takes the place of one that is there.
+            let replaces = ["function", "procedure"].contains(&part.object.kind.as_str());
+            match sql.strip_prefix("CREATE ").filter(|rest| replaces && !rest.starts_with("OR ")) {
+                Some(rest) => session.statement(ctx, &format!("CREATE OR REPLACE {rest}")).await?,
+                None => session.statement(ctx, sql).await?,
+            }
             self.made().insert(part.id);
             return Ok(true);
         }
