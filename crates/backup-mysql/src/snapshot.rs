@@ -9,6 +9,7 @@ use crate::catalog::Reading;
 use crate::catalog::objects::is_unfit;
 use crate::config::Config;
 use crate::connect::{Connection, PATIENT, Row};
+use crate::ddl::READING;
 use crate::ddl::quote::{identifier, text};
 use crate::error::code;
 use crate::witness::{Tables, Witness};
@@ -420,9 +421,7 @@ impl Taking<'_> {
 pub(crate) async fn reader(ctx: &Ctx, config: &Config) -> Result<Connection> {
     let mut reader = Connection::open(ctx, config, false).await?;
     enter(ctx, &mut reader, &config.database).await?;
-    // Else MariaDB prints the options that an engine does not know as comments.
-    let mode = "'' /*M!100000 'IGNORE_BAD_TABLE_OPTIONS' */";
-    reader.execute(ctx, &format!("SET SESSION sql_mode = {mode}, lock_wait_timeout = {READ_WAIT}")).await?;
+    reader.execute(ctx, &format!("{READING}, lock_wait_timeout = {READ_WAIT}")).await?;
     if reader.version.is_mariadb {
         // A transaction may have nothing to do for hours.
         let patient = "SET SESSION idle_transaction_timeout = 0, idle_readonly_transaction_timeout = 0, idle_write_transaction_timeout = 0";

@@ -186,7 +186,7 @@ async fn of_tables(
         SqlSpec::LostSequence { is_over, database } => return Ok(lost_sequence(&name, *is_over, database)),
         SqlSpec::DiscardedSequence => format!("CREATE SEQUENCE {name}"),
         SqlSpec::SequenceValue => sequence_value(ctx, reader.speak(ctx, false).await?, &name, false).await?,
-        SqlSpec::Table { keys_later, foreign_keys, counts_by_rows, unenforced } => {
+        SqlSpec::Table { keys_later, foreign_keys, counts_by_rows, unenforced, subtracts: _ } => {
             let mut sql = table(ctx, reader, database, &object.name).await?;
             if *counts_by_rows {
                 sql = counting_by_rows(&sql);

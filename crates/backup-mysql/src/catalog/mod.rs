@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 pub(crate) mod column;
 pub(crate) mod context;
 pub(crate) mod empty;
+mod expression;
 pub(crate) mod histograms;
 mod inserts;
 pub(crate) mod library;

@@ -191,6 +191,17 @@ async fn is_sequence(ctx: &Ctx, connection: &mut Connection, of: &str, name: &st
     Ok(connection.version.is_mariadb && !connection.rows(ctx, &sql).await?.is_empty())
 }
 
+/// What the server cannot open, a table or a view, by what it says of it.
+fn unopened(name: &str, why: &str) -> Error {
+    let name = name.escape_debug();
+    if why.contains("concurrent DDL") {
+        return Error::new(ErrorKind::Database, format!("{name} was made or altered while it was looked at"))
+            .hint("try again when nobody alters it");
+    }
+    Error::new(ErrorKind::Database, format!("table or view {name} cannot be read: {}", why.escape_debug()))
+        .hint("repair it, drop it, or leave it out (--exclude, --skip-unreadable)")
+}
+
 fn unknown(kind: &str, name: &str) -> Error {
     let message =
         format!("{} is a {kind:?}, which is not known to this version of lifeboat", name.escape_debug());
@@ -287,15 +298,7 @@ impl Objects {
                         self.sequences.push(name);
                         continue;
                     }
-                    let Some(engine) = engine else {
-                        let why = format!(
-                            "table {} cannot be read: {}",
-                            name.escape_debug(),
-                            comment.escape_debug()
-                        );
-                        return Err(Error::new(ErrorKind::Database, why)
-                            .hint("repair it, drop it, or leave it out (--exclude)"));
-                    };
+                    let Some(engine) = engine else { return Err(unopened(&name, &comment)) };
                     let mut wants: Vec<_> = Want::options(&options).collect();
                     wants.extend(Want::collation(&collation).into_iter().chain(Want::engine(&engine)));
                     let is_partitioned = options.split_whitespace().any(|option| option == "partitioned");

@@ -143,6 +143,7 @@ pub(crate) async fn plan(
         needs: HashMap::new(),
         values: HashMap::new(),
         references: HashMap::new(),
+        is_mariadb: readers.any()?.version.is_mariadb,
         zones: HashMap::new(),
         names: objects.names(),
         wants,
@@ -274,6 +275,7 @@ struct Plan<'a> {
     values: HashMap<String, PartId>,
     /// The reference systems that tables need.
     references: HashMap<String, Vec<PartId>>,
+    is_mariadb: bool,
     /// How the rows of tables are read and written.
     zones: HashMap<String, Zone>,
     /// Those of all tables, views and sequences.
@@ -331,6 +333,7 @@ impl Plan<'_> {
                 foreign_keys: early.map(|key| key.name.clone()).collect(),
                 counts_by_rows: is_archive && counts.get(&table.name).is_some_and(|rows| *rows > 0),
                 unenforced: self.zones.get(&table.name).map_or_else(Vec::new, |zone| zone.unenforced.clone()),
+                subtracts: self.subtracts(table),
             };
             let mut after: Vec<_> =
                 self.sequences_of(table).filter_map(|name| self.needs.get(&name)?.made).collect();
@@ -361,6 +364,11 @@ impl Plan<'_> {
             self.needs.insert(table.name.clone(), Needs { made: Some(made), keys_later, ..Needs::default() });
         }
         Ok(())
+    }
+
+    /// Whether a table is made and filled in the mode NO_UNSIGNED_SUBTRACTION, without which the server would not do so.
+    fn subtracts(&self, table: &Table) -> bool {
+        self.is_mariadb && table.subtracts || self.zones.get(&table.name).is_some_and(|zone| zone.subtracts)
     }
 
     /// Names in the defaults of a table: the sequences that they count by are among them.

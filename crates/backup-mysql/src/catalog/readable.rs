@@ -11,6 +11,9 @@ use crate::ddl::quote::{identifier, text};
 use crate::error::{code, is_broken_off};
 use crate::snapshot::is_denied;
 
+/// ER_WRONG_VALUE.
+const WRONG_VALUE: u16 = 1525;
+
 /// What is wanted, cannot be read, and so is not in the backup.
 #[derive(Debug, Default)]
 pub(crate) struct LeftOut {
@@ -118,8 +121,9 @@ async fn unreadable(
         if code(&error).is_none() || is_broken_off(&error) {
             return Err(error);
         }
-        // A view that is invalid, a table that has no rows: they are backed up as they are.
-        if is_denied(&error) || !(kind == "view" || is_discarded(&error)) {
+        // A view that is invalid, a table that has no rows: they are backed up as they are. But a view of which the server cannot read a time it does not print.
+        let is_unprinted = code(&error) == Some(WRONG_VALUE);
+        if is_denied(&error) || is_unprinted || !(kind == "view" || is_discarded(&error)) {
             found.push((object(kind, &name), error));
         }
     }

@@ -45,6 +45,9 @@ pub(crate) enum SqlSpec {
         /// Its CHECKs that are not enforced, since its rows violate them.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         unenforced: Vec<String>,
+        /// It is made only in the mode NO_UNSIGNED_SUBTRACTION.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        subtracts: bool,
     },
     /// The rows that have no number in the column that counts.
     Uncounted(Uncounted),
@@ -120,6 +123,11 @@ impl SqlSpec {
             Self::Empty(empty) => Some(empty.kinds()),
             _ => None,
         }
+    }
+
+    /// Whether it is made only in the mode NO_UNSIGNED_SUBTRACTION.
+    pub(crate) fn subtracts(&self) -> bool {
+        matches!(self, Self::Table { subtracts: true, .. })
     }
 
     /// The session in which it was made, if that matters.

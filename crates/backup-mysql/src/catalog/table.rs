@@ -6,9 +6,9 @@ use backup_core::{Ctx, During, Result};
 
 use super::Reading;
 use super::column::{Column, GEOMETRIES, Kind};
+use super::expression;
 use super::objects::{Engine, TableEntry};
 use super::want::Want;
-use super::zone;
 use crate::connect::Connection;
 use crate::ddl::create::{CreateTable, NUMBER_OF_TEXT, referred, unqualified};
 use crate::ddl::lex::{Token, tokens};
@@ -37,12 +37,12 @@ pub(crate) struct Table {
     pub(crate) numbers_texts: bool,
     /// The column that counts, if it may be NULL.
     pub(crate) nullable_counter: Option<String>,
-    /// Stored columns that may be differences of unsigned numbers, which are below zero only by the mode NO_UNSIGNED_SUBTRACTION.
-    pub(crate) differences: Vec<String>,
+    /// A column is generated as a difference. Of unsigned numbers MariaDB stores none, and has none in a key, but in its mode NO_UNSIGNED_SUBTRACTION.
+    pub(crate) subtracts: bool,
     /// Its columns that may be otherwise in another session: those that are told in its time zone, and what is generated from them.
     pub(crate) dependent: Vec<String>,
-    /// The stored ones that may be computed otherwise, with their types; and those that are not stored.
-    pub(crate) computed: BTreeMap<String, String>,
+    /// The stored ones that may be computed otherwise; and, of those that depend on the session, those that are not stored.
+    pub(crate) computed: BTreeMap<String, Computed>,
     pub(crate) computed_virtually: Vec<String>,
     /// If its history is kept by transactions, and not by times: the column in which a version ends.
     pub(crate) end_by_transaction: Option<String>,
@@ -52,6 +52,15 @@ pub(crate) struct Table {
     /// What it wants of a server, and the expressions that may want more.
     pub(crate) wants: Vec<Want>,
     pub(crate) said: Vec<String>,
+}
+
+/// A stored column that is computed.
+#[derive(Debug, Clone)]
+pub(crate) struct Computed {
+    /// Its type.
+    pub(crate) declared: String,
+    /// It may be otherwise in another time zone.
+    pub(crate) is_zoned: bool,
 }
 
 /// A column of the primary key, and how its values are compared.
@@ -185,10 +194,26 @@ impl RawColumn {
         wants
     }
 
-    fn is_difference(&self) -> bool {
-        let subtracts = |expression: &str| tokens(expression).any(|token| token == Token::Other("-"));
-        let is_signed = !self.declared.contains("unsigned");
-        is_signed && self.extra.contains("STORED") && self.generated.as_deref().is_some_and(subtracts)
+    /// Whether a value of its type is what it is in any session, and compared as such.
+    fn is_plain(&self) -> bool {
+        let of = |end: &str| self.data_type.ends_with(end);
+        of("int")
+            || of("text")
+            || of("blob")
+            || ["decimal", "varchar", "varbinary", "json"].contains(&self.data_type.as_str())
+    }
+
+    /// How it is computed, if it is stored and may be otherwise when that is done again, as far as its values can be compared.
+    fn computed(&self, raws: &[RawColumn], dependent: &[String]) -> Option<Computed> {
+        let expression = self.generated.as_deref().filter(|_| self.extra.contains("STORED"))?;
+        let is_zoned = expression::depends(expression, dependent);
+        let is_plain = |name: &str| raws.iter().any(|raw| raw.name == name && raw.is_plain());
+        let is_independent = || self.is_plain() && expression::is_independent(expression, is_plain);
+        let is_rounded =
+            ["float", "bit"].contains(&self.data_type.as_str()) || self.declared.starts_with("double(");
+        let is_place = || GEOMETRIES.contains(&self.data_type.as_str());
+        let may_be_otherwise = is_zoned || !is_rounded && !is_place() && !is_independent();
+        may_be_otherwise.then(|| Computed { declared: self.declared.clone(), is_zoned })
     }
 
     /// Whether it is stored, and computed from this column.
@@ -353,16 +378,16 @@ impl Details {
         });
         let key = key.collect();
         let (mut wants, mut said) = (wants.clone(), Vec::new());
-        let has_unsigned = raws.iter().any(|raw| raw.declared.contains("unsigned"));
-        let differences = raws.iter().filter(|raw| has_unsigned && raw.is_difference());
-        let differences = differences.map(|raw| raw.name.clone()).collect();
-        let named = dependent(&raws, zone::names_session);
-        let dependent = dependent(&raws, zone::depends);
-        let (stored, others): (Vec<_>, Vec<_>) = raws.iter().partition(|raw| raw.extra.contains("STORED"));
-        let computed = stored.iter().filter(|raw| raw.is_generated_so(&dependent, zone::depends));
-        let computed = computed.map(|raw| (raw.name.clone(), raw.declared.clone())).collect();
+        let mut generated = raws.iter().filter_map(|raw| raw.generated.as_deref());
+        let subtracts = generated.any(expression::subtracts);
+        let named = dependent(&raws, expression::names_session);
+        let dependent = dependent(&raws, expression::depends);
+        let computed =
+            raws.iter().filter_map(|raw| Some((raw.name.clone(), raw.computed(&raws, &dependent)?)));
+        let computed = computed.collect();
+        let others = raws.iter().filter(|raw| !raw.extra.contains("STORED"));
         // Of quotients nobody could tell whether their digits are enough.
-        let computed_virtually = others.iter().filter(|raw| raw.is_generated_so(&named, zone::names_session));
+        let computed_virtually = others.filter(|raw| raw.is_generated_so(&named, expression::names_session));
         let computed_virtually = computed_virtually.map(|raw| raw.name.clone()).collect();
         let references = raws.iter().filter_map(|raw| raw.reference.clone()).collect();
         for raw in raws {
@@ -421,7 +446,7 @@ impl Details {
             has_disabled_keys: disabled_keys > Some(0),
             numbers_texts: names.iter().any(|name| name == NUMBER_OF_TEXT),
             nullable_counter,
-            differences,
+            subtracts,
             dependent,
             computed,
             computed_virtually,

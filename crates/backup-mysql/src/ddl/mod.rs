@@ -23,6 +23,9 @@ pub(crate) const PLAIN: [&str; 2] = [
      time_zone = '+00:00', timestamp = DEFAULT /*!80400 , restrict_fk_on_non_standard_key = OFF */",
 ];
 
+/// The modes of the sessions that read. Without the one, MariaDB prints the options that an engine does not know as comments.
+pub(crate) const READING: &str = "SET SESSION sql_mode = '' /*M!100000 'IGNORE_BAD_TABLE_OPTIONS' */";
+
 /// And what is computed of unsigned numbers may be below zero.
 pub(crate) const SUBTRACTING: &str =
     "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',NO_UNSIGNED_SUBTRACTION')";

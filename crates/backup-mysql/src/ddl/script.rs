@@ -118,6 +118,9 @@ fn statements(part: &Part, source: &mut dyn PartSource, script: &mut Script<'_>)
     if made_from == SqlSpec::Database {
         say(script, UNIQUE)?;
     }
+    if made_from.subtracts() {
+        say(script, &format!("{SUBTRACTING};\n"))?;
+    }
     while let Some(sql) = source.next_whole()? {
         let Some(context) = made_from.context() else {
             script.statement(|script| write(script, &sql))?;
@@ -144,7 +147,8 @@ fn statements(part: &Part, source: &mut dyn PartSource, script: &mut Script<'_>)
             say(script, &format!("{};\n", collate(now)))?;
         }
     }
-    Ok(())
+    let [_, plain] = PLAIN;
+    if made_from.subtracts() { say(script, &format!("{plain};\n")) } else { Ok(()) }
 }
 
 /// Settings without a mode that MySQL has no more since version 8, if one of these reads them.

@@ -137,12 +137,16 @@ impl Restore {
         history::check(ctx, &here, target.has_infile(), parts)?;
         let stands_in =
             |part: &Part| matches!(spec(part), Ok(SqlSpec::View { stand_ins, .. }) if !stand_ins.is_empty());
+        let subtracts = |part: &Part| {
+            spec::<RowsSpec>(part).is_ok_and(|spec| spec.subtracts)
+                || spec::<SqlSpec>(part).is_ok_and(|spec| spec.subtracts())
+        };
         Ok(Self {
             puts_aside: target.is_whole() && parts.iter().any(stands_in),
             triggers: Mutex::default(),
             config,
             no_owner: request.no_owner,
-            subtracts: parts.iter().any(|part| spec::<RowsSpec>(part).is_ok_and(|spec| spec.subtracts)),
+            subtracts: parts.iter().any(subtracts),
             schema_only: request.content == Content::SchemaOnly,
             source,
             translation,

@@ -1,6 +1,7 @@
 //! What a server reads, computes and checks anew when it comes back, and would then find otherwise.
 
 mod charsets;
+mod differences;
 mod events;
 mod zones;
 

@@ -332,22 +332,6 @@ async fn rows_without_a_partition_come_back(kind: &str) {
     comes_back_the_same(&server, &statements).await;
 }
 
-/// As they are only in a mode of the session that stored them.
-async fn differences_below_zero_come_back(kind: &str) {
-    let Some(server) = Server::find(kind) else { return };
-    let source = server.empty();
-    let statements = [
-        "SET sql_mode = 'NO_UNSIGNED_SUBTRACTION'",
-        "CREATE TABLE differences (a INT UNSIGNED, d BIGINT AS (a - 5) STORED, KEY (d))",
-        "INSERT INTO differences (a) VALUES (1), (7)",
-    ];
-    server.run(Some(&source.path), &statements.map(str::to_owned));
-    for format in [Format::Binary, Format::Sql] {
-        let target = copied(&server, &source, format).await;
-        assert_eq!(server.ask(Some(&target.path), "SELECT * FROM differences"), "1\t-4\n7\t2\n");
-    }
-}
-
 /// As a table, with comments of its own.
 async fn a_sequence_that_was_made_as_a_table_comes_back(kind: &str) {
     let Some(server) = Server::find(kind) else { return };
@@ -409,7 +393,7 @@ async fn rows_without_a_number_come_back_without_one(kind: &str) {
 }
 
 on! {
-    mariadb: defaults_that_count_by_a_lost_sequence_come_back versions_that_ended_before_they_began_are_left_out_and_named members_that_a_collation_takes_for_each_other_come_back differences_below_zero_come_back a_sequence_that_was_made_as_a_table_comes_back tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_left_out_and_named;
-    mariadb11: defaults_that_count_by_a_lost_sequence_come_back versions_that_ended_before_they_began_are_left_out_and_named members_that_a_collation_takes_for_each_other_come_back differences_below_zero_come_back a_sequence_that_was_made_as_a_table_comes_back rows_without_a_partition_come_back tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_left_out_and_named;
-    mysql: doubles_in_json_come_back members_that_a_collation_takes_for_each_other_come_back differences_below_zero_come_back a_primary_key_that_came_late_does_so_again archived_numbers_come_back rows_without_a_partition_come_back rows_without_a_number_come_back_without_one a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_table_without_a_tablespace_comes_back_as_one;
+    mariadb: defaults_that_count_by_a_lost_sequence_come_back versions_that_ended_before_they_began_are_left_out_and_named members_that_a_collation_takes_for_each_other_come_back a_sequence_that_was_made_as_a_table_comes_back tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_left_out_and_named;
+    mariadb11: defaults_that_count_by_a_lost_sequence_come_back versions_that_ended_before_they_began_are_left_out_and_named members_that_a_collation_takes_for_each_other_come_back a_sequence_that_was_made_as_a_table_comes_back rows_without_a_partition_come_back tables_that_no_one_statement_makes_come_back rows_without_a_number_come_back_without_one versions_that_lasted_no_time_come_back a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_table_without_a_tablespace_comes_back_as_one a_history_by_transactions_is_left_out_and_named;
+    mysql: doubles_in_json_come_back members_that_a_collation_takes_for_each_other_come_back a_primary_key_that_came_late_does_so_again archived_numbers_come_back rows_without_a_partition_come_back rows_without_a_number_come_back_without_one a_merge_table_that_its_parts_do_not_fit_is_left_out_with_a_warning keys_that_are_not_kept_are_not_kept a_table_without_a_tablespace_comes_back_as_one;
 }

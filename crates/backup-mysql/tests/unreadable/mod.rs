@@ -14,6 +14,26 @@ on! {
     what_a_role_may_see_is_what_counts: mariadb mariadb11 mysql;
     of_several_grants_the_closest_counts: mariadb mariadb11 mysql;
     a_view_without_what_it_reads_is_kept: mariadb mysql;
+    a_view_that_the_server_does_not_print_is_named: mariadb mariadb11;
+}
+
+/// MariaDB makes a view of a time that it does not read again.
+async fn a_view_that_the_server_does_not_print_is_named(server: Server) {
+    let source = server.empty();
+    let statements = [
+        "CREATE TABLE t (a INT) WITH SYSTEM VERSIONING",
+        "CREATE VIEW v AS SELECT a FROM t FOR SYSTEM_TIME AS OF '2030-01-01'",
+        "CREATE VIEW w AS SELECT a FROM t",
+    ];
+    server.run(Some(&source.path), &statements.map(str::to_owned));
+    let manager = manager(&storage());
+    let error = manager.backup(&source).await.unwrap_err();
+    assert!(error.to_string().contains("view v cannot be read"), "{error}");
+    let backup = manager.backup_with(&source, skipping()).await.unwrap();
+    assert_eq!(backup.left_out, [format!("view {}.v", source.path)]);
+    let target = server.empty();
+    manager.restore(&BackupRef::from(&backup.id), &target, RestoreOptions::default()).await.unwrap();
+    assert_eq!(server.ask(Some(&target.path), "SHOW TABLES"), "t\nw\n");
 }
 
 fn including(patterns: &[&str]) -> BackupOptions {

@@ -27,7 +27,7 @@ impl Plan<'_> {
         let empty = empty::of(ctx, connection, table).await?;
         let partitions = misplaced::partitions(ctx, connection, table).await?;
         let offset = self.zones.get(&table.name).and_then(|zone| zone.offset);
-        let subtracts = has_differences_below_zero(ctx, connection, table).await?;
+        let subtracts = self.subtracts(table);
         if !partitions.is_empty() {
             if uncounted.is_some() {
                 return Err(uncounted::refused(table, "others lie in no partition"));
@@ -169,15 +169,5 @@ async fn has_past(ctx: &Ctx, connection: &mut Connection, table: &Table) -> Resu
     let Some(end) = table.columns.last() else { return Ok(false) };
     let end = identifier(&end.name);
     let sql = format!("SELECT 1 FROM {} WHERE UNIX_TIMESTAMP({end}) NOT IN ({NEVER}) LIMIT 1", table.from());
-    Ok(!connection.rows(ctx, &sql).await?.is_empty())
-}
-
-/// Whether a stored difference of unsigned numbers is below zero, or may be such a one.
-async fn has_differences_below_zero(ctx: &Ctx, connection: &mut Connection, table: &Table) -> Result<bool> {
-    if table.differences.is_empty() {
-        return Ok(false);
-    }
-    let below: Vec<_> = table.differences.iter().map(|name| format!("{} < 0", identifier(name))).collect();
-    let sql = format!("SELECT 1 FROM {} WHERE {} LIMIT 1", table.from(), below.join(" OR "));
     Ok(!connection.rows(ctx, &sql).await?.is_empty())
 }

@@ -7,8 +7,8 @@ use crate::ddl::lex::{Token, tokens};
 pub(crate) struct Index {
     pub(crate) name: String,
     pub(crate) columns: Vec<String>,
-    /// What it is of besides columns, as one text.
-    pub(crate) expressions: String,
+    /// What it is of besides columns.
+    pub(crate) expressions: Vec<String>,
 }
 
 impl CreateTable<'_> {
@@ -17,6 +17,12 @@ impl CreateTable<'_> {
         let is_key =
             |item: &&Item<'_>| item.first_word().is_some_and(|word| word.is("KEY") || word.is("UNIQUE"));
         self.items.iter().filter(is_key).map(index).collect()
+    }
+
+    /// What says into which partition a row goes.
+    pub(crate) fn partitioned_by(&self) -> Vec<String> {
+        let tail = Item::parse(self.tail);
+        ["HASH", "RANGE", "LIST"].into_iter().filter_map(|word| behind(&tail, word)).collect()
     }
 
     /// Whether anything is computed of its rows: a column, a key, or whether a constraint holds.
@@ -55,17 +61,27 @@ impl CreateTable<'_> {
 }
 
 fn index(item: &Item<'_>) -> Index {
-    let (mut columns, mut expressions, mut depth) = (Vec::new(), String::new(), 0usize);
+    let (mut columns, mut expressions, mut depth) = (Vec::new(), Vec::<String>::new(), 0usize);
+    // How much of a column is in the key stands behind its name.
+    let (mut is_expression, mut is_behind_name) = (false, false);
     for token in tokens(item.sql) {
         match token {
-            Token::Other("(") => depth += 1,
+            Token::Other("(") => {
+                depth += 1;
+                if depth == 2 {
+                    is_expression = !is_behind_name;
+                    expressions.extend(is_expression.then(String::new));
+                    continue;
+                }
+            }
             Token::Other(")") => depth = depth.saturating_sub(1),
             _ => {}
         }
-        match depth {
-            0 => {}
-            1 => columns.extend(token.name()),
-            _ => expressions.push_str(token.as_str()),
+        if depth == 1 {
+            columns.extend(token.name());
+            is_behind_name = token.name().is_some();
+        } else if let (true, true, Some(expression)) = (depth > 1, is_expression, expressions.last_mut()) {
+            expression.push_str(token.as_str());
         }
     }
     Index { name: item.name().unwrap_or_default(), columns, expressions }
@@ -118,7 +134,14 @@ mod tests {
         let [unique, functional] = found.collect::<Vec<_>>().try_into().unwrap();
         assert_eq!((unique.0.as_str(), unique.1.as_str()), ("u", "a b"));
         assert_eq!((functional.0.as_str(), functional.1.as_str()), ("f", "c"));
-        assert!(functional.2.contains("cast(`ts` as date") && !functional.2.contains("`c`"));
+        assert_eq!((unique.2, functional.2), (vec![], vec!["cast(`ts` as date)".to_owned()]));
+    }
+
+    #[test]
+    fn what_partitions_are_by_is_found() {
+        let tail = ") ENGINE=InnoDB COMMENT='HASH (x)'\n/*!50100 PARTITION BY RANGE ((`a` - 10))\n(PARTITION p0 VALUES LESS THAN (5) ENGINE = InnoDB) */";
+        let sql = format!("CREATE TABLE `t` (`a` int{tail}");
+        assert_eq!(CreateTable::parse(&sql).unwrap().partitioned_by(), ["(`a` - 10)"]);
     }
 
     #[test]
