@@ -68,10 +68,10 @@ fn formats(fixture: &dyn EngineFixture) -> Vec<Format> {
 
 /// In every object of a backup, at its start, at its end and at places between.
 pub async fn every_flipped_byte_is_noticed(fixture: &dyn EngineFixture) {
-    let untouched = Untouched::new(fixture).await;
     for format in formats(fixture) {
         let repository = Repository::new(fixture).format(format);
         let backup = backup(fixture, &repository).await;
+        let untouched = Untouched::new(fixture).await;
         for key in objects(&*repository.storage).await {
             let size =
                 repository.storage.head(&key).await.expect("it answers").expect("it is there").size as usize;
@@ -90,10 +90,10 @@ pub async fn every_flipped_byte_is_noticed(fixture: &dyn EngineFixture) {
 
 /// Objects that lost their end, and objects that are gone.
 pub async fn what_is_cut_off_or_missing_is_noticed(fixture: &dyn EngineFixture) {
-    let untouched = Untouched::new(fixture).await;
     for format in formats(fixture) {
         let repository = Repository::new(fixture).format(format);
         let backup = backup(fixture, &repository).await;
+        let untouched = Untouched::new(fixture).await;
         for key in objects(&*repository.storage).await {
             let whole = repository.storage.get(&key, None).await.expect("it is there");
             for length in [0, 1, whole.len() / 2, whole.len() - 1] {
