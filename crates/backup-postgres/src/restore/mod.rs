@@ -32,7 +32,7 @@ use crate::connect::Session;
 use crate::ddl::quote::ident;
 use crate::rows;
 use crate::scratch::is_scratch;
-use crate::spec::{SqlSpec, gate, read};
+use crate::spec::{SqlSpec, read};
 use gates::Gates;
 use globals::Globals;
 use publish::Unpublished;
@@ -292,8 +292,7 @@ impl RestoreSession for Restore {
     }
 
     async fn load(&self, ctx: &Ctx, part: &Part, input: &mut PartReader) -> Result<()> {
-        let gate = gate(part)?;
-        self.gates.wait(ctx, gate).await?;
+        self.gates.wait(ctx, part).await?;
         let permit = ctx.run(async { self.free.acquire().await.map_err(|_| Self::lost()) }).await?;
         let session = self.idle().pop().ok_or_else(Self::lost)?;
         // A session that failed is not used again.
@@ -308,8 +307,7 @@ impl RestoreSession for Restore {
         }
         self.idle().push(session);
         drop(permit);
-        self.gates.done(gate);
-        Ok(())
+        self.gates.done(part)
     }
 
     async fn finish(mut self: Box<Self>, ctx: &Ctx) -> Result<()> {
