@@ -60,6 +60,12 @@ pub(crate) struct SqlSpec {
     /// The oldest major version that knows what its statements say, if not all do, and what that is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) since: Option<(u32, String)>,
+    /// The newest major version that takes what its statements say, if not all do, and what that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<(u32, String)>,
+    /// Whether only a server that was built with ICU knows what it makes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) icu: bool,
     /// How to create the database, in its first part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) database: Option<DatabaseSpec>,

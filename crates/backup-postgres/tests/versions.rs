@@ -4,7 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use backup_core::{ErrorKind, RestoreOptions};
+use std::sync::Arc;
+
+use backup_core::{Ctx, ErrorKind, RestoreOptions};
+use backup_testkit::told::Told;
 
 mod backups;
 mod server;
@@ -214,5 +217,78 @@ async fn a_newer_version_takes_everything() {
         let restored = manager.restore(&backup, &newer.url(&copy), RestoreOptions::default()).await;
         restored.unwrap_or_else(|error| panic!("{} into {}: {error}", older.major(), newer.major()));
         assert_eq!(newer.contents(&copy), older.contents(&source));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_newer_version_does_not_take_or_was_not_built_with_is_said_beforehand() {
+    const GENERATED: &str = "CREATE TABLE plain (a int, b int); CREATE TABLE own (b int GENERATED ALWAYS AS (a * 2) STORED) INHERITS (plain); INSERT INTO own VALUES (1)";
+    let servers = server::servers();
+    for (server, target) in
+        servers.iter().flat_map(|server| servers.iter().map(move |target| (server, target)))
+    {
+        if server.major() > target.major() {
+            continue;
+        }
+        let icu = |server: &Server| {
+            server.ask("postgres", "SELECT count(*) FROM pg_collation WHERE collname ~ '-x-icu$'").trim()
+                != "0"
+        };
+        let trials = [
+            (server.major() < 16, GENERATED, "table public.own: a generated column", target.major() >= 16),
+            (
+                icu(server),
+                "CREATE COLLATION sorts (provider = icu, locale = 'de')",
+                "ICU, by which these sort: collation public.sorts",
+                !icu(target),
+            ),
+        ];
+        for (is_possible, made, told, is_refused) in trials {
+            if !is_possible {
+                continue;
+            }
+            let source = server.create();
+            server.psql(&source, made);
+            let (manager, backup) = backed_up(server, &source).await;
+            let copy = target.create();
+            let restored = manager.restore(&backup, &target.url(&copy), RestoreOptions::default()).await;
+            if is_refused {
+                let refused = restored.unwrap_err().to_string();
+                assert!(refused.contains(told) && !refused.contains("SQLSTATE"), "{refused}");
+            } else {
+                restored.unwrap();
+                assert_eq!(target.contents(&copy), server.contents(&source));
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_whose_compression_the_server_was_not_built_with_have_its_own() {
+    let servers = server::servers();
+    let lz4 = |server: &&Server| {
+        let sql = "SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression'";
+        server.ask("postgres", sql).trim() == "t"
+    };
+    for server in servers.iter().filter(lz4) {
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE TABLE t (a text COMPRESSION lz4, b text COMPRESSION pglz); INSERT INTO t SELECT repeat(i::text, 9000), i FROM generate_series(1, 9) i;
+             CREATE MATERIALIZED VIEW m AS SELECT a FROM t; ALTER MATERIALIZED VIEW m ALTER a SET COMPRESSION lz4;
+             CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; CREATE FOREIGN TABLE f (a text COMPRESSION lz4) SERVER s",
+        );
+        let (manager, backup) = backed_up(server, &source).await;
+        for target in servers.iter().filter(|target| target.major() >= server.major()) {
+            let told = Arc::new(Told::default());
+            let manager = manager.clone().with_context(Ctx::new().with_progress(told.clone()));
+            let copy = target.create();
+            manager.restore(&backup, &target.url(&copy), RestoreOptions::default()).await.unwrap();
+            assert_eq!(target.contents(&copy), server.contents(&source));
+            let warnings = told.warnings();
+            let expected = if lz4(&target) { 0 } else { 2 };
+            assert_eq!(warnings.len(), expected, "{warnings:?}");
+            assert!(expected == 0 || told.has("a column of table public.t is compressed"), "{warnings:?}");
+        }
     }
 }

@@ -135,6 +135,7 @@ pub(super) async fn collations(reader: Reader<'_>, catalog: &mut Catalog) -> Res
         let what = format!("COLLATION {}", qualified(schema, name));
         let create = format!("CREATE {what} ({})", collation(&row)?);
         let mut node = Node::sql("collation", name, Rank::Objects, vec![create]).in_schema(schema);
+        node.icu = row.text("provider")? == "i";
         if row.text("provider")? == "b" {
             node.since(17, "a collation of the built-in provider");
         }

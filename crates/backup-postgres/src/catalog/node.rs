@@ -95,6 +95,10 @@ pub(crate) struct Node {
     pub(crate) tablespace: Option<String>,
     /// The oldest major version that knows what its statements say, if not all do, and what that is.
     pub(crate) since: Option<(u32, &'static str)>,
+    /// The newest major version that takes what its statements say, if not all do, and what that is.
+    pub(crate) until: Option<(u32, &'static str)>,
+    /// Whether only a server that was built with ICU knows it.
+    pub(crate) icu: bool,
     /// Statements about its owner and its privileges.
     pub(crate) owners: Vec<String>,
     pub(crate) roles: BTreeSet<String>,
@@ -119,6 +123,8 @@ impl Node {
             body: Body::Sql(statements),
             tablespace: None,
             since: None,
+            until: None,
+            icu: false,
             comments: Vec::new(),
             owners: Vec::new(),
             roles: BTreeSet::new(),

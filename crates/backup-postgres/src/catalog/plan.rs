@@ -139,6 +139,8 @@ fn part(
                 extension: node.extension,
                 tablespace: node.tablespace,
                 since: node.since.map(|(version, what)| (version, what.to_owned())),
+                until: node.until.map(|(version, what)| (version, what.to_owned())),
+                icu: node.icu,
                 database: node.database,
                 announced_by: node.announced_by.and_then(|id| ids.get(&id).copied()),
             };

@@ -127,6 +127,9 @@ fn table(catalog: &mut Catalog, parts: &Parts<'_>, relation: &Relation, row: &Fi
     if parts.columns_of(relation).iter().any(|column| column.is_multirange) {
         node.since(14, "multiranges");
     }
+    if parts.columns_of(relation).iter().any(|column| is_generated_unlike_parents(parts, relation, column)) {
+        node.until = Some((15, "a generated column whose parent's is not generated"));
+    }
     let id = catalog.add(relation.key(), node);
     if let Some(dummy) = dummy(parts, relation, row)? {
         catalog.dummies.insert(id, dummy);
@@ -270,10 +273,11 @@ fn column_definition(
     Some(format!("{} {}{compression}{sql}", ident(&column.name), column.declared))
 }
 
-/// What is said of how a foreign table's column is compressed, which it is not: only the statement that makes the table may say that.
+/// What is said of how a foreign table's column is compressed, which it is not: only the statement that makes the table may say that. Not every
+/// server knows another method than its own.
 fn compression<'a>(relation: &Relation, column: &'a Attribute) -> Option<&'a str> {
     let of_foreign = (relation.kind == RelationKind::Foreign).then_some(&column.settings)?;
-    of_foreign.iter().find(|setting| setting.starts_with(SET_COMPRESSION))?.strip_prefix("SET ")
+    of_foreign.iter().find(|setting| *setting == "SET COMPRESSION pglz")?.strip_prefix("SET ")
 }
 
 /// What a column's definition says of how it is generated.
@@ -293,6 +297,11 @@ fn inherits_expression(parts: &Parts<'_>, relation: &Relation, column: &Attribut
             .any(|(_, of)| expression(of) == expression(column))
     };
     is_reordered(parts, relation) || column.inherited && !relation.is_partition && is_inherited()
+}
+
+/// Whether a column is generated, and that of a parent is not.
+fn is_generated_unlike_parents(parts: &Parts<'_>, relation: &Relation, column: &Attribute) -> bool {
+    column.generated.is_some() && of_parents(parts, relation, column).iter().any(|of| of.generated.is_none())
 }
 
 /// The columns of all parents of a relation, and the parent that each is of.

@@ -23,6 +23,10 @@ pub(super) struct Wanted {
     own_tablespaces: BTreeSet<String>,
     /// What versions before this one do not know, and of which objects.
     newer: Vec<(u32, String)>,
+    /// What versions after this one do not take, and of which objects.
+    older: Vec<(u32, String)>,
+    /// What only a server knows that was built with ICU.
+    icu: Vec<String>,
     pub(super) database: Option<DatabaseSpec>,
 }
 
@@ -51,7 +55,10 @@ pub(super) fn wanted(parts: &[Part], request: &RestoreRequest) -> Result<Wanted>
         }
         wanted.extensions.extend(spec.extension);
         wanted.tablespaces.extend(spec.tablespace);
-        wanted.newer.extend(spec.since.map(|(version, what)| (version, format!("{}: {what}", part.object))));
+        let of_part = |(version, what)| (version, format!("{}: {what}", part.object));
+        wanted.newer.extend(spec.since.map(of_part));
+        wanted.older.extend(spec.until.map(of_part));
+        wanted.icu.extend(spec.icu.then(|| part.object.to_string()));
         wanted.database = wanted.database.or(spec.database);
     }
     wanted.roles = &wanted.roles - &wanted.own_roles;
@@ -88,9 +95,16 @@ impl Wanted {
         Ok(())
     }
 
-    /// An error that lists what an older server than the backup's does not know.
+    /// An error that lists what an older server than the backup's does not know, and what a newer one does not take any more.
     pub(super) fn check_version(&self, ctx: &Ctx, version: u32) -> Result<()> {
         let Some(of) = self.database.as_ref().and_then(|database| database.version) else { return Ok(()) };
+        let older: Vec<&str> =
+            self.older.iter().filter(|(until, _)| *until < version).map(|(_, what)| what.as_str()).collect();
+        if !older.is_empty() {
+            let message = format!("PostgreSQL {version} does not take any more: {}", listed(&older));
+            return Err(Error::unsupported(message)
+                .hint("alter them in the source and back that up, or restore into an older server"));
+        }
         if version >= of {
             return Ok(());
         }
@@ -102,11 +116,8 @@ impl Wanted {
             ));
             return Ok(());
         }
-        let mut named = newer.iter().take(NAMED).copied().collect::<Vec<_>>().join("; ");
-        if newer.len() > NAMED {
-            named += &format!("; and {} more", newer.len() - NAMED);
-        }
-        let message = format!("PostgreSQL {version} does not know what PostgreSQL {of} has: {named}");
+        let message =
+            format!("PostgreSQL {version} does not know what PostgreSQL {of} has: {}", listed(&newer));
         Err(Error::unsupported(message).hint("restore into a newer server, or only what it knows (--table)"))
     }
 
@@ -124,7 +135,7 @@ impl Wanted {
         }
     }
 
-    /// An error that lists all roles and extensions that the server lacks.
+    /// An error that lists all roles and extensions that the server lacks, and what ICU would sort if it had that.
     pub(super) async fn check(&self, ctx: &Ctx, session: &Session) -> Result<()> {
         self.check_version(ctx, session.version / 10_000)?;
         let missing = async |sql: &str, wanted: &BTreeSet<String>| {
@@ -148,16 +159,36 @@ impl Wanted {
         if !extensions.is_empty() {
             lacks.push(format!("the extensions {extensions}"));
         }
+        if !self.icu.is_empty() {
+            // A server that was built with it has all of its collations.
+            let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_collation WHERE collname ~ '-x-icu$') AS icu";
+            let rows = session.rows(ctx, sql, &[]).await?;
+            if !rows.first().map(|row| column::<bool>(row, "icu")).transpose()?.unwrap_or(false) {
+                let names: Vec<&str> = self.icu.iter().map(String::as_str).collect();
+                lacks.push(format!("ICU, by which these sort: {}", listed(&names)));
+            }
+        }
         if lacks.is_empty() {
             return Ok(());
         }
-        let hint = if roles.is_empty() {
+        let hint = if roles.is_empty() && extensions.is_empty() {
+            "restore into a server that was built with ICU, or only what needs none of it (--table)"
+        } else if roles.is_empty() {
             "install the extensions' packages on the server"
         } else {
             "create the roles, have the backup bring them (--globals), or restore without owners and privileges (--no-owner)"
         };
         Err(Error::new(ErrorKind::NotFound, format!("the server lacks {}", lacks.join(" and "))).hint(hint))
     }
+}
+
+/// Some of them, and how many more there are.
+fn listed(names: &[&str]) -> String {
+    let mut named = names.iter().take(NAMED).copied().collect::<Vec<_>>().join("; ");
+    if names.len() > NAMED {
+        named += &format!("; and {} more", names.len() - NAMED);
+    }
+    named
 }
 
 /// Whether a database is like a new one, so that nothing is lost when another takes its place.

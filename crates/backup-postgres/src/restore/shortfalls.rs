@@ -24,6 +24,8 @@ const MEMBERS: &str = "operator family members";
 const NOT_THERE: [&str; 5] = ["42883", NO_TABLE, "42703", "3F000", NO_OBJECT];
 const NO_TABLE: &str = "42P01";
 const NO_OBJECT: &str = "42704";
+/// What the server says of what it could do if it had been built with it.
+const NOT_BUILT_IN: &str = "0A000";
 /// What is to be made is there.
 const THERE: &str = "42710";
 /// A table's definition cannot be so: here, what a parent has a child cannot be without.
@@ -45,6 +47,9 @@ pub(super) async fn statement(ctx: &Ctx, session: &Session, part: &Part, sql: &s
         INDEX_OF_CONTENTS => index_of_contents(part, &error),
         _ if sql_state(&error) == Some(INHERITED) && sql.ends_with(" DROP NOT NULL") => {
             Some(not_null(part, &error))
+        }
+        _ if sql_state(&error) == Some(NOT_BUILT_IN) && sql.ends_with(" SET COMPRESSION lz4") => {
+            Some(compression(part, &error))
         }
         "constraint" if sql_state(&error) == Some(DANGLES) => dangling(ctx, session, part, sql, &error).await,
         _ => match take_out(ctx, session, part, sql, &error).await? {
@@ -110,6 +115,11 @@ fn members(part: &Part, error: &Error) -> Option<String> {
     }
     (error.kind() == ErrorKind::PermissionDenied)
         .then(|| format!("{} may not be as they were: only a superuser may add them", part.object))
+}
+
+/// A server may have been built without it, and rows are the same.
+fn compression(part: &Part, error: &Error) -> String {
+    format!("a column of {} is compressed as the server has it by default: {error}", part.object)
 }
 
 /// Only a superuser may say how triggers of keys fire, and another version may have others.
