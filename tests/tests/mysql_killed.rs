@@ -68,9 +68,7 @@ fn kill_at(place: &Place, server: &Server, target: &str, arguments: &[&str], mom
     wait_until(moment, || child.try_wait().unwrap().is_some() || server.ask(None, &asked) == "1\n");
     child.kill().unwrap();
     let whole = child.wait().unwrap().success();
-    // What it was told last a server still does.
-    let sessions = format!("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = '{target}'");
-    wait_until("the server notices that its client is gone", || server.ask(None, &sessions) == "0\n");
+    server.wait_until_left(target);
     whole
 }
 

@@ -29,9 +29,10 @@ mod visible;
 pub(crate) mod want;
 mod zone;
 
-use backup_core::{Error, Result};
+use backup_core::{Ctx, Error, Result};
 
-use crate::connect::Row;
+use crate::connect::{Connection, Row};
+use crate::ddl::quote::identifier;
 use crate::error::malformed;
 
 /// The databases of the server's own, which are nobody's to back up or to restore into.
@@ -39,6 +40,14 @@ const OF_THE_SERVER: [&str; 4] = ["information_schema", "performance_schema", "m
 
 pub(crate) fn is_of_the_server(database: &str) -> bool {
     OF_THE_SERVER.iter().any(|name| database.eq_ignore_ascii_case(name))
+}
+
+/// The statement that makes a table.
+pub(crate) async fn create_table(ctx: &Ctx, connection: &mut Connection, table: &str) -> Result<String> {
+    let row = connection.row(ctx, &format!("SHOW CREATE TABLE {}", identifier(table))).await?;
+    let mut row = Reading::new(row);
+    row.text()?;
+    row.text()
 }
 
 /// Reads the fields of a row of metadata one after the other.

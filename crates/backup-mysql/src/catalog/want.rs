@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use backup_core::{Ctx, Result};
 use serde::{Deserialize, Serialize};
 
-use super::Reading;
 use super::objects::{Engine, Objects, Routine};
 use super::table::Table;
+use super::{Reading, create_table};
 use crate::connect::Connection;
 use crate::ddl::create::CreateTable;
 use crate::ddl::lex::{Token, code};
 use crate::ddl::program;
-use crate::ddl::quote::{identifier, text};
+use crate::ddl::quote::text;
 use crate::error::code as number;
 use crate::snapshot::is_denied;
 
@@ -236,7 +236,7 @@ impl Wants {
                 "VECTOR" => wants.push(Want::VectorIndex),
                 // In others it is the server that makes a unique index of long texts out of it.
                 "HASH" if !is_memory => wants.push(Want::LongUnique),
-                "FULLTEXT" => wants.extend(parser(&create(ctx, connection, &table).await?, &index)),
+                "FULLTEXT" => wants.extend(parser(&create_table(ctx, connection, &table).await?, &index)),
                 _ => {}
             }
             said.extend(expression.map(|sql| ("table", table.clone(), sql)));
@@ -283,7 +283,7 @@ impl Wants {
             said.push(("table", table, clause));
         }
         for table in with_periods {
-            let sql = create(ctx, connection, &table).await?;
+            let sql = create_table(ctx, connection, &table).await?;
             let all: Vec<_> = code(&sql).collect();
             if all.windows(2).any(|pair| matches!(pair, [a, b] if a.is("PERIOD") && b.is("FOR"))) {
                 self.all("table", &table).insert(Want::Period);
@@ -303,7 +303,7 @@ impl Wants {
             return Ok(());
         }
         for table in tables.iter().filter(|table| table.is_partitioned) {
-            let sql = create(ctx, connection, &table.name).await?;
+            let sql = create_table(ctx, connection, &table.name).await?;
             let all: Vec<_> = code(&sql).collect();
             let is_default = |three: &[Token<'_>]| matches!(three, [a, Token::Name(_), b] if a.is("PARTITION") && b.is("DEFAULT"));
             if all.windows(3).any(is_default) {
@@ -326,7 +326,7 @@ impl Wants {
             return Ok(());
         }
         for table in tables.iter().filter(|table| table.engine == Engine::InnoDb) {
-            let sql = create(ctx, connection, &table.name).await?;
+            let sql = create_table(ctx, connection, &table.name).await?;
             let named = CreateTable::parse(&sql)?.tablespaces().into_iter();
             let shared = named.filter(|name| !name.starts_with(OF_INNODB)).map(Want::Tablespace);
             self.all("table", &table.name).extend(shared);
@@ -476,13 +476,6 @@ async fn programs(
         }
     }
     Ok(())
-}
-
-async fn create(ctx: &Ctx, connection: &mut Connection, table: &str) -> Result<String> {
-    let row = connection.row(ctx, &format!("SHOW CREATE TABLE {}", identifier(table))).await?;
-    let mut row = Reading::new(row);
-    row.text()?;
-    row.text()
 }
 
 /// The parser of a full-text index, if it is not the one that every server has.

@@ -6,7 +6,7 @@ use backup_core::{Ctx, Result};
 use super::Reading;
 use super::expression::{depends, names_session, subtracts};
 use super::table::{Computed, Table};
-use super::{empty, uncounted};
+use super::{create_table, empty, uncounted};
 use crate::connect::Connection;
 use crate::ddl::create::CreateTable;
 use crate::ddl::quote::identifier;
@@ -68,16 +68,13 @@ pub(super) async fn of(
     has_expressions: bool,
 ) -> Result<Zone> {
     // MariaDB looks at no CHECK when a whole table comes back, and has no expressions in keys.
-    let has_expressions = has_expressions && !connection.version.is_mariadb;
     let is_mysql = !connection.version.is_mariadb;
+    let has_expressions = has_expressions && is_mysql;
     let may_subtract = is_mysql && (table.subtracts || table.is_partitioned);
     if table.computed.is_empty() && table.computed_virtually.is_empty() && !has_expressions && !may_subtract {
         return Ok(Zone::default());
     }
-    let row = connection.row(ctx, &format!("SHOW CREATE TABLE {}", identifier(&table.name))).await?;
-    let mut row = Reading::new(row);
-    row.text()?;
-    let create = row.text()?;
+    let create = create_table(ctx, connection, &table.name).await?;
     let create = CreateTable::parse(&create)?;
     let mut conditions = stored(&create, table);
     if has_expressions {

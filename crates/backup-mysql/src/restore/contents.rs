@@ -16,6 +16,10 @@ pub(super) const MARKER: &str = "lifeboat_restore_is_incomplete";
 /// of them is incomplete.
 pub(super) const MARKER_OF_SOME: &str = "lifeboat_restore_of_some_is_incomplete";
 
+/// What both hold: names of objects, or of databases. A server may want every table to have a primary key, and may make others of another engine.
+pub(super) const MARKED: &str =
+    "(name VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY) ENGINE=InnoDB";
+
 /// An object by its kind, as DROP calls it, and its name.
 pub(super) type Named = (&'static str, String);
 

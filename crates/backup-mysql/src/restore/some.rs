@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use backup_core::{Ctx, Result};
 
-use super::contents::{MARKER_OF_SOME, Named};
+use super::contents::{MARKED, MARKER_OF_SOME, Named};
 use crate::catalog::Reading;
 use crate::connect::Connection;
 use crate::ddl::quote::{identifier, text};
@@ -45,9 +45,7 @@ pub(super) async fn mark(
         return Ok(());
     }
     let marker = marker(database);
-    let make = format!(
-        "CREATE TABLE IF NOT EXISTS {marker} (name VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY) ENGINE=InnoDB"
-    );
+    let make = format!("CREATE TABLE IF NOT EXISTS {marker} {MARKED}");
     let rows: Vec<_> = names.iter().map(|name| format!("SELECT {} AS name", text(name))).collect();
     // Were it there without rows when we are killed, it would mark the database and name nothing that may be replaced.
     let in_one = format!("{make} {}", rows.join(" UNION ALL "));

@@ -12,7 +12,7 @@ use backup_core::{Content, Ctx, Error, ErrorKind, Existing, Part, RestoreRequest
 use tokio::sync::Mutex;
 
 use super::alone::Alone;
-use super::contents::{self, MARKER, Named};
+use super::contents::{self, MARKED, MARKER, Named};
 use super::proof;
 use super::session::Session;
 use super::some;
@@ -306,12 +306,7 @@ impl Target {
 
     /// Marks the database, and looks again what is in it: between the first look and now anybody may have made something.
     async fn mark(&self, ctx: &Ctx, connection: &mut Connection, database: &str) -> Result<BTreeSet<Named>> {
-        // A server may want every table to have a primary key.
-        let marker = format!(
-            "{}.{} (name VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY) ENGINE=InnoDB",
-            identifier(database),
-            identifier(MARKER)
-        );
+        let marker = format!("{}.{} {MARKED}", identifier(database), identifier(MARKER));
         if self.was_marked {
             for name in &self.left_stand_ins {
                 connection.define(ctx, drop_database(name).as_bytes()).await?;

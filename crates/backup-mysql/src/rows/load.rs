@@ -6,9 +6,9 @@ use super::batch::{Batch, Statement, WARNINGS};
 use super::inexact::{Inexact, Turn};
 use super::members::NoMembers;
 use super::text::{FORMAT, TextRows};
-use crate::catalog::Reading;
 use crate::catalog::column::Kind;
 use crate::catalog::spec::RowsSpec;
+use crate::catalog::{Reading, create_table};
 use crate::connect::{Connection, Done, INFILE};
 use crate::ddl::create::CreateTable;
 use crate::ddl::quote::identifier;
@@ -246,10 +246,8 @@ impl Target<'_> {
 
     /// Whether the server computes anything of the rows: what it says of that is as it was in the source.
     async fn computes(&self, connection: &mut Connection) -> Result<bool> {
-        let show = format!("SHOW CREATE TABLE {}", identifier(self.table));
-        let mut row = Reading::new(connection.row(self.ctx, &show).await?);
-        row.text()?;
-        Ok(CreateTable::parse(&row.text()?)?.computes())
+        let create = create_table(self.ctx, connection, self.table).await?;
+        Ok(CreateTable::parse(&create)?.computes())
     }
 
     /// The server leaves out rows, and changes values, where it could refuse them: nothing of that may have happened. Of values that are no

@@ -108,13 +108,7 @@ async fn is_as_it_was_or_said(
     target: &str,
     (before, error): (&str, &backup_core::Error),
 ) -> bool {
-    // What it was told last a server still does.
-    let sessions = format!("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = '{target}'");
-    let until = Instant::now() + Duration::from_secs(60);
-    while server.ask(None, &sessions).trim() != "0" {
-        assert!(Instant::now() < until, "the server has not noticed that its client is gone");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    server.wait_until_left(target);
     let as_it_was = server.dump(target) == before;
     if !as_it_was {
         let told = error.to_string();

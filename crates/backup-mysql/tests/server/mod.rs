@@ -7,6 +7,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use backup_core::{DatabaseUrl, Secret};
 
@@ -181,6 +182,16 @@ impl Server {
         let script = format!("DELIMITER {DELIMITER}\n{query}\n{DELIMITER}\n");
         let arguments = ["--binary-mode", "--batch", "--skip-column-names"];
         String::from_utf8(self.feed(database, script.as_bytes(), &arguments)).unwrap()
+    }
+
+    /// Waits until nobody is in a database: what a client that is gone was told last, the server still does.
+    pub(crate) fn wait_until_left(&self, database: &str) {
+        let sessions = format!("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = '{database}'");
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while self.ask(None, &sessions) != "0\n" {
+            assert!(Instant::now() < deadline, "the server has not noticed that its client is gone");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Everything in a database, by the server's own dump program, whatever the database is called; rows of a table in the order of their

@@ -7,10 +7,8 @@ use backup_core::{Error, Result};
 use super::node::{Announced, Catalog, Dummy, Key, Node, NodeId, Rank, class};
 use super::readable::{readable, with_argument};
 use super::reader::{Fields, OURS, Reader};
+use crate::ddl::create::making;
 use crate::ddl::quote::{ident, literal, qualified};
-
-/// How the server's statement begins that makes a function.
-const OR_REPLACE: &str = "CREATE OR REPLACE ";
 
 pub(super) async fn functions(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
     let body = reader.since(14, "pg_catalog.pg_get_function_sqlbody(p.oid)", "NULL::text");
@@ -55,8 +53,8 @@ pub(super) async fn functions(reader: Reader<'_>, catalog: &mut Catalog) -> Resu
         let (kind, word) =
             if row.text("kind")? == "p" { ("procedure", "PROCEDURE") } else { ("function", "FUNCTION") };
         // Nothing of a backup is to take the place of what is there.
-        let statement = statement.trim_end_matches('\n').replacen(OR_REPLACE, "CREATE ", 1);
-        let statement = statement.as_str();
+        let statement = making(statement.trim_end_matches('\n'));
+        let statement = statement.as_ref();
         let body = row.maybe("body")?;
         let said = match (body, row.get::<Vec<i32>>("unnamed")?.as_slice()) {
             (None, _) => statement.to_owned(),

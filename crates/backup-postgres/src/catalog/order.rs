@@ -7,6 +7,7 @@ use backup_core::{Error, Result};
 
 use super::depend::reached;
 use super::node::{Announced, Body, Catalog, Dummy, Node, NodeId, Rank};
+use crate::ddl::create::replacing;
 
 /// The ids of all nodes in their order. Raises ranks where something needs what comes late.
 pub(super) fn order(catalog: &mut Catalog) -> Result<Vec<NodeId>> {
@@ -182,7 +183,7 @@ fn announce(catalog: &mut Catalog, id: NodeId, dummy: Dummy) -> Result<()> {
         }
         Announced::Function => {
             for sql in statements.iter_mut().take(1) {
-                *sql = sql.replacen("CREATE ", "CREATE OR REPLACE ", 1);
+                *sql = replacing(sql).into_owned();
             }
             real.kind = "function definition";
         }

@@ -3,6 +3,7 @@
 use backup_core::{Ctx, Error, Part, Result};
 
 use crate::connect::{Session, column};
+use crate::ddl::create::replacing;
 use crate::ddl::quote::ident;
 use crate::error::sql_state;
 use crate::spec::{SqlSpec, read};
@@ -56,8 +57,7 @@ async fn replace(ctx: &Ctx, session: &Session, identity: &str, sql: &str) -> Res
         Err(error) => return Err(error),
     }
     // What others need may be replaced, if it is a function or a view.
-    let replace = sql.replacen("CREATE ", "CREATE OR REPLACE ", 1);
-    match session.statement_alone(ctx, &replace).await {
+    match session.statement_alone(ctx, &replacing(sql)).await {
         Ok(()) => Ok(TakenOut::Replaced),
         Err(error) if sql_state(&error).is_some() => Ok(TakenOut::Stays(error)),
         Err(error) => Err(error),

@@ -9,6 +9,7 @@ use super::filled::with_filled;
 use super::replace::{self, ForeignKey, Name};
 use super::{keys, largeobjects, sequences, triggers};
 use crate::connect::Session;
+use crate::ddl::create::{making, replacing};
 use crate::error::sql_state;
 use crate::spec::{SqlSpec, read};
 
@@ -129,16 +130,13 @@ impl Within {
         if self.asked.contains(&part.id) || part.object.kind == "view definition" || is_function {
             // A function that is asked for takes the place of one that is there.
             let replaces = ["function", "procedure"].contains(&part.object.kind.as_str());
-            match sql.strip_prefix("CREATE ").filter(|rest| replaces && !rest.starts_with("OR ")) {
-                Some(rest) => session.statement(ctx, &format!("CREATE OR REPLACE {rest}")).await?,
-                None => session.statement(ctx, sql).await?,
-            }
+            let sql = if replaces { replacing(sql) } else { sql.into() };
+            session.statement(ctx, &sql).await?;
             self.made().insert(part.id);
             return Ok(true);
         }
         // A function that is there is not replaced.
-        let sql =
-            sql.replacen("CREATE OR REPLACE ", "CREATE ", usize::from(sql.starts_with("CREATE OR REPLACE ")));
+        let sql = making(sql);
         session.execute(ctx, "SAVEPOINT one").await?;
         match session.statement(ctx, &sql).await {
             Ok(()) => {
