@@ -99,6 +99,10 @@ impl EngineFixture for Postgres {
         client.query_one(&sum, &[]).await.unwrap().get(0)
     }
 
+    fn places(&self) -> u64 {
+        8
+    }
+
     async fn load_script(&self, url: &DatabaseUrl, script: &Path) -> bool {
         self.server.load(&url.path, script);
         true

@@ -179,7 +179,7 @@ impl Restore {
         if let Some(source) = &self.source {
             session.with_collations_of(ctx, source).await?;
         }
-        self.target.note(session.connection.id);
+        self.target.admit(ctx, &mut session.connection).await?;
         Ok(session)
     }
 

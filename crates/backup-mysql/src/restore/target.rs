@@ -235,8 +235,9 @@ impl Target {
     }
 
     /// Remembers a connection that changes something: taking back waits for the end of what it was told to do.
-    pub(super) fn note(&self, connection: u32) {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+    pub(super) async fn admit(&self, ctx: &Ctx, connection: &mut Connection) -> Result<()> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).push(connection.id);
+        self.alone.admit(ctx, connection).await
     }
 
     /// Remembers what is about to be made.
@@ -274,7 +275,7 @@ impl Target {
     pub(super) async fn make_ready(&self, ctx: &Ctx, config: &Config) -> Result<()> {
         let mut connection = Connection::open(ctx, config, false).await?;
         self.alone.check(ctx, &mut connection).await?;
-        self.note(connection.id);
+        self.admit(ctx, &mut connection).await?;
         self.touched.store(true, Ordering::SeqCst);
         let name = config.database.as_str();
         let database = identifier(name);

@@ -13,6 +13,7 @@ use super::{address, backup, by_way_of, ends, manager, on, shop};
 
 on! {
     a_restore_is_refused_while_another_is_at_work: mariadb mariadb11 mysql;
+    a_restore_that_lost_its_lock_keeps_others_away_while_it_is_at_work: mariadb mariadb11 mysql;
     a_database_that_somebody_makes_meanwhile_is_left_alone: mariadb mysql;
     a_table_that_somebody_makes_meanwhile_is_left_alone: mariadb mysql;
     rows_that_somebody_puts_in_meanwhile_are_left_alone: mariadb mysql;
@@ -153,35 +154,75 @@ async fn a_view_that_somebody_makes_meanwhile_is_left_alone(server: Server) {
     assert_eq!(server.ask(Some(&target.path), "SELECT theirs FROM rich"), "7\n");
 }
 
-/// The session that kept others away is ended amid rows, and another restore comes and goes.
-async fn what_another_restored_is_left_alone_by_one_that_was_alone_no_longer(server: Server) {
-    let source = shop(&server);
+/// Ends the session that keeps others away from the target amid rows, or all sessions of the restore, and lets another restore try. What became of
+/// the one and of the other.
+async fn alone_no_longer(server: &Arc<Server>, target: &DatabaseUrl, all: bool) -> [Result<()>; 2] {
+    let source = shop(server);
     let (storage, made) = backup(&source).await;
-    let target = server.empty();
-    let before_it = server.dump(&source.path);
-    let server = Arc::new(server);
     let other: Arc<Mutex<Option<Result<()>>>> = Arc::default();
-    let proxy = before(&server, "LOAD DATA".to_owned(), {
-        let (storage, made, target, other) =
-            (Arc::clone(&storage), made.clone(), target.clone(), Arc::clone(&other));
-        let server = Arc::clone(&server);
+    let kill = {
+        let (server, target) = (Arc::clone(server), target.clone());
         move || {
             let lock = format!("CONCAT('lifeboat restore ', LEFT(SHA2('{}', 256), 40))", target.path);
-            let holder = server.ask(None, &format!("SELECT IS_USED_LOCK({lock})"));
-            server.run(None, &[format!("KILL {}", holder.trim())]);
-            *other.lock().unwrap() = Some(another(&storage, &made, &target));
+            let (holder, others) = (format!("ID = IS_USED_LOCK({lock})"), format!("DB = '{}'", target.path));
+            let ended = if all { format!("{holder} OR {others}") } else { holder };
+            let ended =
+                server.ask(None, &format!("SELECT ID FROM information_schema.PROCESSLIST WHERE {ended}"));
+            let kill: Vec<_> = ended.split_whitespace().map(|id| format!("KILL {id}")).collect();
+            assert_eq!(kill.len() > 1, all, "{kill:?}");
+            server.run(None, &kill);
+        }
+    };
+    let proxy = Proxy::start(address(server), {
+        let (storage, made, target, other) =
+            (Arc::clone(&storage), made.clone(), target.clone(), Arc::clone(&other));
+        move |_| {
+            let (storage, made, target, other, kill) =
+                (Arc::clone(&storage), made.clone(), target.clone(), Arc::clone(&other), kill.clone());
+            Box::new(move |from, said| {
+                // What is said meanwhile, on whichever connection, waits for the end of it.
+                let mut other = other.lock().unwrap();
+                let is_said = said.windows(9).any(|words| words == b"LOAD DATA");
+                if from == From::Client && is_said && other.is_none() {
+                    kill();
+                    *other = Some(another(&storage, &made, &target));
+                }
+                Then::Pass
+            })
         }
     });
-    let url = by_way_of(&proxy, &server, &target.path, "");
+    let url = by_way_of(&proxy, server, &target.path, "");
     let by = manager(&storage);
     // It has one session more, and that is at rest meanwhile.
     let mut options = RestoreOptions::default();
     options.jobs = Some(1);
-    let restored = by.restore(&made, &url, options);
-    let error = ends("a restore that is not alone", restored).await.unwrap_err();
-    other.lock().unwrap().take().unwrap().unwrap();
+    let restored = ends("a restore that is not alone", by.restore(&made, &url, options)).await;
+    let other = other.lock().unwrap().take().unwrap();
+    if other.is_ok() {
+        assert!(server.dump(&target.path) == server.dump(&source.path));
+    }
+    [restored.map(drop), other]
+}
+
+async fn what_another_restored_is_left_alone_by_one_that_was_alone_no_longer(server: Server) {
+    let target = server.empty();
+    let server = Arc::new(server);
+    let [error, other] = alone_no_longer(&server, &target, true).await;
+    other.unwrap();
+    let error = error.unwrap_err();
     assert!(error.to_string().contains("one has been at work since"), "{error}");
-    assert!(server.dump(&target.path) == before_it);
+}
+
+async fn a_restore_that_lost_its_lock_keeps_others_away_while_it_is_at_work(server: Server) {
+    let target = server.empty();
+    let server = Arc::new(server);
+    let [error, refused] = alone_no_longer(&server, &target, false).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Locked, "{refused}");
+    assert!(refused.to_string().contains("another restore is at work"), "{refused}");
+    let error = error.unwrap_err();
+    assert!(error.to_string().contains("the connection was lost that kept other restores away"), "{error}");
+    assert_eq!(server.ask(Some(&target.path), "SHOW TABLES"), "");
 }
 
 /// Who marks the database has not said otherwise for his session.

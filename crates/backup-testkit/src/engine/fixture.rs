@@ -118,6 +118,12 @@ pub trait EngineFixture: Send + Sync {
         self.run(url, &statements).await;
     }
 
+    /// At how many places in the course of a backup its repository is made to fail, spread evenly: at every one of some hundred, unless this says less.
+    /// What a backup takes, and with a server that is a while, it takes once or twice at each.
+    fn places(&self) -> u64 {
+        u64::MAX
+    }
+
     /// Names that tables and columns can have here and that somebody might have chosen out of malice. Those that the
     /// database cannot hold are taken out by overriding this, none because the engine cannot.
     fn hostile_names(&self) -> Vec<String> {

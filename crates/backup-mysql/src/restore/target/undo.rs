@@ -52,6 +52,7 @@ impl Target {
             self.alone.again(&ctx, &mut connection, database).await?;
             self.is_still_ours(&ctx, &mut connection, database).await?;
         }
+        self.alone.admit(&ctx, &mut connection).await?;
         self.undo_alone(&ctx, &mut connection, database).await?;
         connection.close().await;
         self.alone.release(&ctx).await;
