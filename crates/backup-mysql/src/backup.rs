@@ -39,6 +39,7 @@ pub(crate) struct Backup {
     witness: Witness,
     tables: Option<Tables>,
     loose: BTreeSet<String>,
+    subtracts: bool,
     /// The tables that somebody waits to alter.
     wanted: Cell<BTreeSet<String>>,
     turns: Turns,
@@ -167,6 +168,7 @@ impl Backup {
             witness: snapshot.witness,
             tables: snapshot.tables,
             loose: snapshot.loose,
+            subtracts: snapshot.subtracts,
             wanted: Cell::default(),
             turns: Turns::default(),
             config,
@@ -294,7 +296,7 @@ impl Backup {
             return Ok(keeper);
         }
         if outside.is_none() {
-            let mut connection = snapshot::reader(ctx, &self.config).await?;
+            let mut connection = snapshot::reader(ctx, &self.config, self.subtracts).await?;
             self.witness.check(ctx, &self.config, &mut connection).await?;
             *outside = Some(Reader::new(connection));
         }

@@ -9,9 +9,10 @@ use backup_core::{
 
 use crate::backup::Backup;
 use crate::catalog::readable::LeftOut;
-use crate::catalog::{Reading, is_of_the_server};
+use crate::catalog::{Reading, below_zero, is_of_the_server};
 use crate::config::Config;
 use crate::connect::Connection;
+use crate::ddl::SUBTRACTING;
 use crate::restore::{Restore, is_incomplete};
 use crate::snapshot::{Snapshot, enter, reader};
 
@@ -49,7 +50,7 @@ impl Engine for MySql {
     }
 
     async fn begin_backup(&self, ctx: &Ctx, request: BackupRequest) -> Result<Box<dyn BackupSession>> {
-        let mut reader = reader(ctx, &self.config).await?;
+        let mut reader = reader(ctx, &self.config, false).await?;
         let database = enter(ctx, &mut reader, &self.config.database).await?;
         if is_incomplete(ctx, &mut reader, &database).await? {
             let incomplete = format!(
@@ -59,10 +60,15 @@ impl Engine for MySql {
             return Err(Error::new(ErrorKind::Incomplete, incomplete)
                 .hint("restore into it again, and back it up then"));
         }
+        let subtracts = below_zero::is_any(ctx, &mut reader).await?;
+        if subtracts {
+            reader.execute(ctx, SUBTRACTING).await?;
+        }
         let left_out = LeftOut::look(ctx, &mut reader, &database, &request).await?;
         reader.close().await;
         let selects = |name: &str| left_out.reads(&request.filter, &database, name);
-        let snapshot = Snapshot::take(ctx, &self.config, request.jobs.max(1), &selects).await?;
+        let jobs = request.jobs.max(1);
+        let snapshot = Snapshot::take(ctx, &self.config, jobs, &selects, subtracts).await?;
         Ok(Box::new(Backup::new(snapshot, self.config.clone(), database, request, left_out)))
     }
 

@@ -9,8 +9,8 @@ use crate::catalog::Reading;
 use crate::catalog::objects::is_unfit;
 use crate::config::Config;
 use crate::connect::{Connection, PATIENT, Row};
-use crate::ddl::READING;
 use crate::ddl::quote::{identifier, text};
+use crate::ddl::{READING, SUBTRACTING};
 use crate::error::code;
 use crate::witness::{Tables, Witness};
 use crate::{keep, log};
@@ -55,6 +55,8 @@ pub(crate) struct Snapshot {
     pub(crate) tables: Option<Tables>,
     /// Those whose rows are read as they are just then: locked, or said not to be of one moment.
     pub(crate) loose: BTreeSet<String>,
+    /// All of them compute as in the mode NO_UNSIGNED_SUBTRACTION.
+    pub(crate) subtracts: bool,
 }
 
 /// Keeps tables locked that have no snapshots, and is the one that reads them: where somebody flushes tables meanwhile, any other would
@@ -72,16 +74,25 @@ pub(crate) async fn enter(ctx: &Ctx, connection: &mut Connection, database: &str
 }
 
 impl Snapshot {
-    /// `selects` says which tables are read, and so have to be locked.
-    pub(crate) async fn take(ctx: &Ctx, config: &Config, jobs: usize, selects: Selects<'_>) -> Result<Self> {
+    /// `selects` says which tables are read, and so have to be locked; `subtracts` that some are opened in the mode NO_UNSIGNED_SUBTRACTION alone.
+    pub(crate) async fn take(
+        ctx: &Ctx,
+        config: &Config,
+        jobs: usize,
+        selects: Selects<'_>,
+        subtracts: bool,
+    ) -> Result<Self> {
         let mut control = Connection::open(ctx, config, false).await?;
         let database = enter(ctx, &mut control, &config.database).await?;
+        if subtracts {
+            control.execute(ctx, SUBTRACTING).await?;
+        }
         let tables = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
         let tables = Reading::new(control.row(ctx, tables).await?).number()?;
         let witness = Witness::of(ctx, &mut control).await?;
         let mut readers = Vec::new();
         for _ in 0..jobs + keep::count(tables) {
-            let mut reader = reader(ctx, config).await?;
+            let mut reader = reader(ctx, config, subtracts).await?;
             witness.check(ctx, config, &mut reader).await?;
             reader.execute(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
             // A server with a binary log lets go of tables only if nothing can be written to it.
@@ -109,6 +120,7 @@ impl Snapshot {
             holder: None,
             witness,
             tables: None,
+            subtracts,
             is_one_moment: true,
             place: None,
             before: None,
@@ -137,6 +149,7 @@ struct Taking<'a> {
     holder: Option<Holder>,
     witness: Witness,
     tables: Option<Tables>,
+    subtracts: bool,
     /// No table is read as it is at another moment.
     is_one_moment: bool,
     place: Option<LogPoint>,
@@ -336,7 +349,7 @@ impl Taking<'_> {
         if unsafe_tables.is_empty() {
             return Ok(());
         }
-        let mut holder = reader(self.ctx, self.config).await?;
+        let mut holder = reader(self.ctx, self.config, self.subtracts).await?;
         self.witness.check(self.ctx, self.config, &mut holder).await?;
         holder.execute(self.ctx, &format!("SET SESSION lock_wait_timeout = {LOCK_WAIT}")).await?;
         match lock(self.ctx, &mut holder, &lock_tables(&unsafe_tables)).await {
@@ -401,7 +414,19 @@ impl Taking<'_> {
     }
 
     async fn done(self) -> Result<Snapshot> {
-        let Self { ctx, jobs, mut readers, holder, mut control, place, witness, tables, loose, .. } = self;
+        let Self {
+            ctx,
+            jobs,
+            mut readers,
+            holder,
+            mut control,
+            place,
+            witness,
+            tables,
+            loose,
+            subtracts,
+            ..
+        } = self;
         let keepers = readers.split_off(jobs);
         for reader in &mut readers {
             reader.execute(ctx, &format!("SET SESSION lock_wait_timeout = {KEPT_WAIT}")).await?;
@@ -413,15 +438,18 @@ impl Taking<'_> {
             control.execute(ctx, PATIENT).await?;
             Some(control)
         };
-        Ok(Snapshot { readers, keepers, holder, keeper, place, witness, tables, loose })
+        Ok(Snapshot { readers, keepers, holder, keeper, place, witness, tables, loose, subtracts })
     }
 }
 
-/// A connection that reads what is backed up.
-pub(crate) async fn reader(ctx: &Ctx, config: &Config) -> Result<Connection> {
+/// A connection that reads what is backed up, where it `subtracts` in the mode NO_UNSIGNED_SUBTRACTION.
+pub(crate) async fn reader(ctx: &Ctx, config: &Config, subtracts: bool) -> Result<Connection> {
     let mut reader = Connection::open(ctx, config, false).await?;
     enter(ctx, &mut reader, &config.database).await?;
     reader.execute(ctx, &format!("{READING}, lock_wait_timeout = {READ_WAIT}")).await?;
+    if subtracts {
+        reader.execute(ctx, SUBTRACTING).await?;
+    }
     if reader.version.is_mariadb {
         // A transaction may have nothing to do for hours.
         let patient = "SET SESSION idle_transaction_timeout = 0, idle_readonly_transaction_timeout = 0, idle_write_transaction_timeout = 0";

@@ -1,6 +1,7 @@
 //! What is in a database, and the parts that it is backed up as.
 
 pub(crate) mod accounts;
+pub(crate) mod below_zero;
 pub(crate) mod column;
 pub(crate) mod context;
 pub(crate) mod empty;

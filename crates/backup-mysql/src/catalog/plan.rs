@@ -150,12 +150,17 @@ pub(crate) async fn plan(
         left_out,
     };
     let with_rows = tables.iter().filter(|table| table.engine != Engine::Rowless);
-    for table in with_rows.filter(|_| request.content != Content::SchemaOnly) {
+    for table in with_rows {
+        let reader = readers.of(&table.name)?;
+        if request.content == Content::SchemaOnly {
+            plan.zones.insert(table.name.clone(), zone::without_rows(ctx, reader, table).await?);
+            continue;
+        }
         let wants = plan.wants.of("table", &table.name);
         let says = |want| wants.is_some_and(|wants| wants.contains(&want));
         let has_expressions =
             says(Want::Check) || says(Want::FunctionalIndex) || request.content == Content::DataOnly;
-        let zone = zone::of(ctx, readers.of(&table.name)?, table, has_expressions).await?;
+        let zone = zone::of(ctx, reader, table, has_expressions).await?;
         plan.zones.insert(table.name.clone(), zone);
     }
 

@@ -6,11 +6,11 @@ use backup_core::{Ctx, Result};
 use super::Reading;
 use super::expression::{depends, names_session, subtracts};
 use super::table::{Computed, Table};
-use super::{create_table, empty, uncounted};
+use super::{below_zero, create_table, empty, uncounted};
 use crate::connect::Connection;
 use crate::ddl::create::CreateTable;
 use crate::ddl::quote::identifier;
-use crate::ddl::{READING, SUBTRACTING, UTC, in_zone};
+use crate::ddl::{SUBTRACTING, UTC, in_zone};
 use crate::error::{code, is_broken_off};
 
 /// Offsets from UTC that are, or were, in use, and that every server takes.
@@ -25,7 +25,7 @@ const SAMPLE: u32 = 1000;
 /// In how many zones all rows are looked at.
 const WHOLE: usize = 4;
 /// As rows are written: see [`crate::ddl::PLAIN`].
-const WRITING: &str = "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',ALLOW_INVALID_DATES')";
+const WRITING: &str = "SET @reading = @@SESSION.sql_mode, SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',ALLOW_INVALID_DATES')";
 /// A day on which no row was written: one of 2038.
 const OTHER_DAY: &str = "2145916800";
 /// A difference of unsigned numbers that is below zero is no number.
@@ -60,6 +60,15 @@ enum What {
     Value,
 }
 
+/// What a table wants that comes back without rows.
+pub(super) async fn without_rows(ctx: &Ctx, connection: &mut Connection, table: &Table) -> Result<Zone> {
+    let create = match table.is_partitioned {
+        true => create_table(ctx, connection, &table.name).await?,
+        false => return Ok(Zone::default()),
+    };
+    Ok(Zone { subtracts: below_zero::is_one(&CreateTable::parse(&create)?), ..Zone::default() })
+}
+
 /// Looks for the zone of a table's rows, and tells what holds in none. `has_expressions` says of MySQL that the table may have CHECKs, or keys of expressions.
 pub(super) async fn of(
     ctx: &Ctx,
@@ -70,7 +79,7 @@ pub(super) async fn of(
     // MariaDB looks at no CHECK when a whole table comes back, and has no expressions in keys.
     let is_mysql = !connection.version.is_mariadb;
     let has_expressions = has_expressions && is_mysql;
-    let may_subtract = is_mysql && (table.subtracts || table.is_partitioned);
+    let may_subtract = is_mysql && table.subtracts || table.is_partitioned;
     if table.computed.is_empty() && table.computed_virtually.is_empty() && !has_expressions && !may_subtract {
         return Ok(Zone::default());
     }
@@ -83,7 +92,7 @@ pub(super) async fn of(
     if is_mysql {
         conditions.extend(values(&create, table));
     }
-    let mut zone = Zone::default();
+    let mut zone = Zone { subtracts: below_zero::is_one(&create), ..Zone::default() };
     if !conditions.is_empty() {
         connection.execute(ctx, WRITING).await?;
         on_day(ctx, connection, OTHER_DAY).await?;
@@ -92,7 +101,7 @@ pub(super) async fn of(
         }
         settle(ctx, connection, table, &conditions, &mut zone).await?;
         on_day(ctx, connection, "DEFAULT").await?;
-        connection.execute(ctx, READING).await?;
+        connection.execute(ctx, "SET SESSION sql_mode = @reading").await?;
         connection.execute(ctx, &in_zone(UTC)).await?;
     }
     tell_of_keys(ctx, &create, table, zone.offset);

@@ -25,6 +25,13 @@ impl CreateTable<'_> {
         ["HASH", "RANGE", "LIST"].into_iter().filter_map(|word| behind(&tail, word)).collect()
     }
 
+    /// Whether one of its partitions is that of a number below zero.
+    pub(crate) fn has_partition_below_zero(&self) -> bool {
+        let tail: Vec<_> = tokens(self.tail).collect();
+        let begins = |token: &Token<'_>| matches!(token, Token::Other("(" | ","));
+        tail.windows(2).any(|pair| begins(&pair[0]) && pair[1] == Token::Other("-"))
+    }
+
     /// Whether anything is computed of its rows: a column, a key, or whether a constraint holds.
     pub(crate) fn computes(&self) -> bool {
         !self.generated().is_empty()
@@ -141,7 +148,13 @@ mod tests {
     fn what_partitions_are_by_is_found() {
         let tail = ") ENGINE=InnoDB COMMENT='HASH (x)'\n/*!50100 PARTITION BY RANGE ((`a` - 10))\n(PARTITION p0 VALUES LESS THAN (5) ENGINE = InnoDB) */";
         let sql = format!("CREATE TABLE `t` (`a` int{tail}");
-        assert_eq!(CreateTable::parse(&sql).unwrap().partitioned_by(), ["(`a` - 10)"]);
+        let create = CreateTable::parse(&sql).unwrap();
+        assert_eq!(create.partitioned_by(), ["(`a` - 10)"]);
+        assert!(!create.has_partition_below_zero());
+        for below in ["LESS THAN (-5)", "IN (3,-5)"] {
+            let sql = sql.replace("LESS THAN (5)", below);
+            assert!(CreateTable::parse(&sql).unwrap().has_partition_below_zero(), "{sql}");
+        }
     }
 
     #[test]
