@@ -107,6 +107,8 @@ impl Sessions {
             session.execute(ctx, RESTRICT).await?;
             workers.push(session);
         }
+        let sessions: Vec<&Session> = [&main, &other].into_iter().chain(&workers).collect();
+        catalog::quote_new(ctx, &sessions).await?;
         Ok(Self { main, workers, other, spares_main })
     }
 

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
 
-use backup_core::{BackupConfig, BackupManager, ErrorKind, Registry, RestoreOptions};
+use backup_core::{BackupConfig, BackupManager, BackupRef, ErrorKind, Registry, RestoreOptions};
 
 mod backups;
 mod server;
@@ -72,5 +72,30 @@ async fn arguments_without_names_in_bodies_of_sql_are_said_by_their_numbers_or_r
         // As it says, this helps.
         server.psql(&source, "CREATE OR REPLACE FUNCTION two(a int, b int, OUT x int) LANGUAGE sql BEGIN ATOMIC SELECT $1 - $2; END");
         manager.backup(&server.url(&source)).await.unwrap();
+    }
+}
+
+/// Somebody has kept what a catalog said.
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_no_server_takes_back_keep_nothing_else_from_coming_back() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE TABLE parted (a int) PARTITION BY LIST (a); CREATE TABLE part PARTITION OF parted FOR VALUES IN (1); INSERT INTO parted VALUES (1);
+             CREATE TABLE kept AS SELECT relname, relpartbound FROM pg_class WHERE relname = 'part';
+             CREATE TABLE kept_nothing AS SELECT relname, relpartbound FROM pg_class WHERE relname = 'parted'",
+        );
+        let (manager, _) = backed_up(&server, &source).await;
+        let made = manager.backup(&server.url(&source)).await.unwrap();
+        assert_eq!(made.left_out, ["table public.kept"]);
+        let backup = BackupRef::from(&made.id);
+        let info = manager.get_backup(&backup).await.unwrap();
+        assert!(info.warnings.iter().any(|told| told.contains("a copy of a catalog")), "{:?}", info.warnings);
+        let copy = server.create();
+        manager.restore(&backup, &server.url(&copy), RestoreOptions::default()).await.unwrap();
+        assert_eq!(server.schema(&copy), server.schema(&source));
+        let counts = "SELECT (SELECT count(*) FROM parted), (SELECT count(*) FROM kept), (SELECT count(*) FROM kept_nothing)";
+        assert_eq!(server.ask(&copy, counts), "1|0|1\n");
     }
 }

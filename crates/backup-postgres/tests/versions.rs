@@ -196,6 +196,34 @@ fn without_what_lacks(older: &Server, newer: &Server, source: &str) -> String {
     drops
 }
 
+/// Names that are words since version 16 or 17.
+const NEW_WORDS: &str = "
+    CREATE FUNCTION public.of_json(json json) RETURNS json LANGUAGE sql AS 'SELECT $1';
+    CREATE VIEW public.calls AS SELECT public.of_json(json => '1'::json) AS said FROM (VALUES (1)) system_user;
+    CREATE TABLE public.logins (id int PRIMARY KEY, system_user text CHECK (system_user <> 'root'), g text GENERATED ALWAYS AS (system_user || 'x') STORED);
+    CREATE INDEX ON public.logins (lower(system_user));
+    CREATE POLICY own ON public.logins USING (system_user = 'joe');
+    INSERT INTO public.logins VALUES (1, 'joe'), (2, 'ann');";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_stay_names_that_a_newer_version_has_as_words() {
+    const SAID: &str = "SELECT pg_get_expr(polqual, polrelid) FROM pg_policy UNION ALL SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'c'";
+    let servers = server::servers();
+    for (older, newer) in servers.iter().flat_map(|older| servers.iter().map(move |newer| (older, newer))) {
+        if older.major() > newer.major() || older.major() > 15 {
+            continue;
+        }
+        let source = older.create();
+        older.psql(&source, NEW_WORDS);
+        let (manager, backup) = backed_up(older, &source).await;
+        let copy = newer.create();
+        manager.restore(&backup, &newer.url(&copy), RestoreOptions::default()).await.unwrap();
+        let said = newer.ask(&copy, SAID);
+        assert_eq!(said.matches("system_user").count(), 2, "they are the server's own words: {said}");
+        assert_eq!(newer.contents(&copy), older.contents(&source));
+    }
+}
+
 /// Every kind of object: what an older version has, a newer one takes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_version_takes_everything() {
@@ -208,6 +236,7 @@ async fn a_newer_version_takes_everything() {
         let source = older.create();
         wicked::everything(older, &source);
         older.psql(&source, &without_what_lacks(older, newer, &source));
+        older.psql(&source, NEW_WORDS);
         older.psql(&source, "CREATE UNLOGGED TABLE public.unlogged_root (a int GENERATED ALWAYS AS IDENTITY, b int) PARTITION BY LIST (b); CREATE UNLOGGED TABLE public.unlogged_part PARTITION OF public.unlogged_root FOR VALUES IN (1)");
         let (manager, backup) = backed_up(older, &source).await;
         let same = older.create();

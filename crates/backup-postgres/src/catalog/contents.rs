@@ -6,13 +6,24 @@ use backup_core::{Column, Error, Result};
 
 use super::node::{Body, Catalog, Rank};
 use super::reader::{Fields, OURS, Reader};
-use super::relations::RelationKind;
+use super::relations::{Relation, RelationKind};
 use super::tables::Parts;
+use crate::ddl::quote::ident;
 use crate::rows::RowsSpec;
 use crate::spec::Gate;
 
 /// A table of more blocks than this is split, at multiples of it, so that bounds stay where they are: 64 MiB of the usual blocks.
 const SPLIT: u32 = 8192;
+
+/// Types whose values the server says and no server takes: only its own catalogs are made of them, and copies that somebody made of these.
+const SAID_ONLY: [&str; 6] = [
+    "pg_node_tree",
+    "pg_ndistinct",
+    "pg_dependencies",
+    "pg_mcv_list",
+    "pg_brin_bloom_summary",
+    "pg_brin_minmax_multi_summary",
+];
 
 /// How large a table is.
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,6 +72,16 @@ pub(super) async fn rows(
             .filter(|column| column.generated.is_none())
             .map(|column| Column::new(&column.name, &column.declared))
             .collect();
+        let of_no_use = columns.iter().filter(|column| SAID_ONLY.contains(&column.declared_type.as_str()));
+        let of_no_use: Vec<_> =
+            of_no_use.map(|column| format!("{} IS NOT NULL", ident(&column.name))).collect();
+        let is_lost = !of_no_use.is_empty() && holds(reader, relation, &of_no_use).await?;
+        if is_lost {
+            reader.ctx.warn(format!(
+                "the rows of {} are left out: they are a copy of a catalog, with values that no server takes back",
+                relation.quoted().escape_debug()
+            ));
+        }
         // Reading a range of blocks is quick since version 14.
         let splits = reader.version >= 140_000 && relation.is_heap && !columns.is_empty();
         let size = sizes.get(&relation.oid).copied().unwrap_or_default();
@@ -87,6 +108,9 @@ pub(super) async fn rows(
             node.body = Body::Rows { columns: columns.clone(), spec, size: size.bytes / u64::from(count) };
             let id = catalog.push(node);
             catalog.rows_of.entry(relation.oid).or_default().push(id);
+            if is_lost {
+                catalog.unreadable.insert(id);
+            }
         }
     }
     for (oid, security) in std::mem::take(&mut catalog.secured) {
@@ -96,6 +120,16 @@ pub(super) async fn rows(
         catalog.push(node);
     }
     Ok(())
+}
+
+/// Whether any of this is true of a row of the table.
+async fn holds(reader: Reader<'_>, relation: &Relation, any_of: &[String]) -> Result<bool> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM ONLY {} WHERE {}) AS is_so",
+        relation.quoted(),
+        any_of.join(" OR ")
+    );
+    reader.rows(&sql).await?.first().map_or(Ok(false), |row| row.is("is_so"))
 }
 
 /// Roots of partition trees whose rows only the server can put into the right partition: hashes of enumerations depend on their oids, and so do

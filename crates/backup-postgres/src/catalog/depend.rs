@@ -13,7 +13,9 @@ use crate::spec::LABEL_OF_EXTENSION;
 /// Reads which objects need which, and gives each node what it needs.
 pub(super) async fn depend(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
     // The public schema is always there; what a database began with may be called otherwise now, and is made.
-    let sql = "SELECT d.classid, d.objid, d.refclassid, d.refobjid, d.deptype::text
+    // What a rule needs of its own view is in its query; but before version 16 the rule of each needs it, as where OLD and NEW come from.
+    let sql = "SELECT d.classid, d.objid, d.refclassid, d.refobjid,
+                 d.deptype = 'n' AND (d.refobjsubid > 0 OR pg_catalog.current_setting('server_version_num')::int >= 160000) AS is_in_query
                FROM pg_catalog.pg_depend d LEFT JOIN pg_catalog.pg_namespace n
                  ON d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND n.oid = d.refobjid
                WHERE d.objid >= 16384 AND d.deptype <> 'e' AND CASE WHEN n.oid IS NULL THEN d.refobjid >= 16384 ELSE n.nspname <> 'public' END";
@@ -26,9 +28,9 @@ pub(super) async fn depend(reader: Reader<'_>, catalog: &mut Catalog) -> Result<
         if from.0 == class::TYPE && to.0 == class::PROC && catalog.shells.contains_key(&from.1) {
             functions_of.entry(from.1).or_default().push(to.1);
         }
-        edges.push((from, to));
+        edges.push((from, to, row.is("is_in_query")?));
     }
-    for (from, to) in edges {
+    for (from, to, is_in_query) in edges {
         let (Some(&node), Some(&needed)) = (catalog.by_key.get(&from), catalog.by_key.get(&to)) else {
             continue;
         };
@@ -38,6 +40,10 @@ pub(super) async fn depend(reader: Reader<'_>, catalog: &mut Catalog) -> Result<
         let needed = if is_its_own { catalog.shells.get(&to.1).copied().unwrap_or(needed) } else { needed };
         if node == needed && from == to && from.0 == class::PROC && catalog.dummies.contains_key(&node) {
             // A function that calls itself is a circle.
+            catalog.node_mut(node)?.needs.insert(node);
+        }
+        if node == needed && from.0 == class::REWRITE && is_in_query && catalog.dummies.contains_key(&node) {
+            // So is a view that selects from itself.
             catalog.node_mut(node)?.needs.insert(node);
         }
         if node != needed {

@@ -34,6 +34,7 @@ mod triggers;
 mod types;
 mod unknown;
 mod unsayable;
+mod words;
 
 use std::collections::{HashMap, HashSet};
 
@@ -47,6 +48,7 @@ pub(crate) use plan::Plan;
 pub(crate) use reader::{Reader, shared, utf8};
 pub(crate) use relations::unreadable;
 pub(crate) use unknown::anything_sql;
+pub(crate) use words::quote_new;
 
 use crate::connect::Session;
 use crate::error::sql_state;

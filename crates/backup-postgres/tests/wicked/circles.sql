@@ -50,3 +50,16 @@ DO $do$ BEGIN
   ALTER TABLE older ADD g int GENERATED ALWAYS AS (of_older(id)) STORED;
   INSERT INTO older VALUES (1);
 EXCEPTION WHEN feature_not_supported THEN NULL; END $do$;
+
+-- Views that select from themselves, and what is made of one.
+CREATE VIEW itself AS SELECT 1 AS a, 'x'::varchar(3) COLLATE "C" AS b;
+CREATE OR REPLACE VIEW itself AS SELECT a, b FROM itself WHERE a > 0;
+COMMENT ON COLUMN itself.b IS 'of itself';
+DO $do$ BEGIN
+  IF current_setting('server_version_num')::int >= 160000 THEN
+    CREATE VIEW blindly AS SELECT 1 AS a;
+    CREATE OR REPLACE VIEW blindly AS SELECT 2 AS a FROM blindly;
+  END IF;
+END $do$;
+CREATE VIEW of_itself AS SELECT a FROM itself;
+CREATE FUNCTION looks(i itself) RETURNS int LANGUAGE sql AS 'SELECT $1.a';
