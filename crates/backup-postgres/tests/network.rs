@@ -82,7 +82,7 @@ async fn a_backup_whose_connections_are_cut_is_an_error_wherever_they_are() {
         let honest = Proxy::honest(address(&server));
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
         manager(&storage).backup(&by_way_of(&honest, &server, &source, "?sslmode=disable")).await.unwrap();
-        let (mut failed, places) = (0, places(honest.bytes(), 25));
+        let (mut failed, places) = (0, places(honest.bytes(), 12));
         for bytes in &places {
             let proxy = Proxy::after(address(&server), *bytes, Then::Cut);
             let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
@@ -121,7 +121,7 @@ async fn a_restore_whose_connections_are_cut_leaves_the_target_as_it_was_or_whol
         let honest = Proxy::honest(address(&server));
         let url = by_way_of(&honest, &server, &target, "?sslmode=disable");
         manager(&storage).restore(&backup, &url, replacing()).await.unwrap();
-        let (mut kept, mut replaced, places) = (0, 0, places(honest.bytes(), 15));
+        let (mut kept, mut replaced, places) = (0, 0, places(honest.bytes(), 9));
         for bytes in &places {
             server.psql("postgres", &format!("DROP DATABASE \"{target}\" WITH (FORCE)"));
             server.psql("postgres", &format!("CREATE DATABASE \"{target}\" TEMPLATE template0"));

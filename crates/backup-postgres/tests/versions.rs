@@ -271,6 +271,12 @@ async fn what_a_newer_version_does_not_take_or_was_not_built_with_is_said_before
                 "ICU, by which these sort: collation public.sorts",
                 !icu(target),
             ),
+            (
+                icu(server),
+                "CREATE TABLE sorted (a text COLLATE \"de-x-icu\")",
+                "ICU, by which these sort: table public.sorted",
+                !icu(target),
+            ),
         ];
         for (is_possible, made, told, is_refused) in trials {
             if !is_possible {

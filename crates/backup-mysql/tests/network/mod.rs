@@ -79,7 +79,7 @@ async fn a_backup_whose_connections_are_cut_is_an_error_wherever_they_are(server
     let source = shop(&server);
     let honest = Proxy::honest(address(&server));
     manager(&storage()).backup(&by_way_of(&honest, &server, &source.path, "")).await.unwrap();
-    let (mut failed, places) = (0, places(honest.bytes(), 25));
+    let (mut failed, places) = (0, places(honest.bytes(), 12));
     for bytes in &places {
         let proxy = Proxy::after(address(&server), *bytes, Then::Cut);
         let storage = storage();

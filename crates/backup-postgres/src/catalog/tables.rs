@@ -130,6 +130,9 @@ fn table(catalog: &mut Catalog, parts: &Parts<'_>, relation: &Relation, row: &Fi
     if parts.columns_of(relation).iter().any(|column| is_generated_unlike_parents(parts, relation, column)) {
         node.until = Some((15, "a generated column whose parent's is not generated"));
     }
+    // The server's own collations of ICU are called so; others have a part of their own.
+    let is_icu = |collation: &String| collation.ends_with("-x-icu\"");
+    node.icu = parts.columns_of(relation).iter().any(|column| column.collation.as_ref().is_some_and(is_icu));
     let id = catalog.add(relation.key(), node);
     if let Some(dummy) = dummy(parts, relation, row)? {
         catalog.dummies.insert(id, dummy);
