@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use super::lex::{Token, tokens, words};
-use crate::catalog::column::GEOMETRIES;
 
 /// A column, key or constraint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,15 +148,15 @@ impl<'a> Item<'a> {
         self.column().is_some() && !self.said().iter().any(|(_, word)| SAID.iter().any(|one| word.is(one)))
     }
 
-    /// The name of a column of MySQL that may be NULL and has no default, though its type could have one.
+    /// The name of a column of MySQL that may be NULL and has no default, not even NULL, which the server says of all types but two.
     pub(super) fn without_default(&self) -> Option<&'a str> {
-        const NEVER: [&str; 6] = ["text", "blob", "json", "vector", "geometry", "geomcollection"];
+        const NEVER: [&str; 2] = ["text", "blob"];
         let words = self.words();
         let [(_, name @ Token::Name(_)), (_, kind @ Token::Word(_)), said @ ..] = words.as_slice() else {
             return None;
         };
         let kind = kind.as_str();
-        let has_none = NEVER.iter().any(|never| kind.ends_with(never)) || GEOMETRIES.contains(&kind);
+        let has_none = NEVER.iter().any(|never| kind.ends_with(never));
         let is_said = said.iter().any(|(_, word)| SAID.iter().any(|one| word.is(one)));
         (!has_none && !is_said).then(|| name.as_str())
     }

@@ -245,8 +245,8 @@ const MYSQL: &[&str] = &[
     "CREATE TABLE turned (a VARCHAR(5) NOT NULL, b TEXT COMMENT 'CHARACTER SET x', c ENUM('a') DEFAULT 'a', d INT, KEY (a)) CHARACTER SET greek",
     "INSERT INTO turned VALUES ('α', 'β', 'a', 1)",
     "ALTER TABLE turned DEFAULT CHARACTER SET hebrew",
-    "CREATE TABLE undefaulted (a INT, b VARCHAR(3) CHARACTER SET koi8r, c TIMESTAMP NULL, d TEXT, e POINT)",
-    "ALTER TABLE undefaulted ALTER a DROP DEFAULT, ALTER b DROP DEFAULT, ALTER c DROP DEFAULT",
+    "CREATE TABLE undefaulted (a INT, b VARCHAR(3) CHARACTER SET koi8r, c TIMESTAMP NULL, d TEXT, e POINT, f JSON, g POINT)",
+    "ALTER TABLE undefaulted ALTER a DROP DEFAULT, ALTER b DROP DEFAULT, ALTER c DROP DEFAULT, ALTER f DROP DEFAULT, ALTER g DROP DEFAULT",
     // The server says of these partitions that they are wrong, as often as it opens them.
     "CREATE TABLE by_odd_letters (a VARCHAR(2) CHARACTER SET cp1250) PARTITION BY LIST COLUMNS (a) (PARTITION p VALUES IN (0x81))",
     "INSERT INTO by_odd_letters VALUES (0x81)",
