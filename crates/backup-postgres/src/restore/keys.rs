@@ -11,6 +11,12 @@ use crate::ddl::quote::{ident, qualified};
 /// The most of a row that is told.
 const TOLD: usize = 300;
 
+/// They, and what they are partitions of.
+const TOUCHED: &str = "touched (oid) AS (
+  SELECT f.oid FROM filled f
+  UNION SELECT i.inhparent FROM touched t JOIN pg_catalog.pg_class c ON c.oid = t.oid AND c.relispartition
+        JOIN pg_catalog.pg_inherits i ON i.inhrelid = t.oid)";
+
 /// An error if the account may not see whether the keys of the tables that get rows hold, which it would not be told before the end.
 /// `filled` begins a query about these tables.
 pub(super) async fn refuse_unseen(ctx: &Ctx, session: &Session, filled: &str) -> Result<()> {
@@ -38,6 +44,28 @@ pub(super) async fn refuse_unseen(ctx: &Ctx, session: &Session, filled: &str) ->
         }
     }
     Ok(())
+}
+
+/// Has the server look at the keys of tables that get rows (`filled` begins a query about them) when all are there, where it looks at all, and returns
+/// what is to be said then. All of it within the transaction.
+pub(super) async fn defer(ctx: &Ctx, session: &Session, filled: &str) -> Result<Vec<String>> {
+    let enforced = if session.version >= 180_000 { "k.conenforced" } else { "true" };
+    let sql = format!(
+        "{filled}, {TOUCHED}
+         SELECT n.nspname::text AS schema, c.relname::text AS table, k.conname::text AS name, k.condeferrable AS deferrable
+         FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE k.contype = 'f' AND {enforced} AND k.conparentid = 0 AND NOT k.condeferred AND k.conrelid IN (SELECT t.oid FROM touched t)"
+    );
+    let mut then = vec!["SET CONSTRAINTS ALL IMMEDIATE".to_owned()];
+    for row in session.rows(ctx, &sql, &[]).await? {
+        let table = qualified(column(&row, "schema")?, column(&row, "table")?);
+        let alter = format!("ALTER TABLE {table} ALTER CONSTRAINT {}", ident(column(&row, "name")?));
+        session.statement(ctx, &format!("{alter} DEFERRABLE INITIALLY DEFERRED")).await?;
+        let as_it_was =
+            if column(&row, "deferrable")? { "DEFERRABLE INITIALLY IMMEDIATE" } else { "NOT DEFERRABLE" };
+        then.push(format!("{alter} {as_it_was}"));
+    }
+    Ok(then)
 }
 
 /// An error that names a key of the tables that have got rows, or to them, which does not hold.
@@ -115,10 +143,7 @@ async fn keys(ctx: &Ctx, session: &Session, filled: &str) -> Result<Vec<Row>> {
         )
     };
     let sql = format!(
-        "{filled}, touched (oid) AS (
-           SELECT f.oid FROM filled f
-           UNION SELECT i.inhparent FROM touched t JOIN pg_catalog.pg_class c ON c.oid = t.oid AND c.relispartition
-                 JOIN pg_catalog.pg_inherits i ON i.inhrelid = t.oid)
+        "{filled}, {TOUCHED}
          SELECT k.conname::text AS name, k.confmatchtype = 'f' AS whole, {period} AS period, {referring}, {referred},
                 pg_catalog.has_table_privilege(k.confrelid, 'UPDATE, DELETE, TRUNCATE') AS referred_lockable,
                 x.own, x.others, x.pairs

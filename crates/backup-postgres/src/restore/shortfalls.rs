@@ -20,6 +20,11 @@ const KEY_STATE: &str = "key state";
 /// What a part is called of what is added to families of operators.
 const MEMBERS: &str = "operator family members";
 
+/// What a part is called of a database's settings and comment.
+const DATABASE: &str = "database";
+/// What an account may have to be a superuser to make, and nothing else is made of.
+const LAST: [&str; 3] = ["event trigger", "publication", "subscription"];
+
 /// What the server says of a function, a table, a column, a schema or anything else that is not there.
 const NOT_THERE: [&str; 5] = ["42883", NO_TABLE, "42703", "3F000", NO_OBJECT];
 const NO_TABLE: &str = "42P01";
@@ -44,6 +49,8 @@ pub(super) async fn statement(ctx: &Ctx, session: &Session, part: &Part, sql: &s
         POLICY_OF_EXTENSION | SECURITY_OF_EXTENSION | PUBLICATION_OF_EXTENSION => of_extension(part, &error),
         MEMBERS => members(part, &error),
         KEY_STATE => key_state(part, &error),
+        DATABASE => setting(part, sql, &error),
+        kind if LAST.contains(&kind) && sql.starts_with("CREATE ") => not_allowed(part, &error),
         INDEX_OF_CONTENTS => index_of_contents(part, &error),
         _ if sql_state(&error) == Some(INHERITED) && sql.ends_with(" DROP NOT NULL") => {
             Some(not_null(part, &error))
@@ -61,8 +68,10 @@ pub(super) async fn statement(ctx: &Ctx, session: &Session, part: &Part, sql: &s
     match warning {
         Some(warning) => {
             ctx.warn(warning);
-            Ok(![INDEX_OF_CONTENTS, MEMBERS, POLICY_OF_EXTENSION, SECURITY_OF_EXTENSION]
-                .contains(&part.object.kind.as_str()))
+            let kind = part.object.kind.as_str();
+            let is_there =
+                ![INDEX_OF_CONTENTS, MEMBERS, POLICY_OF_EXTENSION, SECURITY_OF_EXTENSION].contains(&kind);
+            Ok(is_there && !LAST.contains(&kind))
         }
         None => Err(error),
     }
@@ -93,14 +102,34 @@ fn privileges(part: &Part, error: &Error) -> Option<String> {
     is_not_there.then(|| format!("{} are not as they were: {error}", part.object))
 }
 
-/// Another version of an extension may not have the table, or somebody has added it to the extension.
+/// Another version of an extension may not have the table, or somebody has added it to the extension; or its publication is left out.
 fn of_extension(part: &Part, error: &Error) -> Option<String> {
-    (sql_state(error) == Some(NO_TABLE)).then(|| format!("{} is left out: {error}", part.object))
+    let is_lost = matches!(sql_state(error), Some(NO_TABLE | NO_OBJECT));
+    is_lost.then(|| format!("{} is left out: {error}", part.object))
 }
 
 /// Since version 18 a child cannot take nulls where the primary key of its parent does not. Should it have any, the restore fails.
 fn not_null(part: &Part, error: &Error) -> String {
     format!("a column of {} stays NOT NULL, as its parent has it: {error}", part.object)
+}
+
+/// What a superuser has set, or for another role, its owner may not set again.
+fn setting(part: &Part, sql: &str, error: &Error) -> Option<String> {
+    let (before, behind) = sql.split_once(" SET \"")?;
+    let name = behind.split('"').next()?;
+    let whose = if before.contains("ALTER ROLE ") { " for a role" } else { "" };
+    (error.kind() == ErrorKind::PermissionDenied).then(|| {
+        format!(
+            "setting {} of {}{whose} is left out: the account may not give it: {error}",
+            name.escape_debug(),
+            part.object
+        )
+    })
+}
+
+/// Nothing is lost with it but itself.
+fn not_allowed(part: &Part, error: &Error) -> Option<String> {
+    (error.kind() == ErrorKind::PermissionDenied).then(|| format!("{} is left out: {error}", part.object))
 }
 
 /// What needs it is the extension's, and cannot be made anew.

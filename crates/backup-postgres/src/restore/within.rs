@@ -3,12 +3,12 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use backup_core::{Content, Ctx, Existing, Part, PartId, RestoreRequest, Result};
+use backup_core::{Content, Ctx, Error, ErrorKind, Existing, Part, PartId, RestoreRequest, Result};
 
 use super::filled::with_filled;
 use super::replace::{self, ForeignKey, Name};
 use super::{keys, largeobjects, sequences, triggers};
-use crate::connect::Session;
+use crate::connect::{Session, column};
 use crate::ddl::create::{making, replacing};
 use crate::error::sql_state;
 use crate::spec::{SqlSpec, read};
@@ -30,6 +30,24 @@ const OF_ITS_NAME: [&str; 13] = [
     "key state",
 ];
 
+/// What may be in the target already, and be used as it is there.
+const MAY_STAY: [&str; 14] = [
+    "schema",
+    "shell type",
+    "type",
+    "domain",
+    "collation",
+    "conversion",
+    "aggregate",
+    "operator",
+    "operator family",
+    "operator class",
+    "text search parser",
+    "text search template",
+    "text search dictionary",
+    "text search configuration",
+];
+
 /// What the transaction is to leave alone.
 #[derive(Debug)]
 pub(super) struct Within {
@@ -37,6 +55,8 @@ pub(super) struct Within {
     asked: Arc<BTreeSet<PartId>>,
     /// Relations that are there and were not asked for: they stay what they are.
     kept: BTreeSet<Name>,
+    /// Extensions that are there.
+    extensions: BTreeSet<String>,
     /// Foreign keys of tables that are replaced, to others.
     keys: Vec<ForeignKey>,
     /// Where rows alone come: how a query begins that asks about the tables which get them.
@@ -60,6 +80,7 @@ impl Within {
         let mut within = Self {
             asked: Arc::clone(&request.asked),
             kept: BTreeSet::new(),
+            extensions: BTreeSet::new(),
             keys: Vec::new(),
             filled: None,
             at_the_end: Vec::new(),
@@ -68,11 +89,11 @@ impl Within {
         let replaces = request.existing == Existing::Replace;
         if request.content == Content::DataOnly {
             // No trigger fires and no foreign key is checked before the end, as when they are made behind the rows.
-            session.execute(ctx, "SET LOCAL session_replication_role = replica").await?;
+            let replicates = replicates(ctx, session).await?;
             within.filled = with_filled(parts)?;
             if let Some(filled) = &within.filled {
                 keys::refuse_unseen(ctx, session, filled).await?;
-                within.at_the_end = triggers::silence(ctx, session, filled).await?;
+                within.at_the_end = hold_off(ctx, session, filled, replicates).await?;
             }
             if replaces {
                 replace::empty(ctx, session, parts).await?;
@@ -90,6 +111,10 @@ impl Within {
         } else {
             replace::refuse(&asked, &there)?;
         }
+        let extensions = "SELECT e.extname::text AS name FROM pg_catalog.pg_extension e";
+        for row in session.rows(ctx, extensions, &[]).await? {
+            within.extensions.insert(column(&row, "name")?);
+        }
         within.kept = there.into_keys().filter(|name| !asked.contains_key(name)).collect();
         Ok(within)
     }
@@ -98,6 +123,10 @@ impl Within {
     pub(super) fn keeps(&self, part: &Part) -> bool {
         // Every database has it, with privileges of its own.
         if part.object.kind == "schema" && part.object.name == "public" {
+            return true;
+        }
+        // Making one that is there is no error.
+        if part.object.kind == "extension" && self.extensions.contains(&part.object.name) {
             return true;
         }
         if self.asked.contains(&part.id) {
@@ -126,10 +155,14 @@ impl Within {
         {
             return Ok(false);
         }
+        // Schemas, types and the like are asked for with all of their schema, and cannot be replaced.
+        let object = &part.object;
+        let replaces = ["function", "procedure"].contains(&object.kind.as_str());
+        let is_asked = self.asked.contains(&part.id);
+        let may_stay = is_asked && MAY_STAY.contains(&object.kind.as_str());
         // That of a view that was made without its query.
-        if self.asked.contains(&part.id) || part.object.kind == "view definition" || is_function {
+        if is_asked && !may_stay || part.object.kind == "view definition" || is_function {
             // A function that is asked for takes the place of one that is there.
-            let replaces = ["function", "procedure"].contains(&part.object.kind.as_str());
             let sql = if replaces { replacing(sql) } else { sql.into() };
             session.statement(ctx, &sql).await?;
             self.made().insert(part.id);
@@ -145,6 +178,9 @@ impl Within {
             }
             Err(error) if sql_state(&error).is_some_and(|code| THERE.contains(&code)) => {
                 session.execute(ctx, "ROLLBACK TO SAVEPOINT one").await?;
+                if may_stay && object.kind != "schema" {
+                    ctx.warn(format!("{object} stays as it is in the target, which has one already"));
+                }
                 Ok(false)
             }
             Err(error) => Err(error),
@@ -156,12 +192,42 @@ impl Within {
         for key in &self.keys {
             key.make(ctx, session).await?;
         }
-        for statement in &self.at_the_end {
-            session.statement(ctx, statement).await?;
-        }
         if let Some(filled) = &self.filled {
             keys::check(ctx, session, filled).await?;
         }
+        for statement in &self.at_the_end {
+            session.statement(ctx, statement).await?;
+        }
         session.execute(ctx, "COMMIT").await
     }
+}
+
+/// Has the transaction count as replication, which sets off nothing. Only superusers may, and whom one has allowed it: whether we do.
+async fn replicates(ctx: &Ctx, session: &Session) -> Result<bool> {
+    session.execute(ctx, "SAVEPOINT role").await?;
+    match session.execute(ctx, "SET LOCAL session_replication_role = replica").await {
+        Ok(()) => session.execute(ctx, "RELEASE SAVEPOINT role").await.map(|()| true),
+        Err(error) if sql_state(&error) == Some("42501") => {
+            session.execute(ctx, "ROLLBACK TO SAVEPOINT role").await.map(|()| false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Holds off what rows set off, and returns what brings it back.
+async fn hold_off(ctx: &Ctx, session: &Session, filled: &str, replicates: bool) -> Result<Vec<String>> {
+    let held = async {
+        let mut back = if replicates { Vec::new() } else { keys::defer(ctx, session, filled).await? };
+        back.extend(triggers::silence(ctx, session, filled, replicates).await?);
+        Ok(back)
+    };
+    held.await.map_err(|error: Error| match sql_state(&error) {
+        Some("42501") => {
+            let message = "the account may not keep rows from setting off triggers and foreign keys of the tables that they come into";
+            Error::new(ErrorKind::PermissionDenied, message)
+                .hint("restore as the owner of the tables, or GRANT SET ON PARAMETER session_replication_role (since version 15)")
+                .because(error)
+        }
+        _ => error,
+    })
 }
