@@ -19,7 +19,7 @@ pub(crate) async fn quote_new(ctx: &Ctx, sessions: &[&Session]) -> Result<()> {
     let Some(first) = sessions.first().filter(|first| first.version < KNOWN_SINCE) else { return Ok(()) };
     let sql = format!(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attname = '{RESERVED}')
-             OR EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE p.proargnames && {OF_FUNCTIONS})
+             OR EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE p.oid >= 16384 AND p.proargnames && {OF_FUNCTIONS})
              OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.oid >= 16384 AND r.ev_action::text LIKE '%{RESERVED}%') AS are_there"
     );
     for row in first.rows(ctx, &sql, &[]).await? {

@@ -43,14 +43,17 @@ const TWICE: &str = "23505";
 /// Executes a statement of a part of a new database, by itself. Returns whether what the rest of the part is about is there.
 pub(super) async fn statement(ctx: &Ctx, session: &Session, part: &Part, sql: &str) -> Result<bool> {
     let Err(error) = session.statement_alone(ctx, sql).await else { return Ok(true) };
+    let is_denied = error.kind() == ErrorKind::PermissionDenied;
     let warning = match part.object.kind.as_str() {
         CONTENTS => contents(part, &error),
         PRIVILEGES | LABEL_OF_EXTENSION => privileges(part, &error),
         POLICY_OF_EXTENSION | SECURITY_OF_EXTENSION | PUBLICATION_OF_EXTENSION => of_extension(part, &error),
         MEMBERS => members(part, &error),
         KEY_STATE => key_state(part, &error),
-        DATABASE => setting(part, sql, &error),
-        kind if LAST.contains(&kind) && sql.starts_with("CREATE ") => not_allowed(part, &error),
+        DATABASE if is_denied => setting(part, sql, &error),
+        kind if is_denied && LAST.contains(&kind) && sql.starts_with("CREATE ") => {
+            Some(not_allowed(part, &error))
+        }
         INDEX_OF_CONTENTS => index_of_contents(part, &error),
         _ if sql_state(&error) == Some(INHERITED) && sql.ends_with(" DROP NOT NULL") => {
             Some(not_null(part, &error))
@@ -118,18 +121,16 @@ fn setting(part: &Part, sql: &str, error: &Error) -> Option<String> {
     let (before, behind) = sql.split_once(" SET \"")?;
     let name = behind.split('"').next()?;
     let whose = if before.contains("ALTER ROLE ") { " for a role" } else { "" };
-    (error.kind() == ErrorKind::PermissionDenied).then(|| {
-        format!(
-            "setting {} of {}{whose} is left out: the account may not give it: {error}",
-            name.escape_debug(),
-            part.object
-        )
-    })
+    let name = name.escape_debug();
+    Some(format!(
+        "setting {name} of {}{whose} is left out: the account may not give it: {error}",
+        part.object
+    ))
 }
 
 /// Nothing is lost with it but itself.
-fn not_allowed(part: &Part, error: &Error) -> Option<String> {
-    (error.kind() == ErrorKind::PermissionDenied).then(|| format!("{} is left out: {error}", part.object))
+fn not_allowed(part: &Part, error: &Error) -> String {
+    format!("{} is left out: {error}", part.object)
 }
 
 /// What needs it is the extension's, and cannot be made anew.
