@@ -5,7 +5,10 @@
 use std::sync::Arc;
 
 use backup_core::storage::MemoryStorage;
-use backup_core::{BackupConfig, BackupManager, BackupRef, Ctx, ErrorKind, Format, Registry, RestoreOptions};
+use backup_core::{
+    BackupConfig, BackupManager, BackupOptions, BackupRef, Content, Ctx, ErrorKind, Format, Registry,
+    RestoreOptions,
+};
 use backup_testkit::told::Told;
 
 mod server;
@@ -457,5 +460,27 @@ async fn an_extensions_table_stays_in_its_publication_if_the_extension_makes_it(
         options.tables = vec!["own".parse().unwrap(), "made".parse().unwrap()];
         manager.restore(&backup, &server.url(&target), options).await.unwrap();
         assert_eq!(server.ask(&target, held), "once|made\np|made\np|own\n");
+    }
+}
+
+/// Nobody takes a view of rows that are not there for one of none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_alone_has_no_materialized_view_that_counts_as_filled() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(&source, "CREATE TABLE t (a int); INSERT INTO t VALUES (1); CREATE MATERIALIZED VIEW m AS SELECT a FROM t; CREATE UNIQUE INDEX ON m (a)");
+        let (manager, backup) = backed_up(&server, &source).await;
+        let mut restored = RestoreOptions::default();
+        restored.content = Content::SchemaOnly;
+        let mut made = BackupOptions::default();
+        made.content = Content::SchemaOnly;
+        let alone = manager.backup_with(&server.url(&source), made).await.unwrap();
+        for (backup, options) in [(backup, restored), (BackupRef::from(&alone.id), RestoreOptions::default())]
+        {
+            let copy = server.create();
+            manager.restore(&backup, &server.url(&copy), options).await.unwrap();
+            assert_eq!(server.schema(&copy), server.schema(&source));
+            assert_eq!(server.ask(&copy, "SELECT relispopulated FROM pg_class WHERE relname = 'm'"), "f\n");
+        }
     }
 }

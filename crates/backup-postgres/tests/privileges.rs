@@ -150,3 +150,30 @@ async fn privileges_that_an_extension_has_granted_are_its_own_and_changes_of_the
         }
     }
 }
+
+/// What is made in a database that stays is as the backup has it, whatever else would be granted there to what is made.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_back_beside_others_does_not_get_the_targets_default_privileges() {
+    for server in server::servers() {
+        wicked::roles(&server);
+        let source = server.create();
+        server.psql(
+            &source,
+            "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT ON TABLES TO lb_reader; ALTER DEFAULT PRIVILEGES GRANT USAGE ON SEQUENCES TO PUBLIC;
+             ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC; ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT EXECUTE ON FUNCTIONS TO lb_reader WITH GRANT OPTION;
+             CREATE FUNCTION checks(int) RETURNS bool LANGUAGE sql AS 'SELECT $1 > 0'; GRANT EXECUTE ON FUNCTION checks TO PUBLIC; REVOKE ALL ON FUNCTION checks FROM lb_reader;
+             CREATE TABLE secret (id serial PRIMARY KEY, a int CHECK (checks(a))); REVOKE ALL ON secret FROM lb_reader; REVOKE ALL ON secret_id_seq FROM PUBLIC; INSERT INTO secret (a) VALUES (1)",
+        );
+        let manager = manager(Format::Binary);
+        manager.backup(&server.url(&source)).await.unwrap();
+        let before = server.dump(&source);
+        let mut options = RestoreOptions::default();
+        options.tables = vec!["public.secret".parse().unwrap()];
+        options.drop_existing = true;
+        manager.restore(&BackupRef::Latest, &server.url(&source), options.clone()).await.unwrap();
+        assert_eq!(server.dump(&source), before);
+        server.psql(&source, "DROP TABLE secret; DROP FUNCTION checks");
+        manager.restore(&BackupRef::Latest, &server.url(&source), options).await.unwrap();
+        assert_eq!(server.dump(&source), before);
+    }
+}

@@ -45,6 +45,7 @@ pub(crate) use changes::{Change, changes, named};
 pub(crate) use database::{created, place, sayings};
 pub(crate) use lock::{DEADLOCK, Locked, changed, listed, lock, lock_some, locking, others, shapes};
 pub(crate) use plan::Plan;
+pub(crate) use publications::{DEFAULTS, default_of, default_prefix};
 pub(crate) use reader::{Reader, shared, utf8};
 pub(crate) use relations::unreadable;
 pub(crate) use unknown::anything_sql;

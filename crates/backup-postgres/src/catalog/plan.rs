@@ -53,7 +53,9 @@ pub(super) fn plan(
         let Some(mut node) = nodes.remove(id) else { continue };
         let wanted = match (&node.body, request.content) {
             (_, Content::All) => true,
-            (Body::Sql(_), Content::SchemaOnly) | (Body::Rows { .. }, Content::DataOnly) => true,
+            // It is as empty as its tables will be, and nobody takes it for full.
+            (Body::Sql(_), Content::SchemaOnly) => node.kind != "materialized view contents",
+            (Body::Rows { .. }, Content::DataOnly) => true,
             // What is not read of it has no part of its own.
             (Body::Sql(_), Content::DataOnly) => catalog.unreadable.contains(id),
             (Body::Rows { .. }, Content::SchemaOnly) => false,

@@ -114,28 +114,41 @@ async fn tables(reader: Reader<'_>, catalog: &mut Catalog, relations: &Relations
     Ok(())
 }
 
+/// Default privileges, and what they are if nobody has said any: all of them, and a condition may follow.
+pub(crate) const DEFAULTS: &str = "SELECT d.oid, r.rolname::text AS role, n.nspname::text AS schema, d.defaclnamespace, d.defaclobjtype::text AS of, d.defaclacl::text[] AS acl,
+    CASE WHEN d.defaclnamespace = 0
+         THEN pg_catalog.acldefault(CASE d.defaclobjtype WHEN 'S' THEN 's'::\"char\" WHEN 'f' THEN 'f' WHEN 'T' THEN 'T' WHEN 'n' THEN 'n' WHEN 'L' THEN 'L' ELSE 'r' END, d.defaclrole)
+         ELSE '{}'::pg_catalog.aclitem[] END::text[] AS base
+  FROM pg_catalog.pg_default_acl d JOIN pg_catalog.pg_roles r ON r.oid = d.defaclrole LEFT JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace";
+
+/// What they are for, by the letter that `pg_default_acl` has.
+pub(crate) fn default_of(letter: &str) -> Option<&'static str> {
+    Some(match letter {
+        "r" => "TABLES",
+        "S" => "SEQUENCES",
+        "f" => "FUNCTIONS",
+        "T" => "TYPES",
+        "n" => "SCHEMAS",
+        "L" => "LARGE OBJECTS",
+        _ => return None,
+    })
+}
+
+/// All that is said of them before GRANT or REVOKE.
+pub(crate) fn default_prefix(role: &str, schema: Option<&str>) -> String {
+    let within = schema.map_or(String::new(), |schema| format!(" IN SCHEMA {}", ident(schema)));
+    format!("ALTER DEFAULT PRIVILEGES FOR ROLE {}{within}", ident(role))
+}
+
 /// Default privileges come last, so that what is restored does not get them.
 pub(super) async fn default_privileges(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
-    let sql = "SELECT d.oid, r.rolname::text AS role, n.nspname::text AS schema, d.defaclnamespace, d.defaclobjtype::text AS of, d.defaclacl::text[] AS acl,
-                      CASE WHEN d.defaclnamespace = 0
-                           THEN pg_catalog.acldefault(CASE d.defaclobjtype WHEN 'S' THEN 's'::\"char\" WHEN 'f' THEN 'f' WHEN 'T' THEN 'T' WHEN 'n' THEN 'n' WHEN 'L' THEN 'L' ELSE 'r' END, d.defaclrole)
-                           ELSE '{}'::pg_catalog.aclitem[] END::text[] AS base
-               FROM pg_catalog.pg_default_acl d JOIN pg_catalog.pg_roles r ON r.oid = d.defaclrole
-               LEFT JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace ORDER BY r.rolname, n.nspname, d.defaclobjtype";
-    for row in reader.rows(sql).await? {
+    let sql = format!("{DEFAULTS} ORDER BY r.rolname, n.nspname, d.defaclobjtype");
+    for row in reader.rows(&sql).await? {
         let role = row.text("role")?;
-        let on = match row.text("of")? {
-            "r" => "TABLES",
-            "S" => "SEQUENCES",
-            "f" => "FUNCTIONS",
-            "T" => "TYPES",
-            "n" => "SCHEMAS",
-            "L" => "LARGE OBJECTS",
-            _ => continue, // Not known: the search for what is unknown names it.
-        };
+        // What is not known the search for what is unknown names.
+        let Some(on) = default_of(row.text("of")?) else { continue };
         let schema = row.maybe("schema")?;
-        let within = schema.map_or(String::new(), |schema| format!(" IN SCHEMA {}", ident(schema)));
-        let prefix = format!("ALTER DEFAULT PRIVILEGES FOR ROLE {}{within}", ident(role));
+        let prefix = default_prefix(role, schema);
         let mut node = Node::sql("default privileges", &format!("{role} {on}"), Rank::Last, vec![]);
         node.schema = schema.map(str::to_owned);
         let (acl, base) = (row.list("acl")?, row.list("base")?);

@@ -1,6 +1,7 @@
 //! One running restore: a new database that takes the target's place when it is complete, loaded by many sessions; or, where rows or
 //! tables are added to a database that stays, one transaction in it.
 
+mod defaults;
 mod filled;
 mod gates;
 mod globals;
@@ -65,6 +66,8 @@ pub(crate) struct Restore {
     idle: Mutex<Vec<Session>>,
     free: Semaphore,
     no_owner: bool,
+    /// No rows come, and so nothing that is made of them.
+    schema_only: bool,
     /// Whether sessions that are all at work leave no core of the server idle.
     fills_cores: bool,
     globals: Globals,
@@ -132,6 +135,7 @@ impl Restore {
             idle: Mutex::new(Vec::new()),
             free: Semaphore::new(request.jobs.max(1)),
             no_owner: request.no_owner,
+            schema_only: request.content == Content::SchemaOnly,
             fills_cores: fills_cores(&staging.config(), request.jobs),
             globals,
             place: Place::Staging(Box::new(staging)),
@@ -165,6 +169,7 @@ impl Restore {
             idle: Mutex::new(vec![session]),
             free: Semaphore::new(1),
             no_owner: request.no_owner,
+            schema_only: request.content == Content::SchemaOnly,
             fills_cores: false,
             globals,
             place: Place::Within(within),
@@ -224,6 +229,7 @@ impl Restore {
         let is_database = spec.as_ref().is_some_and(|spec| spec.database.is_some());
         let mut skip = within.is_some_and(|within| is_database || within.keeps(part));
         let global = spec.as_ref().and_then(|spec| spec.global.clone());
+        skip |= self.schema_only && part.object.kind == shortfalls::CONTENTS;
         skip |= global.as_ref().is_some_and(|global| self.globals.stays(ctx, part, global));
         let mut number = 0;
         let tablespace =

@@ -9,7 +9,7 @@ use crate::error::sql_state;
 use crate::spec::{LABEL_OF_EXTENSION, POLICY_OF_EXTENSION, PUBLICATION_OF_EXTENSION, SECURITY_OF_EXTENSION};
 
 /// What the part is called that fills a materialized view.
-const CONTENTS: &str = "materialized view contents";
+pub(super) const CONTENTS: &str = "materialized view contents";
 /// What a part is called of privileges on what no backup makes: what the system and extensions bring.
 const PRIVILEGES: &str = "privileges";
 /// What the index of a materialized view is called.
@@ -23,7 +23,9 @@ const MEMBERS: &str = "operator family members";
 /// What a part is called of a database's settings and comment.
 const DATABASE: &str = "database";
 /// What an account may have to be a superuser to make, and nothing else is made of.
-const LAST: [&str; 3] = ["event trigger", "publication", "subscription"];
+const LAST: [&str; 4] = ["event trigger", "publication", MEMBERSHIP, "subscription"];
+/// What a part is called of a schema's membership in a publication.
+const MEMBERSHIP: &str = "publication schema";
 
 /// What the server says of a function, a table, a column, a schema or anything else that is not there.
 const NOT_THERE: [&str; 5] = ["42883", NO_TABLE, "42703", "3F000", NO_OBJECT];
@@ -51,7 +53,7 @@ pub(super) async fn statement(ctx: &Ctx, session: &Session, part: &Part, sql: &s
         MEMBERS => members(part, &error),
         KEY_STATE => key_state(part, &error),
         DATABASE if is_denied => setting(part, sql, &error),
-        kind if is_denied && LAST.contains(&kind) && sql.starts_with("CREATE ") => {
+        kind if is_denied && LAST.contains(&kind) && (sql.starts_with("CREATE ") || kind == MEMBERSHIP) => {
             Some(not_allowed(part, &error))
         }
         INDEX_OF_CONTENTS => index_of_contents(part, &error),

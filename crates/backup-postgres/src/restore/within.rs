@@ -7,7 +7,7 @@ use backup_core::{Content, Ctx, Error, ErrorKind, Existing, Part, PartId, Restor
 
 use super::filled::with_filled;
 use super::replace::{self, ForeignKey, Name};
-use super::{keys, largeobjects, sequences, triggers};
+use super::{defaults, keys, largeobjects, sequences, triggers};
 use crate::connect::{Session, column};
 use crate::ddl::create::{making, replacing};
 use crate::error::sql_state;
@@ -104,6 +104,7 @@ impl Within {
             largeobjects::make_room(ctx, session, parts, replaces).await?;
             return Ok(within);
         }
+        within.at_the_end = defaults::suspend(ctx, session).await?;
         let there = replace::relations(ctx, session).await?;
         let asked = replace::made_by(parts.iter().filter(|part| within.asked.contains(&part.id)));
         if replaces {
