@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex as Cell;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use backup_core::{
     BackupRequest, BackupSession, Ctx, During, Error, ErrorKind, LogPoint, Object, Part, PartKind,
@@ -130,9 +131,17 @@ impl Readers {
     async fn lend(&self, ctx: &Ctx) -> Result<Lent<'_>> {
         let permit = ctx.run(async { self.free.acquire().await.map_err(|_| lost()) }).await?;
         let reader = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Ok(Lent { reader: reader.ok_or_else(lost)?, whose: Whose::Readers(self, permit) })
+        let Some(reader) = reader else {
+            // Whoever has lost it is about to say why, and the first error is the one that people see.
+            let _ = ctx.run(async { Ok(tokio::time::sleep(TELLING).await) }).await;
+            return Err(lost());
+        };
+        Ok(Lent { reader, whose: Whose::Readers(self, permit) })
     }
 }
+
+/// How long others have to tell why the backup fails.
+const TELLING: Duration = Duration::from_secs(1);
 
 /// After how many parts the tables are let go of that were read: each costs a little at every other.
 const PARTS: usize = 32;

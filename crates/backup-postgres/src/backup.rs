@@ -13,7 +13,7 @@ use crate::ahead::{self, Ahead};
 use crate::begin::{Begun, begin};
 use crate::catalog::{self, Plan, Reader};
 use crate::config::Config;
-use crate::connect::{HeldRows, Session};
+use crate::connect::{HeldRows, Session, first_error};
 use crate::error::{NOT_AT_ONCE, sql_state};
 use crate::rows;
 
@@ -132,7 +132,10 @@ impl Backup {
         out: &mut PartWriter,
     ) -> Result<Read> {
         // A session that failed is not used again: its transaction is over.
-        let session = main.take().ok_or_else(Self::lost)?;
+        let Some(session) = main.take() else {
+            first_error(ctx).await;
+            return Err(Self::lost());
+        };
         let read = self.read(ctx, &session, true, part, out).await?;
         *main = Some(session);
         Ok(read)
@@ -252,7 +255,10 @@ impl BackupSession for Backup {
         let mut read = match self.idle(ctx).await? {
             Idle::Main(main) => self.read_by_main(ctx, main, part, out).await?,
             Idle::Worker(_permit) => {
-                let session = self.workers().pop().ok_or_else(Self::lost)?;
+                let Some(session) = self.workers().pop() else {
+                    first_error(ctx).await;
+                    return Err(Self::lost());
+                };
                 let read = self.read(ctx, &session, false, part, out).await?;
                 self.workers().push(session);
                 read

@@ -138,3 +138,25 @@ async fn rows_alone_are_replaced_in_tables_that_stay() {
         assert_eq!(server.dump(&target), server.dump(&source));
     }
 }
+
+/// Who waited for the session that failed does not know why, and says nothing before that is known.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_a_restore_of_tables_is_told_and_not_what_comes_of_it() {
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE DOMAIN small AS int; CREATE TABLE a (a small); CREATE TABLE b (b small); CREATE TABLE c (c small);
+             INSERT INTO a VALUES (7); INSERT INTO b VALUES (7); INSERT INTO c VALUES (7)",
+        );
+        let (manager, backup) = backed_up(&server, &source).await;
+        for _ in 0..10 {
+            let target = server.create();
+            server.psql(&target, "CREATE DOMAIN small AS int CHECK (VALUE < 5)");
+            let mut options = RestoreOptions::default();
+            (options.jobs, options.tables) = (Some(4), vec!["public.*".parse().unwrap()]);
+            let refused = manager.restore(&backup, &server.url(&target), options).await.unwrap_err();
+            assert!(refused.to_string().contains("small_check"), "{refused}");
+        }
+    }
+}

@@ -50,6 +50,9 @@ SET client_min_messages = error;
 SET jit = off;
 SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('transaction_timeout', 'idle_session_timeout')";
 
+/// How long others of an operation have to tell why it fails.
+const TELLING: Duration = Duration::from_secs(1);
+
 /// How long a server may take to hear that a statement is to be cancelled.
 const CANCELLING: Duration = Duration::from_secs(5);
 
@@ -58,6 +61,11 @@ const UNDER_WAY: Duration = Duration::from_secs(5);
 
 /// How often a statement is tried that others of ours get in the way of.
 const ATTEMPTS: usize = 20;
+
+/// Lets whoever has lost a session say why: who finds it gone knows less, and the first error is the one that people see.
+pub(crate) async fn first_error(ctx: &Ctx) {
+    let _ = ctx.run(async { Ok(tokio::time::sleep(TELLING).await) }).await;
+}
 
 /// One session.
 pub(crate) struct Session {

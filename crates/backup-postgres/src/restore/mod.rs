@@ -29,7 +29,7 @@ use tokio::sync::Semaphore;
 
 use crate::catalog::{self, Reader};
 use crate::config::Config;
-use crate::connect::Session;
+use crate::connect::{Session, first_error};
 use crate::ddl::quote::ident;
 use crate::rows;
 use crate::scratch::is_scratch;
@@ -300,7 +300,10 @@ impl RestoreSession for Restore {
     async fn load(&self, ctx: &Ctx, part: &Part, input: &mut PartReader) -> Result<()> {
         self.gates.wait(ctx, part).await?;
         let permit = ctx.run(async { self.free.acquire().await.map_err(|_| Self::lost()) }).await?;
-        let session = self.idle().pop().ok_or_else(Self::lost)?;
+        let Some(session) = self.idle().pop() else {
+            first_error(ctx).await;
+            return Err(Self::lost());
+        };
         // A session that failed is not used again.
         let is_kept = matches!(&self.place, Place::Within(within) if within.keeps(part));
         match &part.kind {
