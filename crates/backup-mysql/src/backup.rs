@@ -133,7 +133,12 @@ impl Readers {
         let reader = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let Some(reader) = reader else {
             // Whoever has lost it is about to say why, and the first error is the one that people see.
-            let _ = ctx.run(async { Ok(tokio::time::sleep(TELLING).await) }).await;
+            let _ = ctx
+                .run(async {
+                    tokio::time::sleep(TELLING).await;
+                    Ok(())
+                })
+                .await;
             return Err(lost());
         };
         Ok(Lent { reader, whose: Whose::Readers(self, permit) })

@@ -116,7 +116,8 @@ async fn a_schema_is_replaced_by_its_tables() {
         let source = server.create();
         server.psql(
             &source,
-            "CREATE SCHEMA s; CREATE TYPE s.e AS ENUM ('a', 'b'); CREATE DOMAIN s.d AS int CHECK (VALUE > 0); CREATE FUNCTION s.f(s.d) RETURNS int LANGUAGE sql AS 'SELECT 1';
+            "CREATE PUBLICATION p; CREATE EXTENSION hstore; CREATE TYPE public.sh AS ENUM ('x'); CREATE CAST (public.sh AS hstore) WITH INOUT;
+             CREATE SCHEMA s; CREATE TYPE s.e AS ENUM ('a', 'b'); CREATE DOMAIN s.d AS int CHECK (VALUE > 0); CREATE FUNCTION s.f(s.d) RETURNS int LANGUAGE sql AS 'SELECT 1';
              CREATE TABLE s.t (a s.e, b s.d, c int GENERATED ALWAYS AS (b + 1) STORED); INSERT INTO s.t VALUES ('a', 1); CREATE VIEW s.v AS SELECT a FROM s.t; CREATE TABLE other (a int)",
         );
         let (manager, backup) = backed_up(server, &source).await;
@@ -131,6 +132,12 @@ async fn a_schema_is_replaced_by_its_tables() {
         manager.restore(&backup, &server.url(&target), options).await.unwrap();
         assert_eq!(server.schema(&target), server.schema(&source));
         assert_eq!(server.ask(&target, "SELECT * FROM s.t; SELECT a FROM other"), "a|1|2\n1\n");
+        // All of it, with what is in no schema.
+        let mut options = RestoreOptions::default();
+        (options.tables, options.drop_existing) = (vec!["*".parse().unwrap()], true);
+        manager.restore(&backup, &server.url(&target), options).await.unwrap();
+        assert_eq!(server.schema(&target), server.schema(&source));
+        assert_eq!(server.ask(&target, "SELECT * FROM s.t; SELECT a FROM other"), "a|1|2\n");
     }
 }
 
@@ -144,6 +151,8 @@ async fn an_owner_loads_rows_alone_and_what_tables_set_off_is_as_it_was() {
         INSERT INTO a_chick VALUES (1, 2, 2), (2, 1, NULL);
         CREATE TABLE laid (id serial, hen int REFERENCES hen ON DELETE CASCADE) PARTITION BY LIST (hen); CREATE TABLE laid_1 PARTITION OF laid FOR VALUES IN (1);
         CREATE TABLE laid_2 PARTITION OF laid DEFAULT; INSERT INTO laid (hen) VALUES (1), (2), (2);
+        CREATE TABLE astray (hen int); INSERT INTO astray VALUES (77); ALTER TABLE astray ADD CONSTRAINT not_yet FOREIGN KEY (hen) REFERENCES hen NOT VALID;
+        COMMENT ON CONSTRAINT not_yet ON astray IS 'it will';
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'fired'; END $$;
         CREATE TRIGGER usual BEFORE INSERT ON hen FOR EACH ROW EXECUTE FUNCTION refuse();
         CREATE TRIGGER always BEFORE INSERT ON hen FOR EACH STATEMENT EXECUTE FUNCTION refuse(); ALTER TABLE hen ENABLE ALWAYS TRIGGER always;

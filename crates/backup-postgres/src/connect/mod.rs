@@ -64,7 +64,12 @@ const ATTEMPTS: usize = 20;
 
 /// Lets whoever has lost a session say why: who finds it gone knows less, and the first error is the one that people see.
 pub(crate) async fn first_error(ctx: &Ctx) {
-    let _ = ctx.run(async { Ok(tokio::time::sleep(TELLING).await) }).await;
+    let _ = ctx
+        .run(async {
+            tokio::time::sleep(TELLING).await;
+            Ok(())
+        })
+        .await;
 }
 
 /// One session.

@@ -6,7 +6,7 @@ use backup_core::{Ctx, Error, ErrorKind, Result};
 use tokio_postgres::Row;
 
 use crate::connect::{Session, column};
-use crate::ddl::quote::{ident, qualified};
+use crate::ddl::quote::{ident, literal, qualified};
 
 /// The most of a row that is told.
 const TOLD: usize = 300;
@@ -47,19 +47,29 @@ pub(super) async fn refuse_unseen(ctx: &Ctx, session: &Session, filled: &str) ->
 }
 
 /// Has the server look at the keys of tables that get rows (`filled` begins a query about them) when all are there, where it looks at all, and returns
-/// what is to be said then. All of it within the transaction.
+/// what is to be said then. All of it within the transaction. Keys that are NOT VALID say nothing of these rows, and are gone meanwhile.
 pub(super) async fn defer(ctx: &Ctx, session: &Session, filled: &str) -> Result<Vec<String>> {
     let enforced = if session.version >= 180_000 { "k.conenforced" } else { "true" };
     let sql = format!(
         "{filled}, {TOUCHED}
-         SELECT n.nspname::text AS schema, c.relname::text AS table, k.conname::text AS name, k.condeferrable AS deferrable
+         SELECT n.nspname::text AS schema, c.relname::text AS table, k.conname::text AS name, k.condeferrable AS deferrable, k.convalidated AS valid,
+                pg_catalog.pg_get_constraintdef(k.oid) AS definition, pg_catalog.obj_description(k.oid, 'pg_constraint') AS comment
          FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-         WHERE k.contype = 'f' AND {enforced} AND k.conparentid = 0 AND NOT k.condeferred AND k.conrelid IN (SELECT t.oid FROM touched t)"
+         WHERE k.contype = 'f' AND {enforced} AND k.conparentid = 0 AND NOT (k.condeferred AND k.convalidated) AND k.conrelid IN (SELECT t.oid FROM touched t)"
     );
     let mut then = vec!["SET CONSTRAINTS ALL IMMEDIATE".to_owned()];
     for row in session.rows(ctx, &sql, &[]).await? {
         let table = qualified(column(&row, "schema")?, column(&row, "table")?);
-        let alter = format!("ALTER TABLE {table} ALTER CONSTRAINT {}", ident(column(&row, "name")?));
+        let name = ident(column(&row, "name")?);
+        if !column::<bool>(&row, "valid")? {
+            session.statement(ctx, &format!("ALTER TABLE {table} DROP CONSTRAINT {name}")).await?;
+            let definition: &str = column(&row, "definition")?;
+            then.push(format!("ALTER TABLE {table} ADD CONSTRAINT {name} {definition}"));
+            let comment = column::<Option<&str>>(&row, "comment")?.map(literal);
+            then.extend(comment.map(|text| format!("COMMENT ON CONSTRAINT {name} ON {table} IS {text}")));
+            continue;
+        }
+        let alter = format!("ALTER TABLE {table} ALTER CONSTRAINT {name}");
         session.statement(ctx, &format!("{alter} DEFERRABLE INITIALLY DEFERRED")).await?;
         let as_it_was =
             if column(&row, "deferrable")? { "DEFERRABLE INITIALLY IMMEDIATE" } else { "NOT DEFERRABLE" };

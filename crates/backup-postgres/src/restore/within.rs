@@ -31,7 +31,7 @@ const OF_ITS_NAME: [&str; 13] = [
 ];
 
 /// What may be in the target already, and be used as it is there.
-const MAY_STAY: [&str; 14] = [
+const MAY_STAY: [&str; 22] = [
     "schema",
     "shell type",
     "type",
@@ -46,6 +46,14 @@ const MAY_STAY: [&str; 14] = [
     "text search template",
     "text search dictionary",
     "text search configuration",
+    "cast",
+    "transform",
+    "access method",
+    "foreign-data wrapper",
+    "server",
+    "event trigger",
+    "publication",
+    "publication schema",
 ];
 
 /// What the transaction is to leave alone.
