@@ -17,10 +17,15 @@ async fn points(repository: &Repository<'_>, source: &DatabaseUrl) -> Vec<Point>
     calls.points()
 }
 
-/// Of `all` places, counted from 1, those to be tried: the last is among them.
+/// Of `all` places, counted from 1, those to be tried: some spread evenly, and the last few, among which is that where a backup is committed.
 fn places(fixture: &dyn EngineFixture, all: u64) -> impl Iterator<Item = u64> + use<> {
-    let tried = fixture.places().min(all);
-    (1..=tried).map(move |i| i * all / tried)
+    const LAST: usize = 4;
+    let spread = fixture.places().min(all);
+    let mut tried: Vec<u64> = (1..=spread).map(|i| i * all / spread).collect();
+    tried.extend((1..=all).rev().take(LAST));
+    tried.sort_unstable();
+    tried.dedup();
+    tried.into_iter()
 }
 
 /// The formats that this engine has.
