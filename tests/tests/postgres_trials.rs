@@ -116,28 +116,29 @@ fn a_signal_lets_go_of_the_server() {
 
 #[test]
 fn a_value_that_is_large_comes_back_in_little_memory_and_one_that_is_too_large_is_an_error() {
-    let Some(server) = server::server() else { return };
-    let source = server.create();
-    // As text twice as many bytes, of one row.
-    server.psql(
-        &source,
-        "CREATE TABLE t (id int, x bytea); ALTER TABLE t ALTER x SET STORAGE EXTERNAL;
-         INSERT INTO t SELECT 1, decode(repeat(md5('a') || md5('b'), 4000000), 'hex');
-         INSERT INTO t VALUES (2, 'small');
-         SELECT lo_from_bytea(4711, decode(repeat(md5('c'), 2000000), 'hex'));",
-    );
-    let place = Place::new();
-    let url = server.url_text(&source);
-    let backup = place.peak(&["backup", &url, "--quiet", "--format", "binary", "-j", "2"]);
-    let target = server.create();
-    let restore = place.peak(&["restore", "latest", "--target", &server.url_text(&target), "-j", "2"]);
-    assert!(server.contents(&target) == server.contents(&source));
-    println!("a row of 256 MB as text: backup {backup} MiB, restore {restore} MiB");
-    assert!(backup < 200 && restore < 200, "backup {backup} MiB, restore {restore} MiB");
-    // The server itself cannot say this one: then there is no backup.
-    server.psql(&source, "INSERT INTO t SELECT 3, x || x || x || x || x FROM t WHERE id = 1");
-    let listed = place.run(&["list", "--quiet"]).matches(&source).count();
-    let said = place.fails(1, &["backup", &url, "--format", "binary"]);
-    assert!(said.contains("SQLSTATE"), "{said}");
-    assert_eq!(place.run(&["list", "--quiet"]).matches(&source).count(), listed);
+    for server in server::servers() {
+        let source = server.create();
+        // As text twice as many bytes, of one row.
+        server.psql(
+            &source,
+            "CREATE TABLE t (id int, x bytea); ALTER TABLE t ALTER x SET STORAGE EXTERNAL;
+             INSERT INTO t SELECT 1, decode(repeat(md5('a') || md5('b'), 4000000), 'hex');
+             INSERT INTO t VALUES (2, 'small');
+             SELECT lo_from_bytea(4711, decode(repeat(md5('c'), 2000000), 'hex'));",
+        );
+        let place = Place::new();
+        let url = server.url_text(&source);
+        let backup = place.peak(&["backup", &url, "--quiet", "--format", "binary", "-j", "2"]);
+        let target = server.create();
+        let restore = place.peak(&["restore", "latest", "--target", &server.url_text(&target), "-j", "2"]);
+        assert!(server.contents(&target) == server.contents(&source));
+        println!("a row of 256 MB as text: backup {backup} MiB, restore {restore} MiB");
+        assert!(backup < 200 && restore < 200, "backup {backup} MiB, restore {restore} MiB");
+        // The server itself cannot say this one: then there is no backup.
+        server.psql(&source, "INSERT INTO t SELECT 3, x || x || x || x || x FROM t WHERE id = 1");
+        let listed = place.run(&["list", "--quiet"]).matches(&source).count();
+        let said = place.fails(1, &["backup", &url, "--format", "binary"]);
+        assert!(said.contains("SQLSTATE"), "{said}");
+        assert_eq!(place.run(&["list", "--quiet"]).matches(&source).count(), listed);
+    }
 }

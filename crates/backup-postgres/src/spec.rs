@@ -100,6 +100,9 @@ pub(crate) struct DatabaseSpec {
     /// How ICU is to sort otherwise than that has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rules: Option<String>,
+    /// The libraries that sessions with it begin with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) preload: Vec<String>,
     /// What one has that is made anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) place: Option<PlaceSpec>,

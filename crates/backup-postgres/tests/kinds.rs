@@ -202,17 +202,18 @@ async fn patterns_leave_out_tables_and_whole_schemas_and_ask_for_what_is_no_tabl
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_breaks_the_reading_is_named() {
-    let Some(server) = server::server() else { return };
-    let source = server.create();
-    server.psql(
-        &source,
-        "CREATE TYPE mood AS ENUM ('a', 'b'); CREATE TABLE fine (m mood); CREATE TABLE broken (m mood); INSERT INTO broken VALUES ('b');
-         DELETE FROM pg_enum WHERE enumlabel = 'b'",
-    );
-    let manager = manager();
-    let error = manager.backup(&server.url(&source)).await.unwrap_err();
-    assert!(error.to_string().contains("broken"), "{error}");
-    assert!(manager.list_backups().await.unwrap().is_empty());
+    for server in server::servers() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE TYPE mood AS ENUM ('a', 'b'); CREATE TABLE fine (m mood); CREATE TABLE broken (m mood); INSERT INTO broken VALUES ('b');
+             DELETE FROM pg_enum WHERE enumlabel = 'b'",
+        );
+        let manager = manager();
+        let error = manager.backup(&server.url(&source)).await.unwrap_err();
+        assert!(error.to_string().contains("broken"), "{error}");
+        assert!(manager.list_backups().await.unwrap().is_empty());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

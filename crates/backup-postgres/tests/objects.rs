@@ -4,29 +4,15 @@
 
 use std::sync::Arc;
 
-use backup_core::storage::MemoryStorage;
-use backup_core::{
-    BackupConfig, BackupManager, BackupOptions, BackupRef, Content, Ctx, ErrorKind, Format, Registry,
-    RestoreOptions,
-};
+use backup_core::{BackupManager, BackupOptions, BackupRef, Content, Ctx, ErrorKind, Format, RestoreOptions};
 use backup_testkit::told::Told;
 
+mod backups;
 mod server;
 mod wicked;
 
+use backups::backed_up;
 use server::Server;
-
-/// A new backup, and who made it.
-async fn backed_up(server: &Server, source: &str) -> (BackupManager, BackupRef) {
-    let mut config = BackupConfig::default();
-    (config.format, config.jobs) = (Format::Binary, 2);
-    "none".clone_into(&mut config.codec);
-    let manager = BackupManager::new(config)
-        .with_registry(Registry::new().with(&backup_postgres::ENGINE))
-        .with_storage(Arc::new(MemoryStorage::new()));
-    let backup = manager.backup(&server.url(source)).await.unwrap();
-    (manager, BackupRef::from(&backup.id))
-}
 
 async fn restored(server: &Server, manager: &BackupManager, backup: &BackupRef) -> String {
     let copy = server.create();
@@ -239,12 +225,7 @@ async fn names_and_definitions_that_are_no_utf_8_are_named() {
                 "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; DO $$ DECLARE odd text := convert_from('\\xe9', 'SQL_ASCII'); BEGIN {made}; END $$"
             );
             server.psql(&source, &made);
-            let mut config = BackupConfig::default();
-            config.jobs = 2;
-            let manager = BackupManager::new(config)
-                .with_registry(Registry::new().with(&backup_postgres::ENGINE))
-                .with_storage(Arc::new(MemoryStorage::new()));
-            let error = manager.backup(&server.url(&source)).await.unwrap_err();
+            let error = backups::manager().backup(&server.url(&source)).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
             assert!(error.to_string().contains(named), "{error}");
         }

@@ -38,6 +38,7 @@ pub(crate) async fn created(reader: Reader<'_>) -> Result<DatabaseSpec> {
         version: None,
         locale: row.maybe("locale")?.map(str::to_owned),
         rules: row.maybe("rules")?.map(str::to_owned),
+        preload: Vec::new(),
         place: None,
     })
 }
@@ -61,6 +62,22 @@ pub(crate) async fn place(reader: Reader<'_>, database: &str) -> Result<Option<P
         })
     };
     reader.rows(&sql).await?.first().map(place).transpose()
+}
+
+/// The libraries that its owner has sessions with this database begin with.
+async fn preload(reader: Reader<'_>) -> Result<Vec<String>> {
+    let setting = "s.setting LIKE 'session_preload_libraries=%'";
+    let sql = format!(
+        "SELECT {} AS setting FROM pg_catalog.pg_db_role_setting c
+         JOIN pg_catalog.pg_database d ON d.oid = c.setdatabase AND d.datname = pg_catalog.current_database()
+         CROSS JOIN LATERAL pg_catalog.unnest(c.setconfig) AS s (setting) WHERE c.setrole = 0 AND {setting}",
+        shared("s.setting")
+    );
+    let rows = reader.rows(&sql).await?;
+    let Some(row) = rows.first() else { return Ok(Vec::new()) };
+    // What is no UTF-8 is told of where it is set.
+    let setting = row.shared("setting")?.unwrap_or_default();
+    Ok(setting.split_once('=').map(|(_, libraries)| names_in(libraries)).unwrap_or_default())
 }
 
 /// One thing that is said of a database: its comment, a label, a setting that sessions with it begin with.
@@ -161,6 +178,7 @@ pub(super) async fn database(reader: Reader<'_>, catalog: &mut Catalog) -> Resul
     let mut spec = created(reader).await?;
     spec.version = Some(reader.version / 10_000);
     spec.place = place(reader, &name).await?;
+    spec.preload = preload(reader).await?;
     let database = Database { name, encoding: spec.encoding.clone() };
     let mut statements = Vec::new();
     let mut node = Node::sql("database", &database.name, Rank::Objects, Vec::new());
@@ -197,7 +215,11 @@ pub(super) fn setting_value(name: &str, value: &str) -> String {
     if !LISTS.contains(&name.to_ascii_lowercase().as_str()) {
         return literal(value);
     }
-    // Names apart by commas, in double quotes where they need them.
+    names_in(value).iter().map(|name| literal(name)).collect::<Vec<_>>().join(", ")
+}
+
+/// Names apart by commas, in double quotes where they need them.
+fn names_in(value: &str) -> Vec<String> {
     let mut names = vec![String::new()];
     let mut quoted = false;
     let mut chars = value.chars().peekable();
@@ -213,7 +235,7 @@ pub(super) fn setting_value(name: &str, value: &str) -> String {
             c => names.last_mut().into_iter().for_each(|name| name.push(c)),
         }
     }
-    names.iter().map(|name| literal(name)).collect::<Vec<_>>().join(", ")
+    names
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use super::relations::{RelationKind, Relations};
 use crate::ddl::quote::{ident, literal, qualified};
 use crate::spec::LABEL_OF_EXTENSION;
 
-/// Reads which objects need which, and gives each node what it needs.
-pub(super) async fn depend(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
+/// Reads which objects need which.
+pub(super) async fn read(reader: Reader<'_>) -> Result<Vec<Fields>> {
     // The public schema is always there; what a database began with may be called otherwise now, and is made.
     // What a rule needs of its own view is in its query; but before version 16 the rule of each needs it, as where OLD and NEW come from.
     let sql = "SELECT d.classid, d.objid, d.refclassid, d.refobjid,
@@ -19,10 +19,15 @@ pub(super) async fn depend(reader: Reader<'_>, catalog: &mut Catalog) -> Result<
                FROM pg_catalog.pg_depend d LEFT JOIN pg_catalog.pg_namespace n
                  ON d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND n.oid = d.refobjid
                WHERE d.objid >= 16384 AND d.deptype <> 'e' AND CASE WHEN n.oid IS NULL THEN d.refobjid >= 16384 ELSE n.nspname <> 'public' END";
+    reader.rows(sql).await
+}
+
+/// Gives each node what it needs.
+pub(super) fn depend(reader: Reader<'_>, catalog: &mut Catalog, rows: &[Fields]) -> Result<()> {
     // Types that are needed by functions which they need themselves.
     let mut functions_of: HashMap<u32, Vec<u32>> = HashMap::new();
     let mut edges = Vec::new();
-    for row in reader.rows(sql).await? {
+    for row in rows {
         let from = (row.oid("classid")?, row.oid("objid")?);
         let to = (row.oid("refclassid")?, row.oid("refobjid")?);
         if from.0 == class::TYPE && to.0 == class::PROC && catalog.shells.contains_key(&from.1) {

@@ -56,8 +56,8 @@ const SOURCES: [Source; 7] = [
     source(class::FOREIGN_SERVER, "pg_foreign_server", "srv", false, "'S'::\"char\"", "'FOREIGN SERVER'"),
 ];
 
-/// Compares with what they began with, which the server remembers if it is not what every object of the kind begins with.
-pub(super) async fn privileges(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
+/// Reads those that are not what the object began with, which the server remembers if it is not what every object of the kind begins with.
+pub(super) async fn read(reader: Reader<'_>) -> Result<Vec<Fields>> {
     let mut selects = Vec::new();
     for Source { class: classid, catalog: name, prefix, in_schema, kind, word } in SOURCES {
         let (join, namespace) = match in_schema {
@@ -102,10 +102,14 @@ pub(super) async fn privileges(reader: Reader<'_>, catalog: &mut Catalog) -> Res
         relation = class::RELATION
     ));
     // What is revoked of a table is revoked of its columns too: these come behind it.
-    let sql = format!("{} ORDER BY 3, 4, 5, 6, 7 NULLS FIRST", selects.join(" UNION ALL "));
+    reader.rows(&format!("{} ORDER BY 3, 4, 5, 6, 7 NULLS FIRST", selects.join(" UNION ALL "))).await
+}
+
+/// Has what was read given, and taken away.
+pub(super) fn privileges(catalog: &mut Catalog, rows: &[Fields]) -> Result<()> {
     let mut tables: HashMap<Key, NodeId> = HashMap::new();
-    for row in reader.rows(&sql).await? {
-        let mut node = node(&row)?;
+    for row in rows {
+        let mut node = node(row)?;
         let key: Key = (row.oid("classid")?, row.oid("oid")?);
         node.needs.extend(catalog.by_key.get(&key));
         let is_column = row.maybe("column")?.is_some();

@@ -3,7 +3,7 @@
 use backup_core::{Error, Result};
 
 use super::node::{Catalog, class};
-use super::reader::{OURS, Reader};
+use super::reader::{Fields, OURS, Reader};
 
 /// Every catalog of objects: its name, the schema column if its objects are in schemas, and what else is none of ours.
 const CATALOGS: [(&str, Option<&str>, &str); 29] = [
@@ -150,8 +150,8 @@ fn selects() -> Vec<String> {
     CATALOGS.iter().map(one).collect()
 }
 
-/// An error that names what no part of the backup would make.
-pub(super) async fn refuse(reader: Reader<'_>, catalog: &Catalog) -> Result<()> {
+/// Reads all that there is.
+pub(super) async fn read(reader: Reader<'_>) -> Result<Vec<Fields>> {
     let mut selects = selects();
     // A subscription is another database's, unless it is this one's; user mappings are read through their view, which everybody may.
     selects.push(
@@ -162,9 +162,13 @@ pub(super) async fn refuse(reader: Reader<'_>, catalog: &Catalog) -> Result<()> 
     selects.push(
         "SELECT 'pg_catalog.pg_user_mapping'::pg_catalog.regclass::oid, o.umid FROM pg_catalog.pg_user_mappings o".to_owned(),
     );
-    let sql = selects.join(" UNION ALL ");
+    reader.rows(&selects.join(" UNION ALL ")).await
+}
+
+/// An error that names what of `everything` no part of the backup would make.
+pub(super) async fn refuse(reader: Reader<'_>, catalog: &Catalog, everything: &[Fields]) -> Result<()> {
     let mut unknown = Vec::new();
-    for row in reader.rows(&sql).await? {
+    for row in everything {
         let key = (row.oid("classid")?, row.oid("oid")?);
         let known =
             catalog.by_key.contains_key(&key) || catalog.is_member(key) || catalog.left_out.contains(&key);

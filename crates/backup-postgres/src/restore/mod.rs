@@ -6,6 +6,7 @@ mod filled;
 mod gates;
 mod globals;
 mod keys;
+mod labels;
 mod largeobjects;
 mod members;
 mod preflight;
@@ -113,6 +114,7 @@ impl Restore {
         let globals = Globals::look(ctx, &admin).await?;
         wanted.warn_of_tablespaces(ctx, &globals);
         let (mut spec, mut there) = (wanted.database.clone(), None);
+        let preload = spec.as_ref().map(|spec| spec.preload.clone()).unwrap_or_default();
         if let Some(session) = existing {
             let is_empty = preflight::is_empty(ctx, &session).await?;
             if request.content == Content::DataOnly || request.partial && !is_empty {
@@ -142,7 +144,7 @@ impl Restore {
         };
         let begun = async {
             restore.rehearse(ctx, &admin).await?;
-            restore.connect(ctx, request.jobs.max(1)).await
+            restore.connect(ctx, request.jobs.max(1), &preload).await
         };
         if let Err(error) = begun.await {
             return Err(restore.give_up_after(error).await);
@@ -181,12 +183,13 @@ impl Restore {
         staging.rehearse(ctx, admin).await
     }
 
-    async fn connect(&self, ctx: &Ctx, jobs: usize) -> Result<()> {
+    async fn connect(&self, ctx: &Ctx, jobs: usize, preload: &[String]) -> Result<()> {
         let Place::Staging(staging) = &self.place else { return Ok(()) };
         let config = staging.config();
         for _ in 0..jobs {
             let session = Session::open(ctx, &config).await?;
             session.execute(ctx, &loading(jobs)).await?;
+            labels::load_providers(ctx, &session, preload).await?;
             self.idle().push(session);
         }
         Ok(())

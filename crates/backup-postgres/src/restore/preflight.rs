@@ -235,6 +235,7 @@ mod tests {
             version: Some(of),
             locale: None,
             rules: None,
+            preload: Vec::new(),
             place: None,
         };
         let newer = vec![(18, "table a: virtual generated columns".to_owned()), (15, "index b".to_owned())];

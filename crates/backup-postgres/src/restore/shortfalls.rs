@@ -2,6 +2,7 @@
 
 use backup_core::{Ctx, Error, ErrorKind, Part, Result};
 
+use super::labels;
 use super::members::{TakenOut, take_out};
 use super::validators;
 use crate::connect::Session;
@@ -45,6 +46,10 @@ const TWICE: &str = "23505";
 /// Executes a statement of a part of a new database, by itself. Returns whether what the rest of the part is about is there.
 pub(super) async fn statement(ctx: &Ctx, session: &Session, part: &Part, sql: &str) -> Result<bool> {
     let Err(error) = session.statement_alone(ctx, sql).await else { return Ok(true) };
+    if labels::lacks_provider(sql, &error) {
+        ctx.warn(labels::left_out(part, &error));
+        return Ok(true);
+    }
     let is_denied = error.kind() == ErrorKind::PermissionDenied;
     let warning = match part.object.kind.as_str() {
         CONTENTS => contents(part, &error),

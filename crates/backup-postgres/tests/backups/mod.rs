@@ -11,6 +11,8 @@ use crate::server::Server;
 pub(crate) fn manager() -> BackupManager {
     let mut config = BackupConfig::default();
     (config.format, config.jobs) = (Format::Binary, 2);
+    // So that psql takes a script as it is.
+    "none".clone_into(&mut config.codec);
     BackupManager::new(config)
         .with_registry(Registry::new().with(&backup_postgres::ENGINE))
         .with_storage(Arc::new(MemoryStorage::new()))

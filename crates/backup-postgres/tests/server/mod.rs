@@ -86,6 +86,12 @@ impl Server {
         command
     }
 
+    /// Where the headers are that modules of this server are built with.
+    pub(crate) fn headers(&self) -> Option<PathBuf> {
+        let headers = self.bin.canonicalize().ok()?.parent()?.join("include/server");
+        headers.join("postgres.h").exists().then_some(headers)
+    }
+
     /// Gives a script to psql.
     pub(crate) fn psql(&self, database: &str, script: &str) -> String {
         let mut command = self.program("psql", database);
