@@ -1,5 +1,6 @@
 //! `cargo xtask servers up|down`: private database servers for the tests, on private ports, with their data in `target/servers`.
 
+mod container;
 mod debian;
 mod mysql;
 mod postgres;

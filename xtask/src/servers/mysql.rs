@@ -1,5 +1,5 @@
 //! MySQL and MariaDB: the MariaDB of this machine's Debian packages, of which only the programs are installed, not the service; and newer
-//! ones out of the packages of other Debians.
+//! ones out of the packages of other Debians. Without packages all of them come in containers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use super::container::{self, Image};
 use super::debian::{self, Packages};
 use crate::Result;
 use crate::program;
@@ -50,41 +51,49 @@ struct Server {
     name: &'static str,
     /// The environment variables by which tests find it, and its programs if they are not this machine's.
     url: &'static str,
-    programs: &'static str,
+    programs_in: &'static str,
     is_mariadb: bool,
     /// Where it comes from, if not from this machine's packages.
     packages: Option<Packages>,
+    /// Where it comes from if there are no packages.
+    image: Image,
 }
+
+const MARIADB_PROGRAMS: &[&str] =
+    &["mariadbd", "mariadb-install-db", "mariadb", "mariadb-admin", "mariadb-dump", "mariadb-binlog"];
 
 const SERVERS: [Server; 3] = [
     Server {
         name: "mariadb",
         url: "LIFEBOAT_TEST_MARIADB_URL",
-        programs: "",
+        programs_in: "LIFEBOAT_TEST_MARIADB_PROGRAMS",
         is_mariadb: true,
         packages: None,
+        image: Image { name: "mariadb:10.11", programs: MARIADB_PROGRAMS },
     },
     Server {
         name: "mariadb-11.8",
         url: "LIFEBOAT_TEST_MARIADB11_URL",
-        programs: "LIFEBOAT_TEST_MARIADB11_PROGRAMS",
+        programs_in: "LIFEBOAT_TEST_MARIADB11_PROGRAMS",
         is_mariadb: true,
         packages: Some(Packages {
             suite: "trixie",
             names: &["mariadb-server-core", "mariadb-client"],
             programs: &["sbin/mariadbd", "bin/mariadb", "bin/mariadb-admin", "bin/mariadb-dump"],
         }),
+        image: Image { name: "mariadb:11.8", programs: MARIADB_PROGRAMS },
     },
     Server {
         name: "mysql",
         url: "LIFEBOAT_TEST_MYSQL_URL",
-        programs: "LIFEBOAT_TEST_MYSQL_PROGRAMS",
+        programs_in: "LIFEBOAT_TEST_MYSQL_PROGRAMS",
         is_mariadb: false,
         packages: Some(Packages {
             suite: "sid",
             names: &["mysql-server-core", "mysql-client-core"],
             programs: &["sbin/mysqld", "bin/mysql", "bin/mysqladmin", "bin/mysqldump"],
         }),
+        image: Image { name: "mysql:9.7", programs: &["mysqld", "mysql", "mysqladmin", "mysqldump"] },
     },
 ];
 
@@ -102,7 +111,7 @@ impl Running {
         let place = directory.join(name);
         server.start(&place)?;
         let port = fs::read_to_string(place.join("port"))?;
-        let programs = server.packages.is_some().then(|| place.join("bin"));
+        let programs = server.programs(&place);
         Ok(Self { is_mariadb: server.is_mariadb, port, programs })
     }
 
@@ -140,9 +149,8 @@ pub(super) fn start_all(directory: &Path) -> BTreeMap<&'static str, String> {
         match server.start(&directory.join(server.name)) {
             Ok(url) => {
                 variables.insert(server.url, url);
-                if server.packages.is_some() {
-                    let programs = directory.join(server.name).join("bin");
-                    variables.insert(server.programs, programs.display().to_string());
+                if let Some(programs) = server.programs(&directory.join(server.name)) {
+                    variables.insert(server.programs_in, programs.display().to_string());
                 }
             }
             Err(error) => eprintln!("{} cannot be had: {error}", server.name),
@@ -160,18 +168,42 @@ pub(super) fn stop_all(directory: &Path) -> Result {
         {
             program::run(&mut server.admin(&place, &port, "shutdown"))?;
         }
+        container::remove(&place)?;
     }
     Ok(())
 }
 
 impl Server {
+    /// Where its programs are, if they are not this machine's.
+    fn programs(&self, place: &Path) -> Option<PathBuf> {
+        let scripts = place.join(container::SCRIPTS);
+        if scripts.exists() { Some(scripts) } else { self.packages.is_some().then(|| place.join("bin")) }
+    }
+
+    /// Its program of that name.
+    fn program(&self, place: &Path, name: &str) -> PathBuf {
+        self.programs(place).map_or_else(|| PathBuf::from(name), |programs| programs.join(name))
+    }
+
+    /// Where its other files are, if they are not where it looks for them.
+    fn unpacked(&self, place: &Path) -> Option<PathBuf> {
+        let is_unpacked = self.packages.is_some() && !place.join(container::SCRIPTS).exists();
+        is_unpacked.then(|| place.join("root/usr"))
+    }
+
+    /// Gets its programs.
+    fn get(&self, place: &Path) -> Result {
+        let packages = || match &self.packages {
+            Some(packages) => debian::unpack(place, packages),
+            None if program::is_there("mariadbd") || Path::new("/usr/sbin/mariadbd").exists() => Ok(()),
+            None => program::install_packages(&["mariadb-server-core", "mariadb-client"]),
+        };
+        container::or_else(place, &self.image, account(), packages).map(|_| ())
+    }
+
     /// Starts it, unless it runs, and returns its URL.
     fn start(&self, place: &Path) -> Result<String> {
-        match &self.packages {
-            Some(packages) => debian::unpack(place, packages)?,
-            None if program::is_there("mariadbd") || Path::new("/usr/sbin/mariadbd").exists() => {}
-            None => program::install_packages(&["mariadb-server-core", "mariadb-client"])?,
-        }
+        self.get(place)?;
         let data = place.join("data");
         if !place.join("port").exists() {
             // What was not finished is begun anew.
@@ -220,18 +252,19 @@ impl Server {
 
     /// Makes the system's own tables.
     fn install(&self, place: &Path, data: &Path) -> Result {
-        if self.packages.is_none() {
-            let mut install = Command::new("mariadb-install-db");
+        let unpacked = self.unpacked(place);
+        if self.is_mariadb && unpacked.is_none() {
+            let mut install = Command::new(self.program(place, "mariadb-install-db"));
             install.args(["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal"]);
             install.arg(format!("--datadir={}", data.display()));
             install.args(account().map(|account| format!("--user={account}")));
             return program::run(install.stdin(Stdio::null()).stdout(Stdio::null()));
         }
         let mut server = self.server(place, data);
-        if self.is_mariadb {
+        if let Some(usr) = unpacked.filter(|_| self.is_mariadb) {
             // What mariadb-install-db does, which would look for everything in its usual place.
             let mut script = b"CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n".to_vec();
-            let texts = place.join("root/usr/share/mariadb");
+            let texts = usr.join("share/mariadb");
             for part in ["system_tables", "performance_tables", "system_tables_data", "sys_schema"] {
                 script.extend(fs::read(texts.join(format!("mariadb_{part}.sql")))?);
             }
@@ -247,15 +280,14 @@ impl Server {
     /// The server's program, with what it needs to find its own files.
     fn server(&self, place: &Path, data: &Path) -> Command {
         let name = if self.is_mariadb { "mariadbd" } else { "mysqld" };
-        let mut server = Command::new(match &self.packages {
-            Some(_) => place.join("bin").join(name),
+        let mut server = Command::new(match self.programs(place) {
+            Some(programs) => programs.join(name),
             None => PathBuf::from("/usr/sbin").join(name),
         });
         server.arg("--no-defaults").arg(format!("--datadir={}", data.display()));
         server.args(account().map(|account| format!("--user={account}")));
-        if self.packages.is_some() {
+        if let Some(usr) = self.unpacked(place) {
             let name = if self.is_mariadb { "mariadb" } else { "mysql" };
-            let usr = place.join("root/usr");
             server.arg(format!("--basedir={}", usr.display()));
             for (option, path) in [
                 ("lc-messages-dir", format!("share/{name}")),
@@ -275,10 +307,7 @@ impl Server {
 
     fn admin(&self, place: &Path, port: &str, what: &str) -> Command {
         let name = if self.is_mariadb { "mariadb-admin" } else { "mysqladmin" };
-        let mut admin = Command::new(match &self.packages {
-            Some(_) => place.join("bin").join(name),
-            None => PathBuf::from(name),
-        });
+        let mut admin = Command::new(self.program(place, name));
         admin.args(["--no-defaults", "--host=127.0.0.1", "--protocol=tcp", "--connect-timeout=5"]);
         admin.args(["--user", USER]).env("MYSQL_PWD", PASSWORD);
         admin.arg(format!("--port={port}")).arg(what);

