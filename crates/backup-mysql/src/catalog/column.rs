@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     Json,
     /// Nothing: it is a generated column of a table that stores none, which has no more than a number of rows.
     Absent,
+    /// When a version of a row ends. One of the present ends in the last moment that its server knows, and another server may know later ones.
+    RowEnd,
 }
 
 /// A column whose values are backed up.

@@ -171,6 +171,17 @@ pub(crate) struct RowsSpec {
     pub(crate) by_collation: bool,
 }
 
+impl RowsSpec {
+    /// How the values of its columns are written.
+    pub(crate) fn written(&self) -> Vec<Kind> {
+        let mut kinds = self.columns.clone();
+        if let Some(last) = kinds.last_mut().filter(|_| self.versioned) {
+            *last = Kind::RowEnd;
+        }
+        kinds
+    }
+}
+
 /// As it is in the manifest: what the part `wants` is said around it.
 pub(crate) fn with_wants(spec: &SqlSpec, wants: Option<&BTreeSet<Want>>) -> Result<serde_json::Value> {
     let make = json(spec)?;

@@ -174,7 +174,8 @@ fn delimiter(sql: &[u8]) -> String {
 }
 
 fn rows(head: &str, spec: &RowsSpec, source: &mut dyn PartSource, script: &mut Script<'_>) -> Result<()> {
-    let mut literals = Literals::new(&spec.columns);
+    let kinds = spec.written();
+    let mut literals = Literals::new(&kinds);
     while piece(&mut literals, source)? {
         script.statement(|script| {
             say(script, head)?;

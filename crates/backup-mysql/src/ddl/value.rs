@@ -6,6 +6,12 @@ use super::quote::{self, identifier};
 use crate::catalog::column::Kind;
 use crate::rows::fields::{Found, Scanner};
 
+/// The last moments of a TIMESTAMP in UTC, before MariaDB 11.5 and since: versions of rows that are present end then.
+pub(crate) const LAST_MOMENTS: [&str; 2] = ["2038-01-19 03:14:07.999999", "2106-02-07 06:28:15.999999"];
+/// That of the server which reads it.
+pub(crate) const PRESENT: &str =
+    "COALESCE(FROM_UNIXTIME(4294967295.999999),FROM_UNIXTIME(2147483647.999999))";
+
 /// What an INSERT into `table` begins with.
 pub(crate) fn insert(table: &str, columns: &[Column]) -> String {
     let names: Vec<_> = columns.iter().map(|column| identifier(&column.name)).collect();
@@ -21,8 +27,8 @@ pub(crate) struct Literals<'a> {
     end: &'static str,
     hexadecimal: bool,
     begun: bool,
-    /// What has come of a JSON value, which is looked at whole.
-    json: Option<Vec<u8>>,
+    /// What has come of a value that is looked at whole.
+    gathered: Option<(Kind, Vec<u8>)>,
     pub(crate) out: Vec<u8>,
 }
 
@@ -34,7 +40,7 @@ impl<'a> Literals<'a> {
             end: "",
             hexadecimal: false,
             begun: false,
-            json: None,
+            gathered: None,
             out: Vec::new(),
         }
     }
@@ -46,13 +52,13 @@ impl<'a> Literals<'a> {
         }
         let (kinds, out, end, hexadecimal) =
             (self.kinds, &mut self.out, &mut self.end, &mut self.hexadecimal);
-        let json = &mut self.json;
+        let gathered = &mut self.gathered;
         self.scanner.piece(bytes, &mut |field, found| {
-            if let (Found::More { last, bytes }, Some(begun)) = (found, json.as_mut()) {
+            if let (Found::More { last, bytes }, Some((kind, begun))) = (found, gathered.as_mut()) {
                 begun.extend_from_slice(bytes);
                 if last {
-                    out.extend(said(&std::mem::take(begun))?);
-                    *json = None;
+                    looked_at(*kind, begun, out)?;
+                    *gathered = None;
                 }
                 return Ok(());
             }
@@ -89,12 +95,11 @@ impl<'a> Literals<'a> {
                 out.extend_from_slice(if is_negative_zero { b"-0e0" } else { bytes });
                 return Ok(());
             }
-            if kind == Kind::Json {
+            if matches!(kind, Kind::Json | Kind::RowEnd) {
                 if whole {
-                    out.extend(said(bytes)?);
-                } else {
-                    *json = Some(bytes.to_vec());
+                    return looked_at(kind, bytes, out);
                 }
+                *gathered = Some((kind, bytes.to_vec()));
                 return Ok(());
             }
             // Text in quotes is read in the character set of the session; any other bytes are not read at all.
@@ -157,6 +162,20 @@ fn escape(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Writes a value of a kind that is looked at whole.
+fn looked_at(kind: Kind, value: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    if kind == Kind::Json {
+        out.extend(said(value)?);
+    } else if LAST_MOMENTS.iter().any(|last| last.as_bytes() == value) {
+        out.extend_from_slice(PRESENT.as_bytes());
+    } else {
+        out.push(b'\'');
+        escape(value, out);
+        out.push(b'\'');
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,5 +203,28 @@ mod tests {
         assert!(Literals::new(&[Kind::Number]).piece(b"\x051;DRO").is_err());
         let mut literals = Literals::new(&[Kind::Number]);
         assert!(literals.piece(b"\x011\x012").is_err());
+    }
+
+    #[test]
+    fn a_version_that_is_present_ends_in_the_last_moment_of_whichever_server_reads_it() {
+        let row = |end: &str| {
+            let mut row = vec![end.len() as u8];
+            row.extend_from_slice(end.as_bytes());
+            row
+        };
+        let written = |row: &[u8], cut: usize| {
+            let mut literals = Literals::new(&[Kind::RowEnd]);
+            literals.piece(&row[..cut]).unwrap();
+            literals.piece(&row[cut..]).unwrap();
+            literals.end().unwrap();
+            String::from_utf8(literals.out).unwrap()
+        };
+        for last in LAST_MOMENTS {
+            let row = row(last);
+            for cut in 0..row.len() {
+                assert_eq!(written(&row, cut), format!("({PRESENT})"), "{last} at {cut}");
+            }
+        }
+        assert_eq!(written(&row("2026-12-01 10:00:00.000001"), 0), "('2026-12-01 10:00:00.000001')");
     }
 }

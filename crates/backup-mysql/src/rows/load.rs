@@ -12,6 +12,7 @@ use crate::catalog::{Reading, create_table};
 use crate::connect::{Connection, Done, INFILE};
 use crate::ddl::create::CreateTable;
 use crate::ddl::quote::identifier;
+use crate::ddl::value::{LAST_MOMENTS, PRESENT};
 
 /// What is sent at once.
 const SEND: usize = 256 << 10;
@@ -36,9 +37,8 @@ pub(crate) async fn rows(
     // The times of versions, which are the last columns, not every server takes.
     let are_timeless = spec.versioned && !connection.version.takes_history();
     let timeless = columns.len().saturating_sub(if are_timeless { 2 } else { 0 });
-    let kinds: Vec<_> = (spec.columns.iter().enumerate())
-        .map(|(at, kind)| if at < timeless { *kind } else { Kind::Absent })
-        .collect();
+    let mut kinds = spec.written();
+    kinds.iter_mut().skip(timeless).for_each(|kind| *kind = Kind::Absent);
     let target = Target {
         ctx,
         table: spec.aside.as_ref().unwrap_or(&part.object.name),
@@ -166,6 +166,10 @@ impl Target<'_> {
                 Kind::Index => format!("CAST(@v{i} AS UNSIGNED)"),
                 Kind::Ascii => format!("CONVERT(@v{i} USING ascii)"),
                 Kind::Json => format!("CONVERT(@v{i} USING utf8mb4)"),
+                Kind::RowEnd => {
+                    let [last, later] = LAST_MOMENTS;
+                    format!("IF(@v{i} IN ('{last}','{later}'),{PRESENT},@v{i})")
+                }
                 Kind::Absent => {
                     columns.push(format!("@v{i}"));
                     continue;
@@ -224,8 +228,9 @@ impl Target<'_> {
             message.contains(&format!("column '{name}'")) || message.contains(&format!("`{name}` at row"))
         };
         // What is generated as a date from another column is warned of under the name of that one.
-        let is_ours = (self.columns.iter().zip(self.kinds))
-            .any(|(column, kind)| (*kind == Kind::Plain || number != NO_DATE) && names(&column.name));
+        let is_ours = (self.columns.iter().zip(self.kinds)).any(|(column, kind)| {
+            (matches!(kind, Kind::Plain | Kind::RowEnd) || number != NO_DATE) && names(&column.name)
+        });
         let is_said = |column: &Column| message.contains(&format!("'{}'", column.name.to_lowercase()));
         match number {
             // Nobody sends a value for a column that is not said.

@@ -3,7 +3,7 @@
 use backup_core::{Ctx, Result};
 
 use crate::catalog::Reading;
-use crate::catalog::accounts::Account;
+use crate::catalog::accounts::{self, Account};
 use crate::connect::Connection;
 use crate::ddl::lex::{Token, tokens, words};
 use crate::error::code;
@@ -22,11 +22,12 @@ pub(super) async fn create(ctx: &Ctx, connection: &mut Connection, account: &Acc
     match show(ctx, connection, &quoted).await {
         // Accounts are not of the snapshot.
         Err(error) if code(&error).is_some_and(|code| NO_SUCH_USER.contains(&code)) => {
-            let name = account.name();
-            ctx.warn(format!(
-                "account {} was dropped during the backup, and is not in it",
-                name.escape_debug()
-            ));
+            let why = if accounts::read(ctx, connection).await?.contains(account) {
+                "is in mysql.user, and the server does not use it (one by the name of a host, where skip_name_resolve is on?): it"
+            } else {
+                "was dropped during the backup, and"
+            };
+            ctx.warn(format!("account {} {why} is not in the backup", account.name().escape_debug()));
             Ok(Vec::new())
         }
         shown => Ok(vec![without_default_roles(&shown?).0]),
@@ -54,7 +55,7 @@ pub(super) async fn grants(ctx: &Ctx, connection: &mut Connection, account: &Acc
         let grant = Reading::new(row).text()?;
         // Of a role what its own roles have is said too.
         if account.host.is_some() || grantee(&grant).as_ref() == Some(&account.user) {
-            grants.push(grant);
+            grants.push(without_password(&grant));
         }
     }
     if !connection.version.is_mariadb
@@ -64,6 +65,18 @@ pub(super) async fn grants(ctx: &Ctx, connection: &mut Connection, account: &Acc
         grants.push(format!("ALTER USER {quoted} DEFAULT ROLE {roles}"));
     }
     Ok(grants)
+}
+
+/// A grant of MariaDB's without the password, which that says too: given once more, one that has expired would be a new one.
+fn without_password(grant: &str) -> String {
+    let (mut without, mut is_password) = (String::new(), false);
+    for token in tokens(grant) {
+        is_password = token.is("IDENTIFIED") || is_password && !token.is("REQUIRE") && !token.is("WITH");
+        if !is_password {
+            without.push_str(token.as_str());
+        }
+    }
+    without.trim_end().to_owned()
 }
 
 /// To whom a statement grants something: the last name behind a TO.
@@ -108,5 +121,23 @@ mod tests {
         );
         assert_eq!(grantee("GRANT `a` TO `b`").as_deref(), Some("b"));
         assert_eq!(grantee("SET DEFAULT ROLE `a` FOR `b`"), None);
+    }
+
+    #[test]
+    fn passwords_are_taken_out_of_grants() {
+        for (grant, without) in [
+            (
+                "GRANT USAGE ON *.* TO `IDENTIFIED`@`%` IDENTIFIED BY PASSWORD '*0 WITH' WITH GRANT OPTION",
+                "GRANT USAGE ON *.* TO `IDENTIFIED`@`%` WITH GRANT OPTION",
+            ),
+            (
+                "GRANT USAGE ON *.* TO `a`@`%` IDENTIFIED VIA ed25519 USING 'x' OR unix_socket REQUIRE SSL WITH MAX_USER_CONNECTIONS 3",
+                "GRANT USAGE ON *.* TO `a`@`%` REQUIRE SSL WITH MAX_USER_CONNECTIONS 3",
+            ),
+            ("GRANT USAGE ON *.* TO `a`@`%` IDENTIFIED BY PASSWORD '*0'", "GRANT USAGE ON *.* TO `a`@`%`"),
+            ("GRANT SELECT ON `IDENTIFIED`.* TO `a`@`%`", "GRANT SELECT ON `IDENTIFIED`.* TO `a`@`%`"),
+        ] {
+            assert_eq!(without_password(grant), without);
+        }
     }
 }

@@ -52,7 +52,11 @@ impl Accounts {
         let role = |name: &str| if server.is_mariadb() { quoted(name) } else { host(name) };
         let (role_name, group) = (format!("{prefix} r'o`le"), format!("{prefix}_group"));
         Self {
-            accounts: vec![host(&reader), format!("{}@`10.%`", quoted(&format!("{prefix}_2")))],
+            accounts: vec![
+                host(&reader),
+                format!("{}@`10.%`", quoted(&format!("{prefix}_2"))),
+                host(&format!("{prefix}_3")),
+            ],
             roles: vec![role(&role_name), role(&group)],
             reader,
             server,
@@ -63,7 +67,7 @@ impl Accounts {
     fn make(&self) -> DatabaseUrl {
         let url = self.server.empty();
         let database = &url.path;
-        let [reader, other] = self.accounts.as_slice() else { unreachable!() };
+        let [reader, other, expired] = self.accounts.as_slice() else { unreachable!() };
         let [role, group] = self.roles.as_slice() else { unreachable!() };
         let password = PASSWORD.replace('\\', "\\\\").replace('\'', "''");
         let mut statements = vec![
@@ -78,6 +82,7 @@ impl Accounts {
             format!(
                 "CREATE USER {other} IDENTIFIED BY 'other' REQUIRE SSL PASSWORD EXPIRE INTERVAL 30 DAY ACCOUNT LOCK"
             ),
+            format!("CREATE USER {expired} IDENTIFIED BY 'expired' PASSWORD EXPIRE"),
             format!("GRANT {role} TO {reader} WITH ADMIN OPTION"),
             format!("GRANT {group} TO {role}"),
             format!("GRANT SELECT ON `{database}`.* TO {group}"),

@@ -373,3 +373,38 @@ async fn an_older_version_is_asked_too() {
     }
     assert!(!list.contains("0900"), "{list}");
 }
+
+/// Present rows end in the last moment of a TIMESTAMP, which MariaDB 11.5 has put off.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_system_versioned_tables_are_as_present_or_past_in_another_version() {
+    const ROWS: [&str; 3] = [
+        "SELECT id, v FROM t ORDER BY id",
+        "SELECT id, v FROM named ORDER BY id",
+        "SELECT v, ROW_START, IF(ROW_END > '2037-12-31', 'present', ROW_END) FROM t FOR SYSTEM_TIME ALL ORDER BY 1, 2",
+    ];
+    let (Some(older), Some(newer)) = (Server::find("mariadb"), Server::find("mariadb11")) else { return };
+    for (from, to) in [(&older, &newer), (&newer, &older), (&newer, &newer)] {
+        let source = from.empty();
+        let statements = [
+            "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20)) WITH SYSTEM VERSIONING",
+            "INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'gone')",
+            "UPDATE t SET v = 'changed' WHERE id = 2",
+            "DELETE FROM t WHERE id = 3",
+            "CREATE TABLE named (id INT PRIMARY KEY, v VARCHAR(20), b TIMESTAMP(6) GENERATED ALWAYS AS ROW START, e TIMESTAMP(6) GENERATED ALWAYS AS ROW END, PERIOD FOR SYSTEM_TIME (b, e)) WITH SYSTEM VERSIONING",
+            "INSERT INTO named (id, v) VALUES (7, 'x')",
+        ];
+        from.run(Some(&source.path), &statements.map(str::to_owned));
+        let expected = ROWS.map(|rows| from.ask(Some(&source.path), rows));
+        assert_eq!(expected[0], "1\ta\n2\tchanged\n");
+        for format in [Format::Binary, Format::Sql] {
+            let what = format!("{format:?} from {:?} into {:?}", from.version(), to.version());
+            let manager = manager_of(&Arc::default(), format);
+            manager.backup(&source).await.unwrap();
+            let copy = to.empty();
+            if let Err(error) = manager.restore(&BackupRef::Latest, &copy, RestoreOptions::default()).await {
+                panic!("{what}: {error}");
+            }
+            assert_eq!(ROWS.map(|rows| to.ask(Some(&copy.path), rows)), expected, "{what}");
+        }
+    }
+}
