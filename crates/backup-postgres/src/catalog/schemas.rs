@@ -55,15 +55,14 @@ pub(super) async fn schemas(reader: Reader<'_>, catalog: &mut Catalog) -> Result
     Ok(())
 }
 
-/// Says the privileges on the public schema, if they are not those of a new database. Those of another version's may be others, so they are
-/// said whole.
+/// Says the privileges on the public schema, if they are not those of a new database of any version that may take it: since version 15 those
+/// are others, and those of newer ones may be. So they are said whole.
 fn granted_on_public(node: &mut Node, what: &str, owner: &str, acl: Vec<String>, version: u32) -> Result<()> {
     let quoted = ident(owner);
     let own = format!("{quoted}=UC/{quoted}");
-    let of_public = if version >= 150_000 { "U" } else { "UC" };
-    let usual = [own.clone(), format!("={of_public}/{quoted}")];
+    let usual = [own.clone(), format!("=U/{quoted}")];
     let granted = Granted { on: what, column: None, owner };
-    if !acl::statements(granted, &acl, &usual, &mut node.roles)?.is_empty() {
+    if version < 150_000 || !acl::statements(granted, &acl, &usual, &mut node.roles)?.is_empty() {
         node.owners.push(format!("REVOKE ALL ON {what} FROM PUBLIC"));
         node.granted(what, None, owner, Some(acl), &[own])?;
     }
@@ -88,9 +87,9 @@ mod tests {
             node.owners
         };
         let (old, new) = (["\"o w\"=UC/\"o w\"", "=UC/\"o w\""], ["\"o w\"=UC/\"o w\"", "=U/\"o w\""]);
-        assert_eq!(said(&old, 140_000), [""; 0]);
         assert_eq!(said(&new, 150_000), [""; 0]);
         let revoke = "REVOKE ALL ON SCHEMA \"public\" FROM PUBLIC";
+        assert_eq!(said(&old, 140_000), [revoke, "GRANT USAGE, CREATE ON SCHEMA \"public\" TO PUBLIC"]);
         assert_eq!(said(&new, 140_000), [revoke, "GRANT USAGE ON SCHEMA \"public\" TO PUBLIC"]);
         assert_eq!(said(&old, 150_000), [revoke, "GRANT USAGE, CREATE ON SCHEMA \"public\" TO PUBLIC"]);
         assert_eq!(said(&old[..1], 140_000), [revoke]);

@@ -9,12 +9,16 @@ use crate::ddl::quote::{ident, literal};
 
 /// Only superusers may read how one connects: for others they are left out, by name.
 pub(super) async fn subscriptions(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
-    let names = "SELECT s.oid, s.subname::text AS name,
-                        pg_catalog.has_column_privilege('pg_catalog.pg_subscription', 'subconninfo', 'SELECT') AS readable
-                 FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
-                 WHERE d.datname = pg_catalog.current_database() ORDER BY s.subname";
+    // Before version 14 they may not even read its oid.
+    let names = format!(
+        "SELECT {} AS oid, s.subname::text AS name,
+                pg_catalog.has_column_privilege('pg_catalog.pg_subscription', 'subconninfo', 'SELECT') AS readable
+         FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
+         WHERE d.datname = pg_catalog.current_database() ORDER BY s.subname",
+        reader.since(14, "s.oid", "0::oid")
+    );
     let mut readable = false;
-    for row in reader.rows(names).await? {
+    for row in reader.rows(&names).await? {
         if row.is("readable")? {
             readable = true;
             continue;
