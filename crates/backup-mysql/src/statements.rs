@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use backup_core::{Ctx, Error, Object, Result};
 
 use crate::backup::Reader;
-use crate::catalog::Reading;
 use crate::catalog::context::Context;
 use crate::catalog::histograms;
 use crate::catalog::reference;
 use crate::catalog::spec::SqlSpec;
 use crate::catalog::statistics;
 use crate::catalog::trigger;
+use crate::catalog::{Reading, shown_table};
 use crate::connect::Connection;
 use crate::ddl::create::late::{may_hide_encryption, with_unencrypted_partitions};
 use crate::ddl::create::places::{has_places, with_reference_systems};
@@ -318,7 +318,7 @@ fn lost_sequence(name: &str, is_over: bool, database: &Option<String>) -> Vec<St
 }
 
 async fn table(ctx: &Ctx, reader: &mut Reader, database: &str, name: &str) -> Result<String> {
-    let sql = show(ctx, reader.speak(ctx, true).await?, &format!("TABLE {}", identifier(name)), 1).await?;
+    let sql = shown_table(ctx, reader.speak(ctx, true).await?, name).await?;
     Ok(unqualified(&raw::to_text(sql)?, database))
 }
 

@@ -26,6 +26,7 @@ pub(crate) mod statistics;
 pub(crate) mod table;
 pub(crate) mod trigger;
 pub(crate) mod uncounted;
+mod undoubled;
 mod visible;
 pub(crate) mod want;
 mod zone;
@@ -45,10 +46,21 @@ pub(crate) fn is_of_the_server(database: &str) -> bool {
 
 /// The statement that makes a table.
 pub(crate) async fn create_table(ctx: &Ctx, connection: &mut Connection, table: &str) -> Result<String> {
+    to_text(shown_table(ctx, connection, table).await?)
+}
+
+/// The same as the server prints it: a text of another character set in it may be no UTF-8.
+pub(crate) async fn shown_table(ctx: &Ctx, connection: &mut Connection, table: &str) -> Result<Vec<u8>> {
     let row = connection.row(ctx, &format!("SHOW CREATE TABLE {}", identifier(table))).await?;
-    let mut row = Reading::new(row);
-    row.text()?;
-    row.text()
+    let sql = row.into_iter().nth(1).flatten();
+    let sql = sql.ok_or_else(|| malformed("a definition of a table without its text"))?;
+    undoubled::doubled(ctx, connection, table, sql).await
+}
+
+fn to_text(bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|error| {
+        Error::unsupported("the server names something in bytes that are no UTF-8").because(error)
+    })
 }
 
 /// Reads the fields of a row of metadata one after the other.
@@ -62,9 +74,7 @@ impl Reading {
     /// The next field, which may be NULL.
     pub(crate) fn maybe(&mut self) -> Result<Option<String>> {
         let field = self.0.next().ok_or_else(|| malformed("a row with too few fields"))?;
-        field.map(String::from_utf8).transpose().map_err(|error| {
-            Error::unsupported("the server names something in bytes that are no UTF-8").because(error)
-        })
+        field.map(to_text).transpose()
     }
 
     /// The next field.

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use backup_core::{Ctx, During, Result};
 
-use super::Reading;
 use super::column::{Column, GEOMETRIES, Kind};
 use super::expression;
 use super::objects::{Engine, TableEntry};
 use super::want::Want;
+use super::{Reading, shown_table};
 use crate::connect::Connection;
 use crate::ddl::create::{CreateTable, NUMBER_OF_TEXT, referred, unqualified};
 use crate::ddl::lex::{Token, tokens};
@@ -130,8 +130,7 @@ impl Table {
         connection: &mut Connection,
         database: &str,
     ) -> Result<()> {
-        let shown = connection.row(ctx, &format!("SHOW CREATE TABLE {}", identifier(&self.name))).await?;
-        let sql = shown.into_iter().nth(1).flatten().unwrap_or_default();
+        let sql = shown_table(ctx, connection, &self.name).await?;
         let sql = unqualified(&String::from_utf8_lossy(&sql), database);
         let keys = CreateTable::parse(&sql)?.foreign_keys();
         let key = |(name, key): (String, &str)| {

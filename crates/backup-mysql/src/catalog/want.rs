@@ -37,9 +37,13 @@ pub(crate) enum Want {
     /// A type of columns.
     Type(String),
     Sequence,
+    /// One of another type than BIGINT.
+    TypedSequence,
     Package,
     Library,
     SystemVersioning,
+    /// Partitions of a history that the server adds itself.
+    AutoPartitions,
     Period,
     CompressedColumn,
     InvisibleColumn,
@@ -162,6 +166,7 @@ impl Wants {
         wants.read_indexes(ctx, connection, &of, &mut said).await?;
         wants.read_checks(ctx, connection, &of, &mut said).await?;
         wants.read_partitions(ctx, connection, tables).await?;
+        wants.read_sequences(ctx, connection, &of, objects).await?;
         wants.read_tablespaces(ctx, connection, tables).await?;
         for view in &objects.views {
             said.push(("view", view.name.clone(), view.definition.clone()));
@@ -309,6 +314,30 @@ impl Wants {
             if all.windows(3).any(is_default) {
                 self.all("table", &table.name).insert(Want::DefaultPartition);
             }
+            let by_time = all.iter().skip_while(|token| !token.is("SYSTEM_TIME"));
+            if by_time.skip(1).any(|token| token.is("AUTO")) {
+                self.all("table", &table.name).insert(Want::AutoPartitions);
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_sequences(
+        &mut self,
+        ctx: &Ctx,
+        connection: &mut Connection,
+        of: &str,
+        objects: &Objects,
+    ) -> Result<()> {
+        if objects.sequences.is_empty() || connection.version.number < (11, 5, 0) {
+            return Ok(());
+        }
+        let sql = format!(
+            "SELECT TABLE_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {of} AND COLUMN_NAME = 'minimum_value' AND COLUMN_TYPE NOT REGEXP '^bigint[^ ]*$'"
+        );
+        let typed = names(ctx, connection, &sql).await?;
+        for name in objects.sequences.iter().filter(|name| typed.contains(*name)) {
+            self.all("sequence", name).insert(Want::TypedSequence);
         }
         Ok(())
     }

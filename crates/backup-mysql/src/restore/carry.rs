@@ -255,6 +255,8 @@ impl Target<'_> {
 fn feature(want: &Want) -> (Since, String) {
     let (mysql, mariadb, what) = match want {
         Want::Sequence => (None, Some((10, 3, 0)), "sequences"),
+        Want::TypedSequence => (None, Some((11, 5, 0)), "sequences of other types than BIGINT"),
+        Want::AutoPartitions => (None, Some((10, 9, 1)), "partitions of history that the server adds"),
         Want::Package => (None, Some((10, 3, 5)), "packages"),
         Want::Library => (Some((9, 2, 0)), None, "libraries"),
         Want::SystemVersioning => (None, Some((10, 3, 4)), "system-versioned tables"),

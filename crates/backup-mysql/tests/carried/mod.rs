@@ -356,6 +356,8 @@ async fn an_older_version_is_asked_too() {
         "CREATE TABLE v (a INT PRIMARY KEY, b VECTOR(3) NOT NULL, VECTOR INDEX (b))",
         "CREATE VIEW w AS SELECT VEC_ToText(b) AS t FROM v",
         "CREATE TABLE c (a VARCHAR(10) COLLATE utf8mb4_0900_as_cs)",
+        "CREATE SEQUENCE plain",
+        "CREATE SEQUENCE typed AS INT UNSIGNED",
     ];
     from.run(Some(&source.path), &statements.map(str::to_owned));
     let manager = manager(&Arc::default());
@@ -368,10 +370,11 @@ async fn an_older_version_is_asked_too() {
         "the type VECTOR (table ",
         "vector indexes (table ",
         "the function vec_totext() (view ",
+        "sequences of other types than BIGINT (sequence ",
     ] {
         assert!(list.contains(unknown), "{unknown} is not in: {list}");
     }
-    assert!(!list.contains("0900"), "{list}");
+    assert!(!list.contains("0900") && !list.contains("plain"), "{list}");
 }
 
 /// Present rows end in the last moment of a TIMESTAMP, which MariaDB 11.5 has put off.

@@ -14,16 +14,22 @@ use crate::spec::LABEL_OF_EXTENSION;
 pub(super) async fn read(reader: Reader<'_>) -> Result<Vec<Fields>> {
     // The public schema is always there; what a database began with may be called otherwise now, and is made.
     // What a rule needs of its own view is in its query; but before version 16 the rule of each needs it, as where OLD and NEW come from.
-    let sql = "SELECT d.classid, d.objid, d.refclassid, d.refobjid,
-                 d.deptype = 'n' AND (d.refobjsubid > 0 OR pg_catalog.current_setting('server_version_num')::int >= 160000) AS is_in_query
+    // What generates a column, the column itself needs before version 15.
+    let of_generated = "EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+      AND a.attrelid = d.objid AND a.attnum = d.objsubid AND a.attgenerated <> '') AND d.refclassid NOT IN ('pg_catalog.pg_type'::pg_catalog.regclass, 'pg_catalog.pg_collation'::pg_catalog.regclass)";
+    let sql = format!("SELECT d.classid, d.objid, d.refclassid, d.refobjid,
+                 d.deptype = 'n' AND (d.refobjsubid > 0 OR pg_catalog.current_setting('server_version_num')::int >= 160000) AS is_in_query,
+                 {generates} AS generates
                FROM pg_catalog.pg_depend d LEFT JOIN pg_catalog.pg_namespace n
                  ON d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND n.oid = d.refobjid
-               WHERE d.objid >= 16384 AND d.deptype <> 'e' AND CASE WHEN n.oid IS NULL THEN d.refobjid >= 16384 ELSE n.nspname <> 'public' END";
-    reader.rows(sql).await
+               WHERE d.objid >= 16384 AND d.deptype <> 'e' AND CASE WHEN n.oid IS NULL THEN d.refobjid >= 16384 ELSE n.nspname <> 'public' END",
+        generates = reader.since(15, "false", of_generated)
+    );
+    reader.rows(&sql).await
 }
 
 /// Gives each node what it needs.
-pub(super) fn depend(reader: Reader<'_>, catalog: &mut Catalog, rows: &[Fields]) -> Result<()> {
+pub(super) fn depend(catalog: &mut Catalog, rows: &[Fields]) -> Result<()> {
     // Types that are needed by functions which they need themselves.
     let mut functions_of: HashMap<u32, Vec<u32>> = HashMap::new();
     let mut edges = Vec::new();
@@ -33,9 +39,9 @@ pub(super) fn depend(reader: Reader<'_>, catalog: &mut Catalog, rows: &[Fields])
         if from.0 == class::TYPE && to.0 == class::PROC && catalog.shells.contains_key(&from.1) {
             functions_of.entry(from.1).or_default().push(to.1);
         }
-        edges.push((from, to, row.is("is_in_query")?));
+        edges.push((from, to, row.is("is_in_query")?, row.is("generates")?));
     }
-    for (from, to, is_in_query) in edges {
+    for (from, to, is_in_query, generates) in edges {
         let (Some(&node), Some(&needed)) = (catalog.by_key.get(&from), catalog.by_key.get(&to)) else {
             continue;
         };
@@ -60,10 +66,9 @@ pub(super) fn depend(reader: Reader<'_>, catalog: &mut Catalog, rows: &[Fields])
             {
                 catalog.node_mut(node)?.needs.insert(loose);
             }
-            // What the columns of a view need, apart from what its query does, and those of a table, apart from what generates them. (Before
-            // version 15 it is the table itself that needs that.)
+            // What the columns of a view need, apart from what its query does, and those of a table, apart from what generates them.
             if from.0 == class::RELATION
-                && (to.0 != class::PROC || reader.version >= 150_000)
+                && !generates
                 && let Some(dummy) = catalog.dummies.get_mut(&node)
             {
                 dummy.needs.insert(needed);

@@ -116,7 +116,7 @@ async fn read_all(
 
     privileges::privileges(&mut catalog, &privileges)?;
 
-    depend::depend(reader, &mut catalog, &edges)?;
+    depend::depend(&mut catalog, &edges)?;
     depend::unsaid(&mut catalog)?;
     depend::domain_checks(&mut catalog)?;
     depend::contents(&mut catalog, relations)?;

@@ -154,7 +154,8 @@ fn selects() -> Vec<String> {
 pub(super) async fn read(reader: Reader<'_>) -> Result<Vec<Fields>> {
     let mut selects = selects();
     // A subscription is another database's, unless it is this one's. Not everybody may read them.
-    let readable = "SELECT pg_catalog.has_column_privilege('pg_catalog.pg_subscription', 'oid', 'SELECT') AS readable";
+    let readable =
+        "SELECT pg_catalog.has_column_privilege('pg_catalog.pg_subscription', 'oid', 'SELECT') AS readable";
     if reader.rows(readable).await?.first().map_or(Ok(false), |row| row.is("readable"))? {
         selects.push(
             "SELECT 'pg_catalog.pg_subscription'::pg_catalog.regclass::oid, o.oid FROM pg_catalog.pg_subscription o
