@@ -327,3 +327,27 @@ async fn columns_whose_compression_the_server_was_not_built_with_have_its_own() 
         }
     }
 }
+
+/// Before version 16 there is no other way, and no word for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_run_as_they_did() {
+    let servers = server::servers();
+    let (older, newer): (Vec<_>, Vec<_>) = servers.iter().partition(|server| server.major() < 16);
+    for (from, to) in older.iter().flat_map(|from| newer.iter().map(move |to| (from, to))) {
+        let source = from.create();
+        let name = format!("s_{source}");
+        from.psql(
+            &source,
+            &format!("SET client_min_messages = error; CREATE SUBSCRIPTION {name} CONNECTION 'host=nowhere' PUBLICATION p WITH (connect = false, slot_name = NONE)"),
+        );
+        let (manager, backup) = backed_up(from, &source).await;
+        from.psql(&source, &format!("DROP SUBSCRIPTION {name}"));
+        let copy = to.create();
+        manager.restore(&backup, &to.url(&copy), RestoreOptions::default()).await.unwrap();
+        assert_eq!(
+            to.ask(&copy, "SELECT subname, subrunasowner FROM pg_subscription"),
+            format!("{name}|t\n")
+        );
+        to.psql(&copy, &format!("DROP SUBSCRIPTION {name}"));
+    }
+}

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use backup_core::{Error, Result};
 
 use super::columns::Attribute;
+use super::exclusions;
 use super::node::{Catalog, NodeId, Rank, class, named};
 use super::reader::{Fields, OURS, Reader};
 use super::relations::{Relation, RelationKind, Relations, options};
@@ -438,8 +439,9 @@ fn apart(
 pub(super) async fn read_keys(reader: Reader<'_>) -> Result<Vec<Fields>> {
     let period = reader.since(18, "c.conperiod", "false");
     let sets_some = reader.since(15, "c.confdelsetcols IS NOT NULL", "false");
+    let by_parent = if reader.version / 10_000 == 17 { "c.contype = 'x'" } else { "false" };
     let sql = format!(
-        "SELECT c.oid, c.conrelid, c.contype::text AS kind, c.conname::text AS name, c.conparentid, c.conindid, {period} AS period, {sets_some} AS sets_some,
+        "SELECT c.oid, {by_parent} AS by_parent, c.conrelid, c.contype::text AS kind, c.conname::text AS name, c.conparentid, c.conindid, {period} AS period, {sets_some} AS sets_some,
                 pg_catalog.pg_get_constraintdef(c.oid) AS definition, c.condeferrable, c.condeferred, c.convalidated,
                 i.reloptions, c.confrelid, xn.nspname::text AS index_schema, i.relname::text AS index_name, s.spcname::text AS tablespace
          FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace
@@ -452,7 +454,7 @@ pub(super) async fn read_keys(reader: Reader<'_>) -> Result<Vec<Fields>> {
 
 /// Primary keys, UNIQUE, EXCLUDE, and foreign keys.
 pub(super) fn keys(catalog: &mut Catalog, relations: &Relations, rows: &[Fields]) -> Result<()> {
-    let (mut inherited, mut validations) = (Vec::new(), Vec::new());
+    let (mut inherited, mut validations, mut excluded) = (Vec::new(), Vec::new(), Vec::new());
     let mut by_oid: HashMap<u32, &Fields> = HashMap::new();
     for row in rows {
         by_oid.insert(row.oid("oid")?, row);
@@ -479,9 +481,16 @@ pub(super) fn keys(catalog: &mut Catalog, relations: &Relations, rows: &[Fields]
             foreign_key(catalog, relations, relation, row)?;
             continue;
         }
+        let by_parent = row.is("by_parent")?;
+        if by_parent && parent != 0 {
+            inherited.push((key, (class::CONSTRAINT, parent)));
+            excluded.push(row);
+            continue;
+        }
         let name = row.text("name")?;
         let statement = format!(
-            "ALTER TABLE ONLY {} ADD CONSTRAINT {} {}",
+            "ALTER TABLE {}{} ADD CONSTRAINT {} {}",
+            if by_parent { "" } else { "ONLY " },
             relation.quoted(),
             ident(name),
             definition(row)?
@@ -494,6 +503,9 @@ pub(super) fn keys(catalog: &mut Catalog, relations: &Relations, rows: &[Fields]
         }
         if row.text("kind")? == "x" && relation.kind == RelationKind::Partitioned {
             node.since(17, "an exclusion constraint of a partitioned table");
+        }
+        if row.text("kind")? == "x" && parent != 0 {
+            node.since(18, "an exclusion constraint of a partition that is its parent's");
         }
         // Each locks its table: of two at once one would wait, and a session with it.
         let before = catalog.indexes_of.get(&relation.oid).and_then(|made| made.last());
@@ -513,6 +525,7 @@ pub(super) fn keys(catalog: &mut Catalog, relations: &Relations, rows: &[Fields]
             !catalog.by_key.contains_key(key)
         });
     }
+    exclusions::come_along(catalog, relations, &excluded, &by_oid)?;
     for (key, id) in validations {
         let made = catalog.by_key.get(&key).copied();
         catalog.node_mut(id)?.needs.extend(made);

@@ -6,6 +6,7 @@ mod constraints;
 mod contents;
 mod database;
 mod depend;
+mod exclusions;
 mod extensions;
 mod foreign;
 mod functions;

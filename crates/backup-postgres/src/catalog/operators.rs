@@ -80,6 +80,9 @@ pub(super) async fn operators(reader: Reader<'_>, catalog: &mut Catalog) -> Resu
         }
         let create = format!("CREATE OPERATOR {operator} ({})", options.join(", "));
         let mut node = Node::sql("operator", name, Rank::Objects, vec![create]).in_schema(schema);
+        if types[1].is_none() {
+            node.until = Some((13, "a postfix operator"));
+        }
         for column in ["commutator_in", "negator_in"] {
             let schema = row.get::<Option<u32>>(column)?.map(|oid| (class::NAMESPACE, oid));
             node.needs.extend(schema.and_then(|schema| catalog.by_key.get(&schema)));

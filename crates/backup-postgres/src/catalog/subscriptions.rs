@@ -64,7 +64,11 @@ pub(super) async fn subscriptions(reader: Reader<'_>, catalog: &mut Catalog) -> 
             node.since(*since, "an option of the subscription");
         }
         if !options.iter().any(|(_, option)| option.starts_with("streaming")) {
-            node.push(not_streaming_since_14(&what));
+            node.push(set_since(&what, 14, "streaming = off"));
+        }
+        // Before version 16 every one runs so, and there is no word for it.
+        if reader.version < 160_000 {
+            node.push(set_since(&what, 16, "run_as_owner = true"));
         }
         catalog.add((class::SUBSCRIPTION, row.oid("oid")?), node.identity(&what).owned(&what, owner));
     }
@@ -116,11 +120,11 @@ fn options(row: &Fields) -> Result<Vec<(u32, String)>> {
     Ok(options)
 }
 
-/// Versions before 14 have no word for it, and the default of later ones may be another.
-fn not_streaming_since_14(subscription: &str) -> String {
+/// Sets an option by which later versions do as this one does, whatever their default is; versions before `since` have no word for it.
+fn set_since(subscription: &str, since: u32, option: &str) -> String {
     let body = format!(
-        "BEGIN IF pg_catalog.current_setting('server_version_num')::int >= 140000 THEN EXECUTE {}; END IF; END",
-        literal(&format!("ALTER {subscription} SET (streaming = off)"))
+        "BEGIN IF pg_catalog.current_setting('server_version_num')::int >= {since}0000 THEN EXECUTE {}; END IF; END",
+        literal(&format!("ALTER {subscription} SET ({option})"))
     );
     format!("DO LANGUAGE plpgsql {}", literal(&body))
 }
