@@ -59,6 +59,7 @@ pub(crate) enum Want {
     DatabaseComment,
     CastToJson,
     MemberOf,
+    JsonTable,
     Histogram,
     Statistics,
     /// One of MySQL that tables share.
@@ -391,8 +392,8 @@ impl Wants {
         }
         for (want, objects) in found {
             let is_one = match &want {
-                // A word of the grammar, before parentheses.
-                Want::Function(name) if name == "of" => false,
+                // Words of the grammar, before parentheses.
+                Want::Function(name) if ["of", "columns", "lateral"].contains(&name.as_str()) => false,
                 Want::Function(name) => !own.contains(name) && knows(ctx, connection, name).await?,
                 Want::Collation(name) => collations.contains(name),
                 _ => true,
@@ -418,6 +419,8 @@ fn words(sql: &str) -> BTreeSet<Want> {
             wants.insert(Want::CastToJson);
         } else if word == "member" && follows("of") {
             wants.insert(Want::MemberOf);
+        } else if word == "json_table" && follows("(") {
+            wants.insert(Want::JsonTable);
         } else if follows("(")
             && word.starts_with(|c: char| c.is_ascii_alphabetic())
             && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')

@@ -105,7 +105,7 @@ impl Connection {
         };
         match ctx.run(run).await {
             Err(error) if code(&error) == Some(PARSE_ERROR) => {
-                Err(Error::new(error.kind(), "the server does not understand a statement about an account"))
+                Err(Error::unsupported("the server does not understand a statement about an account"))
             }
             done => done,
         }

@@ -86,6 +86,12 @@ pub(crate) fn nearest(name: &str) -> Option<String> {
     nearest_to_mariadb(charset, rest)
 }
 
+/// The nearest of MariaDB before 10.10, which knows no newer Unicode.
+pub(crate) fn in_old_mariadb(name: &str) -> Option<String> {
+    let charset = ["_0900_ai_ci", "_uca1400_nopad_ai_ci"].into_iter().find_map(|of| name.strip_suffix(of))?;
+    Some(format!("{charset}_unicode_520_nopad_ci"))
+}
+
 fn nearest_to_mariadb(charset: &str, rest: &str) -> Option<String> {
     let rest = rest.strip_prefix("uca1400_")?;
     let ending = ["ai_ci", "as_ci", "as_cs"].into_iter().find(|ending| rest.ends_with(ending))?;

@@ -3,14 +3,18 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use backup_core::{Content, Ctx, Error, Part, RestoreRequest, Result};
+use backup_core::{Content, Ctx, Error, ErrorKind, Part, RestoreRequest, Result};
 
 use super::session::Session;
 use crate::catalog::accounts::{self, Account};
 use crate::catalog::spec::{SqlSpec, spec};
 use crate::config::Config;
 use crate::connect::Connection;
+use crate::ddl::lex::{Token, tokens};
 use crate::error::code;
+
+/// ER_PLUGIN_IS_NOT_LOADED: the account logs in by one.
+const NO_PLUGIN: u16 = 1524;
 
 /// What the server had, what was made, and what is to be granted in the end.
 #[derive(Debug, Default)]
@@ -60,7 +64,14 @@ impl Accounts {
             return Ok(());
         }
         session.plain(ctx).await?;
-        session.connection.execute_secret(ctx, sql).await?;
+        match session.connection.execute_secret(ctx, sql).await {
+            // All else that is restored does not hang on it.
+            Err(error) if code(&error) == Some(NO_PLUGIN) || error.kind() == ErrorKind::Unsupported => {
+                ctx.warn(format!("{} is left out, and what was granted to it: {error}", part.object));
+                return Ok(());
+            }
+            done => done?,
+        };
         self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(account.clone());
         Ok(())
     }
@@ -82,6 +93,19 @@ impl Accounts {
         let mut left_out = BTreeSet::new();
         for (account, sql) in grants {
             match session.connection.execute_secret(ctx, &sql).await {
+                Err(error) if error.kind() == ErrorKind::Unsupported => {
+                    for (privilege, sql) in one_by_one(&String::from_utf8_lossy(&sql)) {
+                        let done = session.connection.execute_secret(ctx, sql.as_bytes()).await;
+                        match done {
+                            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                                left_out.insert(format!("{} ({privilege})", account.name().escape_debug()));
+                            }
+                            done => {
+                                done?;
+                            }
+                        }
+                    }
+                }
                 // A database, table, column or routine that is not there. What is revoked must be.
                 Err(error)
                     if sql.starts_with(b"GRANT")
@@ -118,5 +142,54 @@ impl Accounts {
         }
         connection.close().await;
         Ok(())
+    }
+}
+
+/// What a statement grants, each by itself: another version may not know one of them.
+fn one_by_one(grant: &str) -> Vec<(String, String)> {
+    let (mut depth, mut privileges, mut rest) = (0usize, vec![String::new()], String::new());
+    for token in tokens(grant).skip_while(|token| !token.is("GRANT")).skip(1) {
+        match token {
+            _ if !rest.is_empty() => {}
+            Token::Other("(") => depth += 1,
+            Token::Other(")") => depth = depth.saturating_sub(1),
+            Token::Other(",") if depth == 0 => {
+                privileges.push(String::new());
+                continue;
+            }
+            Token::Word(_) if depth == 0 && (token.is("ON") || token.is("TO")) => {
+                rest.push_str(token.as_str());
+                continue;
+            }
+            _ => {}
+        }
+        let part = if rest.is_empty() { privileges.last_mut() } else { Some(&mut rest) };
+        part.into_iter().for_each(|part| part.push_str(token.as_str()));
+    }
+    let of = |privilege: String| {
+        let privilege = privilege.trim().to_owned();
+        let statement = format!("GRANT {privilege} {rest}");
+        (privilege, statement)
+    };
+    privileges.into_iter().map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn privileges_are_granted_one_by_one() {
+        let grants = one_by_one(
+            "GRANT SELECT (`a, b`, `ON`), SHOW CREATE ROUTINE ON `TO`.* TO `x`@`%` WITH GRANT OPTION",
+        );
+        let rest = "ON `TO`.* TO `x`@`%` WITH GRANT OPTION";
+        let expected = ["SELECT (`a, b`, `ON`)", "SHOW CREATE ROUTINE"]
+            .map(|name| (name.to_owned(), format!("GRANT {name} {rest}")));
+        assert_eq!(grants, expected);
+        assert_eq!(
+            one_by_one("GRANT `r` TO `x`@`%`"),
+            [("`r`".to_owned(), "GRANT `r` TO `x`@`%`".to_owned())]
+        );
     }
 }

@@ -12,7 +12,7 @@ use crate::catalog::spec::{SqlSpec, spec, wants};
 use crate::catalog::want::{Want, collations, knows};
 use crate::connect::{Connection, Version};
 use crate::ddl::quote::text;
-use crate::ddl::translate::{OF_OLD_MYSQL, Translation, nearest};
+use crate::ddl::translate::{OF_OLD_MYSQL, Translation, in_old_mariadb, nearest};
 use crate::error::code;
 
 /// How many objects are named that want the same.
@@ -218,7 +218,10 @@ impl Target<'_> {
                 return Verdict::Otherwise(None);
             }
         }
-        let Some(near) = nearest(name).filter(|near| self.collations.contains(near)) else {
+        let near = nearest(name);
+        let near = near.as_deref().map(|near| [Some(near.to_owned()), older(near), newer(near)]);
+        let mut near = near.into_iter().flatten().chain([in_old_mariadb(name)]).flatten();
+        let Some(near) = near.find(|near| self.collations.contains(near)) else {
             return Verdict::Unknown(format!("the collation {name}"));
         };
         self.translation.collation(name, &near);
@@ -277,6 +280,7 @@ fn feature(want: &Want) -> (Since, String) {
         Want::DefaultExpression => (Some((8, 0, 13)), Some((10, 2, 1)), "defaults that are expressions"),
         Want::CastToJson => (Some((5, 7, 8)), None, "CAST(... AS JSON)"),
         Want::MemberOf => (Some((8, 0, 17)), None, "MEMBER OF"),
+        Want::JsonTable => (Some((8, 0, 4)), Some((10, 6, 0)), "JSON_TABLE"),
         Want::DatabaseComment => (None, Some((10, 5, 0)), "comments of databases"),
         Want::OwnDatabase => (None, None, "the name of the database"),
         Want::Type(name) => {

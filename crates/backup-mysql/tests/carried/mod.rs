@@ -357,6 +357,7 @@ async fn an_older_version_is_asked_too() {
         "CREATE VIEW w AS SELECT VEC_ToText(b) AS t FROM v",
         "CREATE TABLE c (a VARCHAR(10) COLLATE utf8mb4_0900_as_cs)",
         "CREATE SEQUENCE plain",
+        "CREATE VIEW plain_json AS SELECT * FROM JSON_TABLE('[1]', '$[*]' COLUMNS (a INT PATH '$')) j",
         "CREATE SEQUENCE typed AS INT UNSIGNED",
     ];
     from.run(Some(&source.path), &statements.map(str::to_owned));

@@ -44,6 +44,12 @@ impl Plan<'_> {
                 false => split::slices(ctx, connection, table, size, self.part_size).await?,
             }
         };
+        if table.versioned && !connection.version.takes_history() {
+            ctx.warn(format!(
+                "table {} is system-versioned, and this server takes no history: it comes back into MariaDB 10.11 or later, or without rows of the past where a binary backup is loaded with local_infile=1",
+                table.name.escape_debug()
+            ));
+        }
         let are_present = table.versioned && !has_past(ctx, connection, table).await?;
         let mut after = self.before_rows(table);
         let mut other_rows = None;
