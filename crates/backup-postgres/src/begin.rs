@@ -9,7 +9,7 @@ use backup_core::{BackupRequest, Ctx, Error, ErrorKind, LogPoint, Object, Result
 use crate::backup::{RELEASE, SAVEPOINT};
 use crate::catalog::{self, Change, DEADLOCK, Locked, Plan, Reader};
 use crate::config::Config;
-use crate::connect::Session;
+use crate::connect::{NEWEST, Session};
 use crate::ddl::quote::literal;
 use crate::error::sql_state;
 use crate::snapshot::{BEGIN, Snapshot};
@@ -44,6 +44,12 @@ pub(crate) struct Begun {
 /// Opens all sessions, takes the snapshot, locks the tables and reads the catalogs.
 pub(crate) async fn begin(ctx: &Ctx, config: &Config, request: &BackupRequest) -> Result<Begun> {
     let sessions = Sessions::open(ctx, config, request).await?;
+    let major = sessions.main.version / 10_000;
+    if major > NEWEST {
+        ctx.warn(format!(
+            "PostgreSQL {major} is newer than this program, which knows versions up to {NEWEST}: what only a newer one has may not be in the backup"
+        ));
+    }
     let patience = match config.lock_timeout {
         0 => Duration::MAX,
         milliseconds => Duration::from_millis(milliseconds.into()),

@@ -37,8 +37,8 @@ CREATE FUNCTION event() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; C
 CREATE PUBLICATION pb FOR TABLE s."T"; SELECT FROM lo_create(4711);
 "#;
 
-/// What has a label, as SECURITY LABEL calls it.
-const LABELLED: [&str; 28] = [
+/// What has a label, as SECURITY LABEL calls it. (Of two labels of one thing pg_dump prints either first.)
+const LABELLED: [&str; 27] = [
     "SCHEMA s",
     "SCHEMA public",
     "TABLE s.\"T\"",
@@ -66,7 +66,6 @@ const LABELLED: [&str; 28] = [
     "EVENT TRIGGER et",
     "PUBLICATION pb",
     "LARGE OBJECT 4711",
-    "FUNCTION event()",
 ];
 
 const LABELS: &str = "SELECT objtype, objname, provider, label FROM pg_seclabels WHERE objtype NOT IN ('role', 'tablespace', 'database') ORDER BY 1, 2, 3;
@@ -112,7 +111,7 @@ async fn labels_of_every_kind_come_back_where_their_provider_is() {
             format!("SECURITY LABEL FOR lb ON {what} IS E'it''s \\\\ {}';", what.replace('\'', ""))
         });
         let more = format!(
-            "SECURITY LABEL FOR \"l \"\"b\"\"\" ON SCHEMA s IS 'other'; SECURITY LABEL FOR lb ON DATABASE {source} IS '100%';"
+            "SECURITY LABEL FOR \"l \"\"b\"\"\" ON FUNCTION event() IS 'other'; SECURITY LABEL FOR lb ON DATABASE {source} IS '100%';"
         );
         server.psql(&source, &[OBJECTS, &labels.concat(), &more].concat());
         assert_eq!(server.ask(&source, LABELS).lines().count(), LABELLED.len() + 2);

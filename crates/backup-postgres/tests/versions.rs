@@ -351,3 +351,23 @@ async fn subscriptions_run_as_they_did() {
         to.psql(&copy, &format!("DROP SUBSCRIPTION {name}"));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_a_version_does_not_know_keeps_nothing_from_coming_back() {
+    let servers = server::servers();
+    let (older, newer): (Vec<_>, Vec<_>) = servers.iter().partition(|server| server.major() < 17);
+    for (from, to) in newer.iter().flat_map(|from| older.iter().map(move |to| (from, to))) {
+        let source = from.create();
+        let settings = format!(
+            "ALTER DATABASE {source} SET transaction_timeout = '1h'; ALTER DATABASE {source} SET work_mem = '7MB'"
+        );
+        from.psql(&source, &format!("CREATE TABLE t (a int); {settings}"));
+        let (manager, backup) = backed_up(from, &source).await;
+        let told = Arc::new(Told::default());
+        let manager = manager.with_context(Ctx::new().with_progress(told.clone()));
+        let copy = to.create();
+        manager.restore(&backup, &to.url(&copy), RestoreOptions::default()).await.unwrap();
+        assert_eq!(to.ask(&copy, "SHOW work_mem; SELECT count(*) FROM t"), "7MB\n0\n");
+        assert!(told.has("setting transaction_timeout of database"), "{:?}", told.warnings());
+    }
+}

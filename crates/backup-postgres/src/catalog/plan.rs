@@ -135,7 +135,7 @@ fn part(
             let spec = SqlSpec {
                 gate,
                 owners_from,
-                roles: node.roles.into_iter().filter(|role| !role.starts_with("pg_")).collect(),
+                roles: node.roles.into_iter().collect(),
                 global: node.global,
                 identity,
                 extension: node.extension,

@@ -45,8 +45,9 @@ impl<'a> Parts<'a> {
 
 /// Tables, partitioned tables and foreign tables.
 pub(super) async fn tables(reader: Reader<'_>, catalog: &mut Catalog, parts: &Parts<'_>) -> Result<()> {
+    let may_count = reader.since(17, "false", "c.relispartition");
     let sql = format!(
-        "SELECT c.oid, c.reloptions, c.relreplident::text, c.relrowsecurity, c.relforcerowsecurity,
+        "SELECT c.oid, {may_count} AS may_count, c.reloptions, c.relreplident::text, c.relrowsecurity, c.relforcerowsecurity,
                 ARRAY(SELECT 'toast.' || o FROM pg_catalog.unnest(t.reloptions) o) AS toast_options,
                 c.relacl::text[] AS acl, pg_catalog.acldefault('r', c.relowner)::text[] AS base,
                 CASE WHEN c.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) END AS partition_key,
@@ -126,6 +127,14 @@ fn table(catalog: &mut Catalog, parts: &Parts<'_>, relation: &Relation, row: &Fi
     }
     if parts.columns_of(relation).iter().any(|column| column.is_multirange) {
         node.since(14, "multiranges");
+    }
+    // Since version 17 a partition has its parent's, and nothing of its own.
+    let counts_itself = |column: &Attribute| {
+        let has_parents = || of_parents(parts, relation, column).iter().any(|of| of.identity.is_some());
+        column.identity.is_some() || column.default.is_some() && has_parents()
+    };
+    if row.is("may_count")? && parts.columns_of(relation).iter().any(counts_itself) {
+        node.until = Some((16, "an identity of a partition's own"));
     }
     if parts.columns_of(relation).iter().any(|column| is_generated_unlike_parents(parts, relation, column)) {
         node.until = Some((15, "a generated column whose parent's is not generated"));

@@ -24,6 +24,8 @@ pub(crate) use wire::ASKED;
 
 /// The oldest major version whose catalogs are known.
 const OLDEST: u32 = 12;
+/// The newest version whose catalogs are known.
+pub(crate) const NEWEST: u32 = 18;
 
 /// Whatever the database, the account and the environment have set, this is what holds: texts mean the same here and where they
 /// are restored, and names mean nothing but what they say.

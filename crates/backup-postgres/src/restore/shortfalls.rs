@@ -34,6 +34,8 @@ const NO_TABLE: &str = "42P01";
 const NO_OBJECT: &str = "42704";
 /// What the server says of what it could do if it had been built with it.
 const NOT_BUILT_IN: &str = "0A000";
+/// What the server says of a setting that it does not know, or that does not take such a value.
+const NOT_KNOWN: [&str; 2] = [NO_OBJECT, "22023"];
 /// What is to be made is there.
 const THERE: &str = "42710";
 /// A table's definition cannot be so: here, what a parent has a child cannot be without.
@@ -57,7 +59,9 @@ pub(super) async fn statement(ctx: &Ctx, session: &Session, part: &Part, sql: &s
         POLICY_OF_EXTENSION | SECURITY_OF_EXTENSION | PUBLICATION_OF_EXTENSION => of_extension(part, &error),
         MEMBERS => members(part, &error),
         KEY_STATE => key_state(part, &error),
-        DATABASE if is_denied => setting(part, sql, &error),
+        DATABASE if is_denied || sql_state(&error).is_some_and(|code| NOT_KNOWN.contains(&code)) => {
+            setting(part, sql, &error)
+        }
         kind if is_denied && LAST.contains(&kind) && (sql.starts_with("CREATE ") || kind == MEMBERSHIP) => {
             Some(not_allowed(part, &error))
         }
@@ -123,16 +127,13 @@ fn not_null(part: &Part, error: &Error) -> String {
     format!("a column of {} stays NOT NULL, as its parent has it: {error}", part.object)
 }
 
-/// What a superuser has set, or for another role, its owner may not set again.
+/// What a superuser has set, or for another role, its owner may not set again; and another version may not know it, or the value.
 fn setting(part: &Part, sql: &str, error: &Error) -> Option<String> {
     let (before, behind) = sql.split_once(" SET \"")?;
     let name = behind.split('"').next()?;
     let whose = if before.contains("ALTER ROLE ") { " for a role" } else { "" };
     let name = name.escape_debug();
-    Some(format!(
-        "setting {name} of {}{whose} is left out: the account may not give it: {error}",
-        part.object
-    ))
+    Some(format!("setting {name} of {}{whose} is left out: {error}", part.object))
 }
 
 /// Nothing is lost with it but itself.
