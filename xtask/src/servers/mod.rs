@@ -3,6 +3,7 @@
 mod container;
 mod debian;
 mod mysql;
+mod npm;
 mod postgres;
 
 use std::collections::BTreeMap;
@@ -50,6 +51,12 @@ pub(crate) fn start() -> Result<BTreeMap<&'static str, String>> {
         let urls = postgres::start_all(&directory()?)?;
         if !urls.is_empty() {
             variables.insert(postgres::VARIABLE, urls.join(" "));
+        }
+    }
+    if std::env::var_os(postgres::OTHERS_VARIABLE).is_none() {
+        let urls = postgres::start_others(&directory()?)?;
+        if !urls.is_empty() {
+            variables.insert(postgres::OTHERS_VARIABLE, urls.join(" "));
         }
     }
     Ok(variables)

@@ -10,11 +10,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::container::{self, Image};
+use super::npm;
 use crate::Result;
 use crate::program;
 
 /// The URLs of servers that are there, apart by spaces. The first is what the conformance suite runs on.
 pub(crate) const VARIABLE: &str = "LIFEBOAT_TEST_POSTGRES_URL";
+
+/// The URLs of other versions, which a few tests look at.
+pub(crate) const OTHERS_VARIABLE: &str = "LIFEBOAT_TEST_POSTGRES_OTHERS_URL";
 
 /// Private to this machine and to a server whose data are thrown away.
 const USER: &str = "lifeboat";
@@ -46,6 +50,9 @@ const VERSIONS: [(u32, Find, Image); 2] = [
     (15, debian, Image { name: "postgres:15", programs: PROGRAMS }),
     (18, wheel, Image { name: "postgres:18", programs: PROGRAMS }),
 ];
+
+/// Other versions, as npm's registry has them: the oldest, the last that tells no triggers of partitions apart, and the one between the two above.
+const OTHERS: [(u32, &str); 3] = [(12, "12.22.0-beta.15"), (14, "14.23.0-beta.17"), (17, "17.10.0-beta.17")];
 
 /// One that runs, for more than to be connected to.
 #[derive(Debug)]
@@ -98,9 +105,26 @@ pub(super) fn start_all(directory: &Path) -> Result<Vec<String>> {
     Ok(urls)
 }
 
+/// Starts the other versions that can be had.
+pub(super) fn start_others(directory: &Path) -> Result<Vec<String>> {
+    let clients = directory.join("postgresql-18/bin");
+    let mut urls = Vec::new();
+    for (major, version) in OTHERS {
+        let place = directory.join(format!("postgresql-{major}"));
+        match npm::programs(&place, version, &clients).and_then(|programs| start(&place, &programs)) {
+            Ok(url) => urls.push(url),
+            Err(error) => eprintln!("PostgreSQL {major} cannot be had: {error}"),
+        }
+    }
+    fs::write(directory.join("postgres-others.urls"), urls.join(" "))?;
+    Ok(urls)
+}
+
 /// Stops those that run.
 pub(super) fn stop_all(directory: &Path) -> Result {
-    let _ = fs::remove_file(directory.join("postgres.urls"));
+    for urls in ["postgres.urls", "postgres-others.urls"] {
+        let _ = fs::remove_file(directory.join(urls));
+    }
     for entry in fs::read_dir(directory).into_iter().flatten() {
         let place = entry?.path();
         if place.join("data/postmaster.pid").exists() {

@@ -52,6 +52,25 @@ pub(crate) fn servers() -> Vec<Server> {
     servers
 }
 
+/// Servers of versions that only a few tests look at.
+pub(crate) fn others() -> Vec<Server> {
+    let named = std::env::var("LIFEBOAT_TEST_POSTGRES_OTHERS_URL").ok();
+    let started = || std::fs::read_to_string(root().join("target/servers/postgres-others.urls")).ok();
+    let urls = named.or_else(started).unwrap_or_default();
+    let servers: Vec<_> = urls.split_whitespace().map(Server::new).collect();
+    if servers.is_empty() {
+        let required = std::env::var("LIFEBOAT_TEST_REQUIRE").unwrap_or_default();
+        assert!(
+            !required.split(',').any(|required| required == "postgres-others"),
+            "other versions are required"
+        );
+        eprintln!(
+            "NOT TESTED: postgres-others: no other version is there; `cargo xtask servers up` gets some of npm's registry"
+        );
+    }
+    servers
+}
+
 /// The first server.
 pub(crate) fn server() -> Option<Server> {
     let first = urls().first().map(|url| Server::new(url));
@@ -223,7 +242,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         let made = std::mem::take(&mut *self.made.lock().unwrap());
         let roles = std::mem::take(&mut *self.roles.lock().unwrap());
-        let drops = made.iter().map(|name| format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE);\n"));
+        // Version 12 has no force.
+        let drops = made.iter().map(|name| {
+            format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE);\nDROP DATABASE IF EXISTS \"{name}\";\n")
+        });
         let drops = drops.chain(roles.iter().map(|role| format!("DROP ROLE IF EXISTS {role};\n")));
         let mut psql = self.program("psql", "postgres");
         // One after the other, since each is a transaction of its own.
