@@ -84,9 +84,12 @@ pub(super) fn indexes(
         }
         if let (Some(parent), Some(schema), Some(of)) =
             (row.get::<Option<u32>>("inhparent")?, row.maybe("parent_schema")?, row.maybe("parent_name")?)
-            // One that its parent's constraint makes is attached by that.
-            && !catalog.by_key.get(&key).is_some_and(|id| catalog.by_key.get(&(class::RELATION, parent)) == Some(id))
         {
+            let made = catalog.by_key.get(&key);
+            // One that its parent's constraint makes is attached by that.
+            if made.is_some() && made == catalog.by_key.get(&(class::RELATION, parent)) {
+                continue;
+            }
             let statement = format!("ALTER INDEX {} ATTACH PARTITION {index}", qualified(schema, of));
             attaches.push((relation, name.to_owned(), key, (class::RELATION, parent), statement));
         }
