@@ -54,6 +54,9 @@ const VERSIONS: [(u32, Find, Image); 2] = [
 /// Other versions, as npm's registry has them: the oldest, the last that tells no triggers of partitions apart, and the one between the two above.
 const OTHERS: [(u32, &str); 3] = [(12, "12.22.0-beta.15"), (14, "14.23.0-beta.17"), (17, "17.10.0-beta.17")];
 
+/// Where they have their data: not among those whose programs tests start servers of their own with.
+const OTHERS_IN: &str = "others";
+
 /// One that runs, for more than to be connected to.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -110,7 +113,7 @@ pub(super) fn start_others(directory: &Path) -> Result<Vec<String>> {
     let clients = directory.join("postgresql-18/bin");
     let mut urls = Vec::new();
     for (major, version) in OTHERS {
-        let place = directory.join(format!("postgresql-{major}"));
+        let place = directory.join(OTHERS_IN).join(format!("postgresql-{major}"));
         match npm::programs(&place, version, &clients).and_then(|programs| start(&place, &programs)) {
             Ok(url) => urls.push(url),
             Err(error) => eprintln!("PostgreSQL {major} cannot be had: {error}"),
@@ -125,7 +128,8 @@ pub(super) fn stop_all(directory: &Path) -> Result {
     for urls in ["postgres.urls", "postgres-others.urls"] {
         let _ = fs::remove_file(directory.join(urls));
     }
-    for entry in fs::read_dir(directory).into_iter().flatten() {
+    let places = [directory.to_owned(), directory.join(OTHERS_IN)];
+    for entry in places.iter().flat_map(fs::read_dir).flatten() {
         let place = entry?.path();
         if place.join("data/postmaster.pid").exists() {
             pg_ctl(&place, &["stop", "--mode=fast", "--silent"])?;

@@ -141,7 +141,10 @@ async fn decimals_in_json_are_carried_as_the_text_that_they_are() {
 }
 
 /// What either product has, in its own words.
-const BOTH: [&str; 7] = [
+const BOTH: [&str; 9] = [
+    // Words of the grammar that stand before parentheses.
+    "CREATE PROCEDURE words_before () BEGIN DECLARE i INT DEFAULT 0; REPEAT SET i = i + 1; UNTIL (i > 2) END REPEAT; END",
+    "CREATE VIEW v_point AS SELECT ST_AsText(POINT(1, 2)) AS p",
     "CREATE TABLE a (id INT AUTO_INCREMENT PRIMARY KEY, f FLOAT, d DECIMAL(30,10), e ENUM('x','Y''s'), b BIT(9), j JSON, g GEOMETRY NOT NULL, \
      w VARCHAR(30) CHARACTER SET utf8mb4 DEFAULT 'w', t TIMESTAMP NULL, u VARCHAR(20) CHARACTER SET utf8mb3, k INT AS (f + 1) STORED, \
      l TEXT DEFAULT ('long'), c CHAR(36) DEFAULT (UUID()), n DATETIME DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, KEY (w), UNIQUE KEY (d), CHECK (f > 0))",
@@ -357,6 +360,8 @@ async fn an_older_version_is_asked_too() {
         "CREATE VIEW w AS SELECT VEC_ToText(b) AS t FROM v",
         "CREATE TABLE c (a VARCHAR(10) COLLATE utf8mb4_0900_as_cs)",
         "CREATE SEQUENCE plain",
+        "CREATE TABLE record (a INT)",
+        "CREATE PROCEDURE plain_words () INSERT INTO record (a) VALUES (1)",
         "CREATE VIEW plain_json AS SELECT * FROM JSON_TABLE('[1]', '$[*]' COLUMNS (a INT PATH '$')) j",
         "CREATE SEQUENCE typed AS INT UNSIGNED",
     ];

@@ -86,8 +86,8 @@ impl Server {
         let mut server = Self { base, bin: PathBuf::new(), made: Mutex::default(), roles: Mutex::default() };
         let version = server.ask("postgres", "SHOW server_version_num");
         let major = version.trim().parse::<u32>().unwrap() / 10_000;
-        let own = root().join(format!("target/servers/postgresql-{major}/bin"));
-        if own.join("pg_dump").exists() {
+        let own = ["", "others/"].map(|of| root().join(format!("target/servers/{of}postgresql-{major}/bin")));
+        if let Some(own) = own.into_iter().find(|own| own.join("pg_dump").exists()) {
             server.bin = own;
         }
         server
