@@ -345,7 +345,7 @@ async fn subscriptions_run_as_they_did() {
         let copy = to.create();
         manager.restore(&backup, &to.url(&copy), RestoreOptions::default()).await.unwrap();
         assert_eq!(
-            to.ask(&copy, "SELECT subname, subrunasowner FROM pg_subscription"),
+            to.ask(&copy, "SELECT subname, subrunasowner FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"),
             format!("{name}|t\n")
         );
         to.psql(&copy, &format!("DROP SUBSCRIPTION {name}"));

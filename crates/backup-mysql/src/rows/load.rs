@@ -11,7 +11,7 @@ use crate::catalog::spec::RowsSpec;
 use crate::catalog::{Reading, create_table};
 use crate::connect::{Connection, Done, INFILE};
 use crate::ddl::create::CreateTable;
-use crate::ddl::quote::identifier;
+use crate::ddl::quote::{identifier, text};
 use crate::ddl::value::{LAST_MOMENTS, PRESENT};
 
 /// What is sent at once.
@@ -39,14 +39,12 @@ pub(crate) async fn rows(
     let timeless = columns.len().saturating_sub(if are_timeless { 2 } else { 0 });
     let mut kinds = spec.written();
     kinds.iter_mut().skip(timeless).for_each(|kind| *kind = Kind::Absent);
-    let target = Target {
-        ctx,
-        table: spec.aside.as_ref().unwrap_or(&part.object.name),
-        columns,
-        kinds: &kinds,
-        generated_places: &spec.generated_places,
-        has_infile,
-    };
+    let table = spec.aside.as_ref().unwrap_or(&part.object.name);
+    for at in json_of_text(ctx, connection, table, columns).await? {
+        kinds.get_mut(at).into_iter().for_each(|kind| *kind = Kind::Json);
+    }
+    let target =
+        Target { ctx, table, columns, kinds: &kinds, generated_places: &spec.generated_places, has_infile };
     if has_infile {
         let exactly = !connection.version.is_mariadb;
         let mut inexact = if exactly { Inexact::of(ctx, target.table, columns, &kinds) } else { None };
@@ -55,6 +53,30 @@ pub(crate) async fn rows(
     } else {
         target.inserts(connection, input).await
     }
+}
+
+/// The columns that MySQL has as JSON and MariaDB, of which the rows are, as texts.
+async fn json_of_text(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    table: &str,
+    columns: &[Column],
+) -> Result<Vec<usize>> {
+    if connection.version.is_mariadb || columns.iter().all(|column| column.declared_type != "longtext") {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {} AND DATA_TYPE = 'json'",
+        text(table)
+    );
+    let mut places = Vec::new();
+    for row in connection.rows(ctx, &sql).await? {
+        let name = Reading::new(row).text()?;
+        places.extend(
+            columns.iter().position(|column| column.name == name && column.declared_type == "longtext"),
+        );
+    }
+    Ok(places)
 }
 
 /// How long a statement may be: the server reads no more of one, nor the byte that says it is one.

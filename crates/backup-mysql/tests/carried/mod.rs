@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use backup_core::storage::MemoryStorage;
 use backup_core::{
-    BackupConfig, BackupManager, BackupRef, Ctx, DatabaseUrl, ErrorKind, Format, Progress, Registry,
+    BackupConfig, BackupManager, BackupRef, Content, Ctx, DatabaseUrl, ErrorKind, Format, Progress, Registry,
     RestoreOptions,
 };
 
@@ -415,5 +415,26 @@ async fn rows_of_system_versioned_tables_are_as_present_or_past_in_another_versi
             }
             assert_eq!(ROWS.map(|rows| to.ask(Some(&copy.path), rows)), expected, "{what}");
         }
+    }
+}
+
+/// JSON of MariaDB's is text.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_alone_come_from_texts_into_json() {
+    let (Some(from), Some(to)) = (Server::find("mariadb"), Server::find("mysql")) else { return };
+    let table = "CREATE TABLE t (id INT PRIMARY KEY, j JSON, l LONGTEXT)".to_owned();
+    let source = from.empty();
+    let row = r#"INSERT INTO t VALUES (1, '{"a": ["ä", 1.5]}', '{"a":  1}'), (2, NULL, NULL)"#;
+    from.run(Some(&source.path), &[table.clone(), row.to_owned()]);
+    for format in [Format::Binary, Format::Sql] {
+        let manager = manager_of(&Arc::default(), format);
+        manager.backup(&source).await.unwrap();
+        let target = to.empty();
+        to.run(Some(&target.path), &[table.clone(), "INSERT INTO t VALUES (7, NULL, NULL)".to_owned()]);
+        let mut options = RestoreOptions::default();
+        (options.content, options.drop_existing) = (Content::DataOnly, true);
+        manager.restore(&BackupRef::Latest, &target, options).await.unwrap();
+        let expected = "1\t{\"a\": [\"ä\", 1.5]}\t{\"a\":  1}\n2\tNULL\tNULL\n";
+        assert_eq!(to.ask(Some(&target.path), "SELECT * FROM t ORDER BY id"), expected, "{format:?}");
     }
 }

@@ -12,7 +12,7 @@ use crate::ddl::quote::ident;
 pub(super) async fn schemas(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
     let sql = format!(
         "SELECT n.oid, n.nspname::text AS name, pg_catalog.pg_get_userbyid(n.nspowner)::text AS owner,
-                n.nspacl::text[] AS acl, pg_catalog.acldefault('n', n.nspowner)::text[] AS base, n.oid < 16384 AS initial,
+                n.nspacl::text[] AS acl, pg_catalog.acldefault('n', n.nspowner)::text[] AS base, n.oid < 16384 AS initial, n.nspowner = 10 AS is_the_servers,
                 pg_catalog.obj_description(n.oid, 'pg_namespace') AS comment
          FROM pg_catalog.pg_namespace n WHERE {OURS} ORDER BY n.nspname"
     );
@@ -27,7 +27,13 @@ pub(super) async fn schemas(reader: Reader<'_>, catalog: &mut Catalog) -> Result
         let is_public = name == "public";
         if is_public {
             // Since version 15 the owner of a new database's public schema is pg_database_owner.
-            if reader.version < 150_000 || owner != "pg_database_owner" {
+            // Before, it is who made the server, which is nobody elsewhere.
+            let usual = if reader.version < 150_000 {
+                row.is("is_the_servers")?
+            } else {
+                owner == "pg_database_owner"
+            };
+            if !usual {
                 node = node.owned(&what, owner);
             }
             let acl: Option<Vec<String>> = row.get("acl")?;

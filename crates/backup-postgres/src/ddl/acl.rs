@@ -37,8 +37,15 @@ pub(crate) fn statements(
     let (acl, base) = (parse(acl)?, parse(base)?);
     let mut statements = Vec::new();
     for item in base.iter().filter(|item| !acl.contains(item)) {
-        let column = granted.column.map_or(String::new(), |column| format!(" {column}"));
-        statements.push(format!("REVOKE ALL{column} ON {} FROM {}", granted.on, item.grantee()));
+        let lost = acl.iter().find_map(|left| item.lost_in(left));
+        let what = match lost {
+            // What a later version gives as well stays.
+            Some(lost) => lost.names(false, granted.column)?.join(", "),
+            None => granted.column.map_or("ALL".to_owned(), |column| format!("ALL {column}")),
+        };
+        if !what.is_empty() {
+            statements.push(format!("REVOKE {what} ON {} FROM {}", granted.on, item.grantee()));
+        }
     }
     for item in acl.iter().filter(|item| !base.contains(item)) {
         roles.extend(item.grantee.clone());
@@ -84,6 +91,24 @@ pub(crate) fn default_statements(
 impl Item {
     fn grantee(&self) -> String {
         self.grantee.as_deref().map_or_else(|| "PUBLIC".to_owned(), ident)
+    }
+
+    /// What the same grantee has no more in `left`, if that is of the same grantor, and no privilege is only less than it was.
+    fn lost_in(&self, left: &Self) -> Option<Self> {
+        if left.grantee != self.grantee || left.grantor != self.grantor {
+            return None;
+        }
+        let (mut lost, has) =
+            (self.clone(), |letter: char| left.privileges.iter().find(|(of, _)| *of == letter));
+        if self
+            .privileges
+            .iter()
+            .any(|(letter, option)| *option && has(*letter).is_none_or(|(_, left)| !left))
+        {
+            return None;
+        }
+        lost.privileges.retain(|(letter, _)| has(*letter).is_none());
+        Some(lost)
     }
 
     fn names(&self, with_option: bool, column: Option<&str>) -> Result<Vec<String>> {
@@ -190,7 +215,17 @@ mod tests {
         );
         assert_eq!(
             said(&["me=r/me"], &base),
-            ["REVOKE ALL ON TABLE \"t\" FROM \"me\"", "GRANT SELECT ON TABLE \"t\" TO \"me\""]
+            [
+                "REVOKE INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER ON TABLE \"t\" FROM \"me\"",
+                "GRANT SELECT ON TABLE \"t\" TO \"me\""
+            ]
+        );
+        assert_eq!(said(&[], &base), ["REVOKE ALL ON TABLE \"t\" FROM \"me\""]);
+        let option = ["REVOKE ALL ON TABLE \"t\" FROM \"eve\"", "GRANT SELECT ON TABLE \"t\" TO \"eve\""];
+        assert_eq!(said(&["eve=r/me"], &["eve=r*/me"]), option);
+        assert_eq!(
+            said(&["eve=r*/me"], &["eve=r/me"]),
+            ["GRANT SELECT ON TABLE \"t\" TO \"eve\" WITH GRANT OPTION"]
         );
         assert_eq!(said(&["eve=r/bob"], &[])[0], "SET SESSION AUTHORIZATION \"bob\"");
     }

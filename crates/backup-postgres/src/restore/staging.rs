@@ -104,6 +104,7 @@ impl Staging {
         let mut sql =
             format!("CREATE DATABASE {} TEMPLATE template0 CONNECTION LIMIT {MARK}", ident(&staging.name));
         if let Some(spec) = spec {
+            check_locale(spec, session.version / 10_000)?;
             sql += &options(spec, session.version);
         }
         if let Some(tablespace) = place.and_then(|place| place.tablespace) {
@@ -280,6 +281,21 @@ async fn in_tablespace(ctx: &Ctx, session: &Session, name: &str) -> Result<Strin
     };
     ctx.warn(format!("the new database does not lie in tablespace {}: {why}", name.escape_debug()));
     Ok(String::new())
+}
+
+/// An error if the version does not sort as the database does.
+fn check_locale(spec: &DatabaseSpec, version: u32) -> Result<()> {
+    let (since, what) = match spec.provider.as_str() {
+        "i" if spec.rules.is_some() => (16, "rules of ICU's"),
+        "i" => (15, "ICU"),
+        "b" => (17, "the built-in provider"),
+        _ => return Ok(()),
+    };
+    if version >= since {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!("the database sorts by {what}, which PostgreSQL {version} does not"))
+        .hint("make an empty database as it should be, and restore into that"))
 }
 
 fn options(spec: &DatabaseSpec, version: u32) -> String {
