@@ -92,31 +92,27 @@ impl Accounts {
         session.plain(ctx).await?;
         let mut left_out = BTreeSet::new();
         for (account, sql) in grants {
-            match session.connection.execute_secret(ctx, &sql).await {
-                Err(error) if error.kind() == ErrorKind::Unsupported => {
-                    for (privilege, sql) in one_by_one(&String::from_utf8_lossy(&sql)) {
-                        let done = session.connection.execute_secret(ctx, sql.as_bytes()).await;
-                        match done {
-                            Err(error) if error.kind() == ErrorKind::Unsupported => {
-                                left_out.insert(format!("{} ({privilege})", account.name().escape_debug()));
-                            }
-                            done => {
-                                done?;
-                            }
-                        }
+            let name = account.name();
+            let failed = |error: Error| error.during(format!("grant {} what it had", name.escape_debug()));
+            let Err(error) = session.connection.execute_secret(ctx, &sql).await else { continue };
+            // What is revoked must be.
+            if !sql.starts_with(b"GRANT") {
+                return Err(failed(error));
+            }
+            if error.kind() != ErrorKind::Unsupported {
+                left_out.insert(
+                    lacks(&error)
+                        .then(|| format!("{} ({error})", name.escape_debug()))
+                        .ok_or_else(|| failed(error))?,
+                );
+                continue;
+            }
+            for (privilege, sql) in one_by_one(&String::from_utf8_lossy(&sql)) {
+                match session.connection.execute_secret(ctx, sql.as_bytes()).await {
+                    Err(error) if error.kind() == ErrorKind::Unsupported || lacks(&error) => {
+                        left_out.insert(format!("{} ({privilege})", name.escape_debug()));
                     }
-                }
-                // A database, table, column or routine that is not there. What is revoked must be.
-                Err(error)
-                    if sql.starts_with(b"GRANT")
-                        && matches!(code(&error), Some(1049 | 1054 | 1146 | 1305)) =>
-                {
-                    left_out.insert(format!("{} ({error})", account.name().escape_debug()));
-                }
-                done => {
-                    done.map_err(|error| {
-                        error.during(format!("grant {} what it had", account.name().escape_debug()))
-                    })?;
+                    done => drop(done.map_err(failed)?),
                 }
             }
         }
@@ -143,6 +139,11 @@ impl Accounts {
         connection.close().await;
         Ok(())
     }
+}
+
+/// Whether a database, a table, a column or a routine is not there.
+fn lacks(error: &Error) -> bool {
+    matches!(code(error), Some(1049 | 1054 | 1146 | 1305))
 }
 
 /// What a statement grants, each by itself: another version may not know one of them.

@@ -20,11 +20,11 @@ pub(super) async fn load_providers(ctx: &Ctx, session: &Session, libraries: &[St
 }
 
 /// Whether a statement sets a label, and its provider is not there.
-pub(super) fn lacks_provider(sql: &str, error: &Error) -> bool {
+pub(super) fn lacks_provider(part: &Part, sql: &str, error: &Error) -> bool {
+    const LABEL: &str = "SECURITY LABEL FOR ";
     // That of the database is said without its name, in a block.
-    const OF_DATABASE: &str = "DO LANGUAGE plpgsql 'BEGIN EXECUTE pg_catalog.format(''SECURITY LABEL FOR ";
-    sql_state(error) == Some(INVALID_VALUE)
-        && (sql.starts_with("SECURITY LABEL FOR ") || sql.starts_with(OF_DATABASE))
+    let of_database = part.object.kind == "database" && sql.contains(LABEL);
+    sql_state(error) == Some(INVALID_VALUE) && (sql.starts_with(LABEL) || of_database)
 }
 
 pub(super) fn left_out(part: &Part, error: &Error) -> String {

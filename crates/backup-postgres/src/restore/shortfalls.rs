@@ -48,7 +48,7 @@ const TWICE: &str = "23505";
 /// Executes a statement of a part of a new database, by itself. Returns whether what the rest of the part is about is there.
 pub(super) async fn statement(ctx: &Ctx, session: &Session, part: &Part, sql: &str) -> Result<bool> {
     let Err(error) = session.statement_alone(ctx, sql).await else { return Ok(true) };
-    if labels::lacks_provider(sql, &error) {
+    if labels::lacks_provider(part, sql, &error) {
         ctx.warn(labels::left_out(part, &error));
         return Ok(true);
     }
