@@ -51,7 +51,10 @@ impl Restore {
             return Ok(());
         }
         session.plain(ctx).await?;
-        match session.connection.execute_bytes(ctx, sql).await {
+        // An older server would cut off a histogram of a kind that it does not know.
+        let strictly = b"SET STATEMENT sql_mode = 'STRICT_ALL_TABLES' FOR ";
+        let sql = if sql.starts_with(b"REPLACE ") { [&strictly[..], sql].concat() } else { sql.to_vec() };
+        match session.connection.execute_bytes(ctx, &sql).await {
             // It looks when the table is opened anew.
             Err(error) if sql.starts_with(FLUSH.as_bytes()) && is_denied(&error) => Ok(()),
             Err(error) if error.kind() != ErrorKind::Connect && code(&error).is_some() => {
