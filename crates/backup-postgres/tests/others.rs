@@ -136,3 +136,30 @@ async fn exclusion_constraints_of_partitioned_tables_come_back() {
         assert_eq!(server.dump(&copy), server.dump(&source), "on {}", server.major());
     }
 }
+
+/// Since version 18 a NOT NULL has a name, and goes with that of the parent.
+#[tokio::test(flavor = "multi_thread")]
+async fn children_have_not_null_from_their_parents_in_a_version_that_names_it() {
+    let Some(newest) = server::servers().pop() else { return };
+    for server in server::others() {
+        let source = server.create();
+        server.psql(
+            &source,
+            "CREATE TABLE top (f int NOT NULL); CREATE TABLE middle () INHERITS (top); CREATE TABLE child (g text) INHERITS (middle);
+             ALTER TABLE top ADD a int NOT NULL DEFAULT 1; ALTER TABLE middle ADD b int NOT NULL DEFAULT 2",
+        );
+        let (manager, backup) = backed_up(&server, &source).await;
+        let copy = newest.create();
+        manager.restore(&backup, &newest.url(&copy), RestoreOptions::default()).await.unwrap();
+        let found = newest.ask(&copy, "SELECT conname, conislocal FROM pg_constraint WHERE contype = 'n' AND conrelid = 'child'::regclass ORDER BY 1");
+        assert_eq!(
+            found,
+            "middle_b_not_null|f\ntop_a_not_null|f\ntop_f_not_null|f\n",
+            "from {}",
+            server.major()
+        );
+        newest.psql(&copy, "ALTER TABLE top ALTER a DROP NOT NULL");
+        let free = "SELECT attnotnull FROM pg_attribute WHERE attrelid = 'child'::regclass AND attname = 'a'";
+        assert_eq!(newest.ask(&copy, free), "f\n");
+    }
+}

@@ -219,6 +219,9 @@ impl TableConstraints {
         let alter = format!("ALTER TABLE ONLY {table} ALTER COLUMN {}", ident(&column.name));
         match column.not_null {
             _ if self.not_null.is_some() => Vec::new(),
+            true if !column.is_local && parents.iter().any(|of| of.not_null) => {
+                vec![not_null_unless_inherited(&table, &column.name, &format!("{alter} SET NOT NULL"))]
+            }
             true if !column.is_local => vec![format!("{alter} SET NOT NULL")],
             false if parents.iter().any(|of| of.not_null) => {
                 let alone = (!is_key_above).then(|| not_inherited_since_18(&table, &column.name));
@@ -401,6 +404,17 @@ impl TableConstraints {
         }
         above
     }
+}
+
+/// A child that has it from a parent would have it as its own too since version 18, if that was said; but the parent's may not be inherited.
+fn not_null_unless_inherited(table: &str, column: &str, alter: &str) -> String {
+    let body = format!(
+        "BEGIN IF EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = {}::pg_catalog.regclass AND attname = {} AND NOT attnotnull) THEN EXECUTE {}; END IF; END",
+        literal(table),
+        literal(column),
+        literal(alter)
+    );
+    format!("DO LANGUAGE plpgsql {}", literal(&body))
 }
 
 /// Keeps the NOT NULL of a table's ancestors from being inherited, from the topmost on, where it is a constraint with a name.

@@ -70,12 +70,37 @@ pub(super) fn around(parts: &Parts<'_>, relation: &Relation) -> (String, Vec<Str
     (before, after)
 }
 
+/// NOT NULL as versions before 18 have it.
+const UNNAMED: &str = " NOT NULL";
+
+/// What a later version calls the NOT NULL of the ancestor that a column has it from, which is called so in all that inherit it. None if the name is
+/// too long to be known.
+fn not_null_of_ancestor(parts: &Parts<'_>, relation: &Relation, column: &Attribute) -> Option<String> {
+    let (mut at, mut found) = (relation, None);
+    while let Some((oid, of)) =
+        parents_columns(parts, at).find(|(_, of)| of.name == column.name && of.not_null)
+    {
+        at = parts.relations.get(oid)?;
+        found = Some(at);
+        if of.is_local {
+            break;
+        }
+    }
+    let name = format!("{}_{}_not_null", found?.name, column.name);
+    (name.len() < 64).then_some(name)
+}
+
 fn column_of_stand_in(parts: &Parts<'_>, relation: &Relation, column: &Attribute) -> String {
     let collation =
         column.collation.as_ref().map_or(String::new(), |collation| format!(" COLLATE {collation}"));
     let generated = generated(column).unwrap_or_default();
     let (of_parents, from) = (of_parents(parts, relation, column), inherited_from(parts, relation, column));
-    let not_null = parts.constraints.not_null_of_parents(relation, column, &of_parents, from);
+    let mut not_null = parts.constraints.not_null_of_parents(relation, column, &of_parents, from);
+    if not_null == UNNAMED
+        && let Some(name) = not_null_of_ancestor(parts, relation, column)
+    {
+        not_null = format!(" CONSTRAINT {} NOT NULL", ident(&name));
+    }
     format!("{} {}{collation}{generated}{not_null}", ident(&column.name), column.declared)
 }
 
