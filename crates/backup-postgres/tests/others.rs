@@ -2,13 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
 
-use backup_core::{Content, DatabaseUrl, RestoreOptions};
+use backup_core::{BackupRef, Content, RestoreOptions};
 
 mod backups;
+mod owner;
 mod server;
 
 use backups::backed_up;
-use server::Server;
+use owner::Owner;
 
 /// What every version knows, of many kinds.
 const OBJECTS: &str = "
@@ -41,44 +42,20 @@ async fn a_database_comes_back_in_its_own_version_and_in_the_newest() {
     }
 }
 
-/// Another account than the one that tests have, which owns these databases until it is dropped.
-fn account(server: &Server, word: &str) -> String {
-    let name = format!("lb_{word}_{}_{}", server.major(), std::process::id());
-    server.psql("postgres", &format!("CREATE ROLE {name} LOGIN PASSWORD 'only for tests'"));
-    name
-}
-
-fn url_of(server: &Server, name: &str, database: &str) -> DatabaseUrl {
-    let text = server.url_text(database);
-    let (_, place) = text.rsplit_once('@').unwrap();
-    format!("postgres://{name}:only%20for%20tests@{place}").parse().unwrap()
-}
-
-fn forget(server: &Server, name: &str, databases: &[&str]) {
-    for database in databases {
-        server.psql(database, &format!("REASSIGN OWNED BY {name} TO CURRENT_USER; DROP OWNED BY {name}"));
-    }
-    server.psql("postgres", &format!("DROP ROLE {name}"));
-}
-
 /// Before version 14 not even the oid of a subscription is for everybody to read.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_of_few_privileges_backs_up() {
     for server in server::others() {
         let (source, copy) = (server.create(), server.create());
-        let name = account(&server, "few");
-        server.psql(
-            &source,
-            &format!("CREATE TABLE t (a int); INSERT INTO t VALUES (1); GRANT SELECT ON t TO {name}"),
-        );
+        let few = Owner::new(&server, "few");
+        let made =
+            format!("CREATE TABLE t (a int); INSERT INTO t VALUES (1); GRANT SELECT ON t TO {}", few.name);
+        server.psql(&source, &made);
         let manager = backups::manager();
-        manager.backup(&url_of(&server, &name, &source)).await.unwrap();
-        manager
-            .restore(&backup_core::BackupRef::Latest, &server.url(&copy), RestoreOptions::default())
-            .await
-            .unwrap();
+        manager.backup(&few.url(&source)).await.unwrap();
+        manager.restore(&BackupRef::Latest, &server.url(&copy), RestoreOptions::default()).await.unwrap();
         assert_eq!(server.dump(&copy), server.dump(&source));
-        forget(&server, &name, &[&source, &copy]);
+        few.gives_away(&[&source, &copy]);
     }
 }
 
@@ -100,21 +77,19 @@ async fn everybody_creates_in_the_public_schema_who_did() {
 #[tokio::test(flavor = "multi_thread")]
 async fn triggers_of_partitions_do_not_fire_for_rows_alone() {
     for server in server::others() {
-        let source = server.create();
-        let name = account(&server, "fires");
-        server.psql("postgres", &format!("ALTER DATABASE {source} OWNER TO {name}"));
+        let owner = Owner::new(&server, "fires");
         let made = "CREATE SCHEMA s; CREATE TABLE s.fired (what text); CREATE TABLE s.p (a int) PARTITION BY RANGE (a); CREATE TABLE s.p1 PARTITION OF s.p FOR VALUES FROM (0) TO (100);
             CREATE FUNCTION s.log() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO s.fired VALUES (TG_TABLE_NAME); RETURN NEW; END $$;
             CREATE TRIGGER t AFTER INSERT ON s.p FOR EACH ROW EXECUTE FUNCTION s.log(); INSERT INTO s.p VALUES (1), (2); TRUNCATE s.fired";
-        server.psql(&source, &format!("SET ROLE {name}; {made}"));
+        let source = owner.database(made);
         let (manager, backup) = backed_up(&server, &source).await;
         let mut options = RestoreOptions::default();
         (options.content, options.drop_existing) = (Content::DataOnly, true);
         let before = server.contents(&source);
-        let restored = manager.restore(&backup, &url_of(&server, &name, &source), options).await;
+        let restored = manager.restore(&backup, &owner.url(&source), options).await;
         assert_eq!(restored.is_ok(), server.major() >= 14, "on {}: {restored:?}", server.major());
         assert_eq!(server.contents(&source), before, "on {}", server.major());
-        forget(&server, &name, &[&source]);
+        owner.gives_away(&[&source]);
     }
 }
 

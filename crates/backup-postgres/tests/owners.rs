@@ -2,54 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
 
-use backup_core::{Content, DatabaseUrl, ErrorKind, RestoreOptions};
+use backup_core::{Content, ErrorKind, RestoreOptions};
 
 mod backups;
+mod owner;
 mod server;
 
 use backups::backed_up;
-use server::Server;
-
-/// A role of its own for a test, until it is dropped.
-struct Owner<'s> {
-    server: &'s Server,
-    name: String,
-}
-
-impl<'s> Owner<'s> {
-    fn new(server: &'s Server, name: &str) -> Self {
-        let owner = Self { server, name: format!("lb_{name}_{}", server.major()) };
-        let make = format!(
-            "DROP ROLE IF EXISTS {0}; CREATE ROLE {0} LOGIN CREATEDB PASSWORD 'only for tests'",
-            owner.name
-        );
-        server.psql("postgres", &make);
-        owner
-    }
-
-    /// A database of its own, in which it makes this.
-    fn database(&self, sql: &str) -> String {
-        let database = self.server.create();
-        self.server.psql("postgres", &format!("ALTER DATABASE {database} OWNER TO {}", self.name));
-        self.server.psql(&database, &format!("SET ROLE {}; {sql}", self.name));
-        database
-    }
-
-    fn url(&self, database: &str) -> DatabaseUrl {
-        let text = self.server.url_text(database);
-        let (_, place) = text.rsplit_once('@').unwrap();
-        format!("postgres://{}:only%20for%20tests@{place}", self.name).parse().unwrap()
-    }
-
-    /// Nothing in these databases belongs to it any more.
-    fn gives_away(&self, databases: &[&str]) {
-        for database in databases {
-            let give = format!("REASSIGN OWNED BY {0} TO CURRENT_USER; DROP OWNED BY {0}", self.name);
-            self.server.psql(database, &give);
-        }
-        self.server.psql("postgres", &format!("DROP ROLE {}", self.name));
-    }
-}
+use owner::Owner;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_superuser_has_set_or_made_beside_keeps_nothing_from_coming_back() {

@@ -328,11 +328,15 @@ async fn columns_whose_compression_the_server_was_not_built_with_have_its_own() 
     }
 }
 
+/// The servers before a version, and the others.
+fn apart(version: u32) -> (Vec<Server>, Vec<Server>) {
+    server::servers().into_iter().partition(|server| server.major() < version)
+}
+
 /// Before version 16 there is no other way, and no word for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn subscriptions_run_as_they_did() {
-    let servers = server::servers();
-    let (older, newer): (Vec<_>, Vec<_>) = servers.iter().partition(|server| server.major() < 16);
+    let (older, newer) = apart(16);
     for (from, to) in older.iter().flat_map(|from| newer.iter().map(move |to| (from, to))) {
         let source = from.create();
         let name = format!("s_{source}");
@@ -354,8 +358,7 @@ async fn subscriptions_run_as_they_did() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_setting_that_a_version_does_not_know_keeps_nothing_from_coming_back() {
-    let servers = server::servers();
-    let (older, newer): (Vec<_>, Vec<_>) = servers.iter().partition(|server| server.major() < 17);
+    let (older, newer) = apart(17);
     for (from, to) in newer.iter().flat_map(|from| older.iter().map(move |to| (from, to))) {
         let source = from.create();
         let settings = format!(

@@ -95,31 +95,39 @@ impl Server {
 
 /// Starts every version that can be had, and says where they answer.
 pub(super) fn start_all(directory: &Path) -> Result<Vec<String>> {
-    let mut urls = Vec::new();
-    for (version, find, image) in VERSIONS {
-        let place = directory.join(format!("postgresql-{version}"));
-        match get(&place, find, &image).and_then(|programs| start(&place, &programs)) {
-            Ok(url) => urls.push(url),
-            Err(error) => eprintln!("PostgreSQL {version} cannot be had: {error}"),
-        }
-    }
-    fs::create_dir_all(directory)?;
-    fs::write(directory.join("postgres.urls"), urls.join(" "))?;
-    Ok(urls)
+    let found = VERSIONS.map(|(major, find, image)| {
+        let place = directory.join(format!("postgresql-{major}"));
+        let programs = get(&place, find, &image);
+        (major, place, programs)
+    });
+    start_each(found, &directory.join("postgres.urls"))
 }
 
-/// Starts the other versions that can be had.
+/// The same with the other versions.
 pub(super) fn start_others(directory: &Path) -> Result<Vec<String>> {
     let clients = directory.join("postgresql-18/bin");
-    let mut urls = Vec::new();
-    for (major, version) in OTHERS {
+    let found = OTHERS.map(|(major, version)| {
         let place = directory.join(OTHERS_IN).join(format!("postgresql-{major}"));
-        match npm::programs(&place, version, &clients).and_then(|programs| start(&place, &programs)) {
+        let programs = npm::programs(&place, version, &clients);
+        (major, place, programs)
+    });
+    start_each(found, &directory.join("postgres-others.urls"))
+}
+
+/// Starts those whose programs were found, and leaves their URLs in a file.
+fn start_each<const N: usize>(
+    found: [(u32, PathBuf, Result<PathBuf>); N],
+    file: &Path,
+) -> Result<Vec<String>> {
+    let mut urls = Vec::new();
+    for (major, place, programs) in found {
+        match programs.and_then(|programs| start(&place, &programs)) {
             Ok(url) => urls.push(url),
             Err(error) => eprintln!("PostgreSQL {major} cannot be had: {error}"),
         }
     }
-    fs::write(directory.join("postgres-others.urls"), urls.join(" "))?;
+    fs::create_dir_all(file.parent().ok_or("the URLs have no directory")?)?;
+    fs::write(file, urls.join(" "))?;
     Ok(urls)
 }
 

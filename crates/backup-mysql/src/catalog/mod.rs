@@ -29,6 +29,7 @@ pub(crate) mod uncounted;
 mod undoubled;
 mod visible;
 pub(crate) mod want;
+pub(crate) mod word;
 mod zone;
 
 use backup_core::{Ctx, Error, Result};

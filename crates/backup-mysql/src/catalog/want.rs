@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::objects::{Engine, Objects, Routine};
 use super::table::Table;
+use super::word::is_function;
 use super::{Reading, create_table};
 use crate::connect::Connection;
 use crate::ddl::create::CreateTable;
@@ -394,12 +395,7 @@ impl Wants {
             let is_one = match &want {
                 // COLUMNS is a word of JSON_TABLE's, whatever a function of that name says.
                 Want::Function(name) if own.contains(name) || name == "columns" => false,
-                Want::Function(name) => match word(ctx, connection, name).await? {
-                    Word::Function => true,
-                    // Most of these are no functions, whatever stands behind them: a table called `events`, AGAINST, UNTIL.
-                    Word::OfGrammar => GRAMMAR.contains(&name.as_str()),
-                    Word::Unknown => false,
-                },
+                Want::Function(name) => is_function(ctx, connection, name).await?,
                 Want::Collation(name) => collations.contains(name),
                 _ => true,
             };
@@ -437,59 +433,6 @@ fn words(sql: &str) -> BTreeSet<Want> {
         }
     }
     wants
-}
-
-/// What a word is to a server that is followed by parentheses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Word {
-    /// A function of its own.
-    Function,
-    /// Something of which its grammar knows.
-    OfGrammar,
-    Unknown,
-}
-
-/// Functions that are words of the grammar, of which some server knows nothing.
-const GRAMMAR: [&str; 21] = [
-    "cume_dist",
-    "dense_rank",
-    "first_value",
-    "grouping",
-    "json_arrayagg",
-    "json_objectagg",
-    "json_value",
-    "lag",
-    "last_value",
-    "lastval",
-    "lead",
-    "median",
-    "nextval",
-    "nth_value",
-    "ntile",
-    "percent_rank",
-    "percentile_cont",
-    "percentile_disc",
-    "rank",
-    "row_number",
-    "setval",
-];
-
-/// What a word is to the server. It is not called.
-async fn word(ctx: &Ctx, connection: &mut Connection, function: &str) -> Result<Word> {
-    let call = text(&format!("SELECT {function}()"));
-    match connection.execute(ctx, &format!("PREPARE lifeboat FROM {call}")).await {
-        Ok(_) => Ok(Word::Function),
-        // There is none, not even with a database in which there could be one.
-        Err(error) if matches!(number(&error), Some(1046 | 1128 | 1305 | 1370)) => Ok(Word::Unknown),
-        Err(error) if number(&error) == Some(1064) => Ok(Word::OfGrammar),
-        Err(error) if number(&error).is_some() => Ok(Word::Function),
-        Err(error) => Err(error),
-    }
-}
-
-/// Whether the server has a function of this name, or a word of its grammar.
-pub(crate) async fn knows(ctx: &Ctx, connection: &mut Connection, function: &str) -> Result<bool> {
-    Ok(word(ctx, connection, function).await? != Word::Unknown)
 }
 
 /// What the names of tablespaces begin with that every server has.

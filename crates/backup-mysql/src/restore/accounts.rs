@@ -96,16 +96,13 @@ impl Accounts {
             let failed = |error: Error| error.during(format!("grant {} what it had", name.escape_debug()));
             let Err(error) = session.connection.execute_secret(ctx, &sql).await else { continue };
             // What is revoked must be.
-            if !sql.starts_with(b"GRANT") {
-                return Err(failed(error));
-            }
-            if error.kind() != ErrorKind::Unsupported {
-                left_out.insert(
-                    lacks(&error)
-                        .then(|| format!("{} ({error})", name.escape_debug()))
-                        .ok_or_else(|| failed(error))?,
-                );
+            let is_grant = sql.starts_with(b"GRANT");
+            if is_grant && lacks(&error) {
+                left_out.insert(format!("{} ({error})", name.escape_debug()));
                 continue;
+            }
+            if !is_grant || error.kind() != ErrorKind::Unsupported {
+                return Err(failed(error));
             }
             for (privilege, sql) in one_by_one(&String::from_utf8_lossy(&sql)) {
                 match session.connection.execute_secret(ctx, sql.as_bytes()).await {

@@ -52,11 +52,12 @@ impl Restore {
         }
         session.plain(ctx).await?;
         // An older server would cut off a histogram of a kind that it does not know.
-        let strictly = b"SET STATEMENT sql_mode = 'STRICT_ALL_TABLES' FOR ";
-        let sql = if sql.starts_with(b"REPLACE ") { [&strictly[..], sql].concat() } else { sql.to_vec() };
+        let strictly: &[u8] = b"SET STATEMENT sql_mode = 'STRICT_ALL_TABLES' FOR ";
+        let is_flush = sql.starts_with(FLUSH.as_bytes());
+        let sql = [if is_flush { &[] } else { strictly }, sql].concat();
         match session.connection.execute_bytes(ctx, &sql).await {
             // It looks when the table is opened anew.
-            Err(error) if sql.starts_with(FLUSH.as_bytes()) && is_denied(&error) => Ok(()),
+            Err(error) if is_flush && is_denied(&error) => Ok(()),
             Err(error) if error.kind() != ErrorKind::Connect && code(&error).is_some() => {
                 ctx.warn(format!(
                     "{} are not as they were; ANALYZE TABLE makes them anew: {error}",

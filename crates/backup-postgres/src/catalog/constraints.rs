@@ -9,7 +9,7 @@ use super::exclusions;
 use super::node::{Catalog, NodeId, Rank, class, named};
 use super::reader::{Fields, OURS, Reader};
 use super::relations::{Relation, RelationKind, Relations, options};
-use crate::ddl::quote::{ident, literal};
+use crate::ddl::quote::{block, ident, literal};
 
 /// The CHECK and NOT NULL constraints of tables.
 #[derive(Debug, Default)]
@@ -151,31 +151,34 @@ impl TableConstraints {
         match self.not_null_at((relation.oid, column.number)) {
             Some(constraint) if self.is_own_not_null(relation, constraint, from) => {
                 let no_inherit = if constraint.no_inherit { " NO INHERIT" } else { "" };
-                format!(" CONSTRAINT {} NOT NULL{no_inherit}", ident(&constraint.name))
+                named_not_null(&constraint.name) + no_inherit
             }
             _ => String::new(),
         }
     }
 
-    /// The same for a column that has it from its parents alone.
+    /// The same for a column that has it from its parents alone. Where it has no name `ancestors` is that which later versions give it, if it is
+    /// known.
     pub(super) fn not_null_of_parents(
         &self,
         relation: &Relation,
         column: &Attribute,
         parents: &[&Attribute],
         from: impl Iterator<Item = (u32, i16)>,
+        ancestors: impl FnOnce() -> Option<String>,
     ) -> String {
         if self.not_null.is_none() {
-            let is_not_null = column.not_null || parents.iter().any(|of| of.not_null);
-            return if is_not_null { " NOT NULL".to_owned() } else { String::new() };
+            return match column.not_null || parents.iter().any(|of| of.not_null) {
+                true => ancestors().map_or_else(|| " NOT NULL".to_owned(), |name| named_not_null(&name)),
+                false => String::new(),
+            };
         }
         let constraint = self.not_null_at((relation.oid, column.number)).filter(|constraint| {
             constraint.validated
                 && !self.is_own_not_null(relation, constraint, from)
                 && !self.is_validated_late(relation, constraint)
         });
-        constraint
-            .map_or(String::new(), |constraint| format!(" CONSTRAINT {} NOT NULL", ident(&constraint.name)))
+        constraint.map_or(String::new(), |constraint| named_not_null(&constraint.name))
     }
 
     /// The CHECKs that a table has from its parents alone, of those that come with it.
@@ -406,6 +409,10 @@ impl TableConstraints {
     }
 }
 
+fn named_not_null(name: &str) -> String {
+    format!(" CONSTRAINT {} NOT NULL", ident(name))
+}
+
 /// A child that has it from a parent would have it as its own too since version 18, if that was said; but the parent's may not be inherited.
 fn not_null_unless_inherited(table: &str, column: &str, alter: &str) -> String {
     let body = format!(
@@ -414,7 +421,7 @@ fn not_null_unless_inherited(table: &str, column: &str, alter: &str) -> String {
         literal(column),
         literal(alter)
     );
-    format!("DO LANGUAGE plpgsql {}", literal(&body))
+    block(&body)
 }
 
 /// Keeps the NOT NULL of a table's ancestors from being inherited, from the topmost on, where it is a constraint with a name.
@@ -432,7 +439,7 @@ LOOP EXECUTE pg_catalog.format('ALTER TABLE %s ALTER CONSTRAINT %I NO INHERIT', 
         table = literal(table),
         column = literal(column)
     );
-    format!("DO LANGUAGE plpgsql {}", literal(&body))
+    block(&body)
 }
 
 fn apart(

@@ -4,7 +4,7 @@ use backup_core::{Error, Result};
 
 use super::node::{Body, Catalog, Node, Rank};
 use super::reader::{Fields, Reader, shared, utf8};
-use crate::ddl::quote::{ident, literal};
+use crate::ddl::quote::{block, ident, literal};
 use crate::spec::{DatabaseSpec, PlaceSpec};
 
 /// What the rest of the reading has to know of the database.
@@ -64,22 +64,6 @@ pub(crate) async fn place(reader: Reader<'_>, database: &str) -> Result<Option<P
     reader.rows(&sql).await?.first().map(place).transpose()
 }
 
-/// The libraries that its owner has sessions with this database begin with.
-async fn preload(reader: Reader<'_>) -> Result<Vec<String>> {
-    let setting = "s.setting LIKE 'session_preload_libraries=%'";
-    let sql = format!(
-        "SELECT {} AS setting FROM pg_catalog.pg_db_role_setting c
-         JOIN pg_catalog.pg_database d ON d.oid = c.setdatabase AND d.datname = pg_catalog.current_database()
-         CROSS JOIN LATERAL pg_catalog.unnest(c.setconfig) AS s (setting) WHERE c.setrole = 0 AND {setting}",
-        shared("s.setting")
-    );
-    let rows = reader.rows(&sql).await?;
-    let Some(row) = rows.first() else { return Ok(Vec::new()) };
-    // What is no UTF-8 is told of where it is set.
-    let setting = row.shared("setting")?.unwrap_or_default();
-    Ok(setting.split_once('=').map(|(_, libraries)| names_in(libraries)).unwrap_or_default())
-}
-
 /// One thing that is said of a database: its comment, a label, a setting that sessions with it begin with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Saying {
@@ -87,11 +71,21 @@ pub(crate) struct Saying {
     pub(crate) what: String,
     /// The role whose sessions a setting is for, if it is not for all.
     role: Option<String>,
+    /// The libraries that sessions begin with, if it says that.
+    libraries: Vec<String>,
     /// The statement up to the database's name, and what comes behind that.
     said: (String, String),
 }
 
+/// The setting of what is loaded when a session begins.
+const PRELOAD: &str = "session_preload_libraries";
+
 impl Saying {
+    /// What is no setting.
+    fn of_all(what: String, said: (String, String)) -> Self {
+        Self { what, role: None, libraries: Vec::new(), said }
+    }
+
     /// The statement that says it of the database of that name.
     pub(crate) fn of(&self, database: &str) -> String {
         let (before, behind) = &self.said;
@@ -106,7 +100,7 @@ impl Saying {
             "BEGIN EXECUTE pg_catalog.format({}, pg_catalog.current_database()); END",
             literal(&template)
         );
-        format!("DO LANGUAGE plpgsql {}", literal(&body))
+        block(&body)
     }
 }
 
@@ -122,7 +116,7 @@ pub(crate) async fn sayings(reader: Reader<'_>, database: &str) -> Result<Vec<Sa
         let comment = row.maybe_shared(reader.ctx, "comment", "the comment of the database")?;
         let Some(comment) = comment else { continue };
         let said = ("COMMENT ON DATABASE ".to_owned(), format!(" IS {}", literal(comment)));
-        sayings.push(Saying { what: "the comment".to_owned(), role: None, said });
+        sayings.push(Saying::of_all("the comment".to_owned(), said));
     }
     let labels = format!(
         "SELECT l.provider, l.label FROM pg_catalog.pg_shseclabel l JOIN pg_catalog.pg_database d ON d.oid = l.objoid AND d.datname = {database}
@@ -134,8 +128,7 @@ pub(crate) async fn sayings(reader: Reader<'_>, database: &str) -> Result<Vec<Sa
             format!("SECURITY LABEL FOR {} ON DATABASE ", ident(provider)),
             format!(" IS {}", literal(row.text("label")?)),
         );
-        let what = format!("the security label of {}", provider.escape_debug());
-        sayings.push(Saying { what, role: None, said });
+        sayings.push(Saying::of_all(format!("the security label of {}", provider.escape_debug()), said));
     }
     let settings = format!(
         "SELECT {} AS role, {} AS setting
@@ -165,7 +158,8 @@ pub(crate) async fn sayings(reader: Reader<'_>, database: &str) -> Result<Vec<Sa
                 format!("ALTER ROLE {} IN DATABASE ", ident(role)),
             ),
         };
-        sayings.push(Saying { what, role: role.map(str::to_owned), said: (before, behind) });
+        let libraries = if name == PRELOAD { names_in(value) } else { Vec::new() };
+        sayings.push(Saying { what, role: role.map(str::to_owned), libraries, said: (before, behind) });
     }
     Ok(sayings)
 }
@@ -178,14 +172,16 @@ pub(super) async fn database(reader: Reader<'_>, catalog: &mut Catalog) -> Resul
     let mut spec = created(reader).await?;
     spec.version = Some(reader.version / 10_000);
     spec.place = place(reader, &name).await?;
-    spec.preload = preload(reader).await?;
     let database = Database { name, encoding: spec.encoding.clone() };
     let mut statements = Vec::new();
     let mut node = Node::sql("database", &database.name, Rank::Objects, Vec::new());
     for saying in sayings(reader, &database.name).await? {
         let statement = saying.of_this();
         match saying.role {
-            None => statements.push(statement),
+            None => {
+                spec.preload.extend(saying.libraries);
+                statements.push(statement);
+            }
             Some(role) => {
                 node.roles.insert(role);
                 node.owners.push(statement);
@@ -203,7 +199,7 @@ pub(super) fn setting_value(name: &str, value: &str) -> String {
     const LISTS: [&str; 10] = [
         "local_preload_libraries",
         "search_path",
-        "session_preload_libraries",
+        PRELOAD,
         "shared_preload_libraries",
         "temp_tablespaces",
         "unix_socket_directories",
@@ -245,7 +241,7 @@ mod tests {
     #[test]
     fn texts_in_a_statement_about_the_database_are_inert() {
         let said = ("COMMENT ON DATABASE ".to_owned(), format!(" IS {}", literal("100% I'm $$ %I")));
-        let comment = Saying { what: String::new(), role: None, said };
+        let comment = Saying::of_all(String::new(), said);
         assert_eq!(
             comment.of_this(),
             "DO LANGUAGE plpgsql 'BEGIN EXECUTE pg_catalog.format(''COMMENT ON DATABASE %I IS ''''100%% I''''''''m $$ %%I'''''', pg_catalog.current_database()); END'"

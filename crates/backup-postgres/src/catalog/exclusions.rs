@@ -8,7 +8,7 @@ use backup_core::Result;
 use super::node::{Catalog, class, named};
 use super::reader::Fields;
 use super::relations::Relations;
-use crate::ddl::quote::{ident, literal};
+use crate::ddl::quote::{block, ident, literal};
 
 /// Gives the constraint of a partitioned table what those of its partitions are called, once it waits for their rows. Parents come first among
 /// `rows`, and each is known as its parent's already.
@@ -52,5 +52,5 @@ fn renamed(table: &str, name: &str, parent: &str, of: &str) -> String {
            END IF;
          END"
     );
-    format!("DO LANGUAGE plpgsql {}", literal(&body))
+    block(&body)
 }

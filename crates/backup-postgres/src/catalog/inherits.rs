@@ -70,9 +70,6 @@ pub(super) fn around(parts: &Parts<'_>, relation: &Relation) -> (String, Vec<Str
     (before, after)
 }
 
-/// NOT NULL as versions before 18 have it.
-const UNNAMED: &str = " NOT NULL";
-
 /// What a later version calls the NOT NULL of the ancestor that a column has it from, which is called so in all that inherit it. None if the name is
 /// too long to be known.
 fn not_null_of_ancestor(parts: &Parts<'_>, relation: &Relation, column: &Attribute) -> Option<String> {
@@ -95,12 +92,8 @@ fn column_of_stand_in(parts: &Parts<'_>, relation: &Relation, column: &Attribute
         column.collation.as_ref().map_or(String::new(), |collation| format!(" COLLATE {collation}"));
     let generated = generated(column).unwrap_or_default();
     let (of_parents, from) = (of_parents(parts, relation, column), inherited_from(parts, relation, column));
-    let mut not_null = parts.constraints.not_null_of_parents(relation, column, &of_parents, from);
-    if not_null == UNNAMED
-        && let Some(name) = not_null_of_ancestor(parts, relation, column)
-    {
-        not_null = format!(" CONSTRAINT {} NOT NULL", ident(&name));
-    }
+    let ancestors = || not_null_of_ancestor(parts, relation, column);
+    let not_null = parts.constraints.not_null_of_parents(relation, column, &of_parents, from, ancestors);
     format!("{} {}{collation}{generated}{not_null}", ident(&column.name), column.declared)
 }
 

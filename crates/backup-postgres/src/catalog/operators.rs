@@ -6,7 +6,7 @@ use backup_core::Result;
 
 use super::node::{By, Catalog, Key, Node, Rank, Unsaid, class};
 use super::reader::{OURS, Reader};
-use crate::ddl::quote::{ident, literal, qualified};
+use crate::ddl::quote::{block, ident, qualified};
 
 pub(super) async fn access_methods(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
     let sql = "SELECT a.oid, a.amname::text AS name, a.amtype::text AS type, a.amhandler::oid::regproc::text AS handler
@@ -259,7 +259,7 @@ fn unless_there(add: &str) -> String {
     let body = format!(
         "BEGIN {add}; EXCEPTION WHEN duplicate_object OR undefined_object OR undefined_function THEN NULL; END"
     );
-    format!("DO LANGUAGE plpgsql {}", literal(&body))
+    block(&body)
 }
 
 /// The members of families, and the class that each depends on internally.

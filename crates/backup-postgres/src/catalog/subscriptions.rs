@@ -5,7 +5,7 @@ use backup_core::Result;
 use super::depend::security_label;
 use super::node::{Catalog, Node, Rank, class};
 use super::reader::{Fields, Reader};
-use crate::ddl::quote::{ident, literal};
+use crate::ddl::quote::{block, ident, literal};
 
 /// Only superusers may read how one connects: for others they are left out, by name.
 pub(super) async fn subscriptions(reader: Reader<'_>, catalog: &mut Catalog) -> Result<()> {
@@ -126,5 +126,5 @@ fn set_since(subscription: &str, since: u32, option: &str) -> String {
         "BEGIN IF pg_catalog.current_setting('server_version_num')::int >= {since}0000 THEN EXECUTE {}; END IF; END",
         literal(&format!("ALTER {subscription} SET ({option})"))
     );
-    format!("DO LANGUAGE plpgsql {}", literal(&body))
+    block(&body)
 }

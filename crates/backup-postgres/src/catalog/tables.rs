@@ -11,7 +11,7 @@ use super::node::{Announced, Catalog, Dummy, Node, NodeId, Rank, class};
 use super::reader::{Fields, OURS, Reader};
 use super::relations::{Relation, RelationKind, Relations, options, replica_identity};
 use super::sequences::Identities;
-use crate::ddl::quote::{ident, literal};
+use crate::ddl::quote::{block, ident, literal};
 
 /// How a setting of a column begins.
 const SET_COMPRESSION: &str = "SET COMPRESSION";
@@ -222,7 +222,7 @@ fn unlogged_before_18(rest: &str) -> String {
         "BEGIN EXECUTE CASE WHEN pg_catalog.current_setting('server_version_num')::int < 180000 THEN 'CREATE UNLOGGED TABLE ' ELSE 'CREATE TABLE ' END || {}; END",
         literal(rest)
     );
-    format!("DO LANGUAGE plpgsql {}", literal(&body))
+    block(&body)
 }
 
 /// What CREATE TABLE says of inherited columns that the table itself wants not to be null.

@@ -8,7 +8,7 @@ use super::node::{Catalog, Node, Rank, class};
 use super::readable::readable;
 use super::reader::{Fields, OURS, Reader};
 use super::relations::Relations;
-use crate::ddl::quote::{ident, literal, qualified};
+use crate::ddl::quote::{block, ident, literal, qualified};
 
 /// Rules other than those that make views.
 pub(super) async fn rules(reader: Reader<'_>, catalog: &mut Catalog, relations: &Relations) -> Result<()> {
@@ -189,7 +189,7 @@ SELECT pg_catalog.string_agg(pg_catalog.format('key %s has no trigger of %s', x.
 IF missing IS NOT NULL THEN RAISE undefined_object USING MESSAGE = missing; END IF; END"
         );
         for body in [set, refuse_missing] {
-            node.push(format!("DO LANGUAGE plpgsql {}", literal(&body)));
+            node.push(block(&body));
         }
         catalog.push(node);
     }

@@ -153,10 +153,12 @@ fn selects() -> Vec<String> {
 /// Reads all that there is.
 pub(super) async fn read(reader: Reader<'_>) -> Result<Vec<Fields>> {
     let mut selects = selects();
-    // A subscription is another database's, unless it is this one's. Not everybody may read them.
     let readable =
         "SELECT pg_catalog.has_column_privilege('pg_catalog.pg_subscription', 'oid', 'SELECT') AS readable";
-    if reader.rows(readable).await?.first().map_or(Ok(false), |row| row.is("readable"))? {
+    // A subscription is another database's, unless it is this one's. Before version 14 not everybody may read them.
+    if reader.version >= 140_000
+        || reader.rows(readable).await?.first().map_or(Ok(false), |row| row.is("readable"))?
+    {
         selects.push(
             "SELECT 'pg_catalog.pg_subscription'::pg_catalog.regclass::oid, o.oid FROM pg_catalog.pg_subscription o
              JOIN pg_catalog.pg_database d ON d.oid = o.subdbid WHERE d.datname = pg_catalog.current_database()"

@@ -15,6 +15,11 @@ pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
+/// A statement that executes the body of a block of PL/pgSQL.
+pub(crate) fn block(body: &str) -> String {
+    format!("DO LANGUAGE plpgsql {}", literal(body))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -25,9 +25,13 @@ static MADE: AtomicU32 = AtomicU32::new(0);
 
 /// Says loudly that nothing was tested, and fails if `LIFEBOAT_TEST_REQUIRE` names PostgreSQL.
 pub(crate) fn missing(what: &str) {
+    not_tested("postgres", what);
+}
+
+fn not_tested(name: &str, what: &str) {
     let required = std::env::var("LIFEBOAT_TEST_REQUIRE").unwrap_or_default();
-    assert!(!required.split(',').any(|required| required == "postgres"), "postgres is required, and {what}");
-    eprintln!("NOT TESTED: postgres: {what}");
+    assert!(!required.split(',').any(|required| required == name), "{name} is required, and {what}");
+    eprintln!("NOT TESTED: {name}: {what}");
 }
 
 fn root() -> PathBuf {
@@ -35,49 +39,43 @@ fn root() -> PathBuf {
     above.find(|directory| directory.join("Cargo.lock").exists()).unwrap().to_owned()
 }
 
-/// The URLs of the servers that are there: of the environment, or of `cargo xtask servers up`.
-fn urls() -> Vec<String> {
-    let named = std::env::var("LIFEBOAT_TEST_POSTGRES_URL").ok();
-    let started = || std::fs::read_to_string(root().join("target/servers/postgres.urls")).ok();
+/// The URLs of servers that are there: of the environment, or of `cargo xtask servers up`.
+fn urls(variable: &str, file: &str) -> Vec<String> {
+    let named = std::env::var(variable).ok();
+    let started = || std::fs::read_to_string(root().join("target/servers").join(file)).ok();
     let urls = named.or_else(started).unwrap_or_default();
     urls.split_whitespace().map(str::to_owned).collect()
 }
 
-/// All servers.
-pub(crate) fn servers() -> Vec<Server> {
-    let servers: Vec<_> = urls().iter().map(|url| Server::new(url)).collect();
-    if servers.is_empty() {
+/// The URLs of those that all tests look at.
+fn usual() -> Vec<String> {
+    let urls = urls("LIFEBOAT_TEST_POSTGRES_URL", "postgres.urls");
+    if urls.is_empty() {
         missing("no server is there; `cargo xtask servers up` starts some");
     }
-    servers
+    urls
+}
+
+/// All servers.
+pub(crate) fn servers() -> Vec<Server> {
+    usual().iter().map(|url| Server::new(url)).collect()
 }
 
 /// Servers of versions that only a few tests look at.
 pub(crate) fn others() -> Vec<Server> {
-    let named = std::env::var("LIFEBOAT_TEST_POSTGRES_OTHERS_URL").ok();
-    let started = || std::fs::read_to_string(root().join("target/servers/postgres-others.urls")).ok();
-    let urls = named.or_else(started).unwrap_or_default();
-    let servers: Vec<_> = urls.split_whitespace().map(Server::new).collect();
-    if servers.is_empty() {
-        let required = std::env::var("LIFEBOAT_TEST_REQUIRE").unwrap_or_default();
-        assert!(
-            !required.split(',').any(|required| required == "postgres-others"),
-            "other versions are required"
-        );
-        eprintln!(
-            "NOT TESTED: postgres-others: no other version is there; `cargo xtask servers up` gets some of npm's registry"
+    let urls = urls("LIFEBOAT_TEST_POSTGRES_OTHERS_URL", "postgres-others.urls");
+    if urls.is_empty() {
+        not_tested(
+            "postgres-others",
+            "no other version is there; `cargo xtask servers up` gets some of npm's registry",
         );
     }
-    servers
+    urls.iter().map(|url| Server::new(url)).collect()
 }
 
 /// The first server.
 pub(crate) fn server() -> Option<Server> {
-    let first = urls().first().map(|url| Server::new(url));
-    if first.is_none() {
-        missing("no server is there; `cargo xtask servers up` starts some");
-    }
-    first
+    usual().first().map(|url| Server::new(url))
 }
 
 impl Server {
